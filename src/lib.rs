@@ -1,0 +1,16 @@
+//! Larder, a transparent caching reverse proxy for HTTP APIs.
+//!
+#![doc = include_str!("ARCHITECTURE.md")]
+
+// corridor
+pub mod access_log;
+pub mod body;
+pub mod clock;
+pub mod drain;
+pub mod metrics;
+pub mod ready;
+// decide
+// keep and fetch
+// the walk
+// doors
+// the house
