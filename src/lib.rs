@@ -10,6 +10,7 @@ pub mod drain;
 pub mod metrics;
 pub mod ready;
 // decide
+pub mod policy;
 // keep and fetch
 // the walk
 // doors

@@ -1,0 +1,294 @@
+//! Which requests a stored response may answer, of those with its key (RFC 9111 §4.1): a [`Selector`].
+//!
+//! Invariant: what `Vary` names matched, or was normalised into the same; a request with `Origin` and one without never
+//! share, whatever `Vary` says (CORS answers differ, and some origins do not say so). It refuses to know the key and
+//! how many variants there are.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::policy::cache_control::members;
+use crate::policy::coding::Coded;
+use crate::policy::language::Languages;
+use crate::policy::store::NoStore;
+
+/// Tells by name whether a cookie is a credential.
+pub type IsCredentialCookie<'a> = &'a dyn Fn(&str) -> bool;
+
+/// What a request must look like to be answered by a stored response. Two equal ones select the same requests: the
+/// newer response takes the older one's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    origin: Origin,
+    coded: Coded,
+    others: Box<[Compared]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Absent,
+    Any,
+    Only(HeaderValue),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Compared {
+    /// Any field: its normalised value in the request that fetched the response.
+    Field(HeaderName, Option<Box<[u8]>>),
+    /// `Cookie`: the credentials among them, sorted.
+    CredentialCookies(Box<[u8]>),
+    /// `Accept-Language`, and the one language that the response says it is in.
+    Language { asked: Option<Languages>, answered: Option<Box<str>> },
+}
+
+impl Selector {
+    /// Made when a response is stored: `request` is the one that fetched it, in the form in which later ones will be
+    /// given to [`Selector::matches`] (the client's, not with what was added or rewritten for the origin).
+    ///
+    /// # Errors
+    /// [`NoStore::VaryStar`] or [`NoStore::VaryInvalid`]: no request can be known to match.
+    pub fn of(
+        request: &HeaderMap,
+        response: &HeaderMap,
+        is_credential_cookie: IsCredentialCookie<'_>,
+    ) -> Result<Self, NoStore> {
+        let mut by_coding = false;
+        let mut others: Vec<Compared> = Vec::new();
+        for name in names(response) {
+            let compared = match name? {
+                header::ACCEPT_ENCODING => {
+                    by_coding = true;
+                    continue;
+                }
+                header::ORIGIN => continue, // told apart with or without it
+                header::COOKIE => Compared::CredentialCookies(cookies(request, is_credential_cookie)),
+                header::ACCEPT_LANGUAGE => {
+                    Compared::Language { asked: Languages::of(request), answered: one_language(response) }
+                }
+                other => {
+                    let value = normalised(request, &other);
+                    Compared::Field(other, value)
+                }
+            };
+            if !others.contains(&compared) {
+                others.push(compared);
+            }
+        }
+        Ok(Self {
+            origin: Origin::of(request, response),
+            coded: Coded::of(request, response, by_coding),
+            others: others.into(),
+        })
+    }
+
+    /// Whether the response answers a request with these fields.
+    pub fn matches(&self, request: &HeaderMap, is_credential_cookie: IsCredentialCookie<'_>) -> bool {
+        self.origin.serves(request)
+            && self.coded.serves(request)
+            && self.others.iter().all(|compared| compared.serves(request, is_credential_cookie))
+    }
+
+    /// Bytes on the heap, for the store's accounting.
+    pub fn size(&self) -> usize {
+        let origin = if let Origin::Only(value) = &self.origin { value.len() } else { 0 };
+        let others = self.others.iter().map(|compared| {
+            size_of::<Compared>()
+                + match compared {
+                    Compared::Field(name, value) => {
+                        name.as_str().len() + value.as_ref().map_or(0, |v| v.len())
+                    }
+                    Compared::CredentialCookies(value) => value.len(),
+                    Compared::Language { asked, answered } => {
+                        asked.as_ref().map_or(0, Languages::size)
+                            + answered.as_ref().map_or(0, |tag| tag.len())
+                    }
+                }
+        });
+        origin + others.sum::<usize>()
+    }
+}
+
+impl Origin {
+    /// Only what is open to all is shared, whether `Vary` says so or not: Starlette 0.38 refuses an origin by saying
+    /// nothing at all, and a stranger's refusal must not be served to those who are allowed.
+    fn of(request: &HeaderMap, response: &HeaderMap) -> Self {
+        let Some(origin) = request.get(header::ORIGIN) else { return Self::Absent };
+        match response.get(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            Some(allowed) if allowed == "*" => Self::Any,
+            _ => Self::Only(origin.clone()),
+        }
+    }
+
+    fn serves(&self, request: &HeaderMap) -> bool {
+        match (self, request.get(header::ORIGIN)) {
+            (Self::Absent, None) | (Self::Any, Some(_)) => true,
+            (Self::Only(wanted), Some(origin)) => wanted == origin,
+            _ => false,
+        }
+    }
+}
+
+impl Compared {
+    fn serves(&self, request: &HeaderMap, is_credential_cookie: IsCredentialCookie<'_>) -> bool {
+        match self {
+            Self::Field(name, wanted) => normalised(request, name) == *wanted,
+            Self::CredentialCookies(wanted) => cookies(request, is_credential_cookie) == *wanted,
+            Self::Language { asked, answered } => {
+                let asks = Languages::of(request);
+                let best =
+                    answered.as_deref().zip(asks.as_ref()).is_some_and(|(tag, asks)| asks.prefers(tag));
+                best || asks == *asked
+            }
+        }
+    }
+}
+
+/// The field names of all `Vary` lines, in lower case; an error for `*` and for what is no field name.
+pub(crate) fn names(response: &HeaderMap) -> impl Iterator<Item = Result<HeaderName, NoStore>> {
+    let named =
+        response.get_all(header::VARY).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    named.map(<[u8]>::trim_ascii).filter(|name| !name.is_empty()).map(|name| match name {
+        b"*" => Err(NoStore::VaryStar),
+        name => HeaderName::from_bytes(name).map_err(|_| NoStore::VaryInvalid),
+    })
+}
+
+/// A field's value with its lines joined and blanks around commas dropped (RFC 9111 §4.1); `None` if it is absent.
+fn normalised(request: &HeaderMap, name: &HeaderName) -> Option<Box<[u8]>> {
+    let mut lines = request.get_all(name).iter().peekable();
+    lines.peek()?;
+    let parts: Vec<&[u8]> = lines.flat_map(|line| members(line.as_bytes())).collect();
+    Some(parts.join(&b","[..]).into())
+}
+
+fn cookies(request: &HeaderMap, is_credential_cookie: IsCredentialCookie<'_>) -> Box<[u8]> {
+    let pairs =
+        request.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let mut kept: Vec<&[u8]> = pairs
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty())
+        .filter(|pair| {
+            let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+            // what cannot be read may be a credential
+            std::str::from_utf8(name).map_or(true, is_credential_cookie)
+        })
+        .collect();
+    kept.sort_unstable();
+    kept.join(&b"; "[..]).into()
+}
+
+fn one_language(response: &HeaderMap) -> Option<Box<str>> {
+    let mut lines = response.get_all(header::CONTENT_LANGUAGE).iter();
+    let (Some(only), None) = (lines.next(), lines.next()) else { return None };
+    let tag = only.to_str().ok()?.trim();
+    let is_one = !tag.is_empty() && !tag.contains([',', ' ']);
+    is_one.then(|| tag.to_ascii_lowercase().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::head;
+
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+
+    fn is_credential(name: &str) -> bool {
+        name == "session"
+    }
+
+    fn selector(request: Fields<'_>, response: Fields<'_>) -> Result<Selector, NoStore> {
+        Selector::of(&head(request), &head(response), &is_credential)
+    }
+
+    fn serves(first: Fields<'_>, response: Fields<'_>, then: Fields<'_>) -> bool {
+        selector(first, response).unwrap().matches(&head(then), &is_credential)
+    }
+
+    #[test]
+    fn a_star_anywhere_matches_nothing_ever() {
+        for lines in [&["*"][..], &["*, *"], &["*", "*"], &[", *"], &["", "*"], &["*, Foo"], &["Foo, *"]] {
+            let response: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
+            assert_eq!(selector(&[], &response), Err(NoStore::VaryStar), "{lines:?}");
+        }
+        assert_eq!(selector(&[], &[("vary", "a b")]), Err(NoStore::VaryInvalid));
+    }
+
+    #[test]
+    fn every_named_field_counts_and_no_other() {
+        let response = [("vary", "Foo,, BAR"), ("vary", "foo, baz")];
+        let first = [("foo", "1"), ("bar", "abc"), ("other", "2")];
+        assert!(serves(&first, &response, &[("bar", "abc"), ("foo", "1"), ("other", "3")]));
+        assert!(!serves(&first, &response, &[("foo", "2"), ("bar", "abc")]));
+        assert!(!serves(&first, &response, &[("foo", "1")]));
+        assert!(!serves(&first, &response, &[("foo", "1"), ("bar", "abc"), ("baz", "")]));
+        assert!(!serves(&[], &[("vary", "foo")], &[("foo", "1")]));
+    }
+
+    #[test]
+    fn lines_are_joined_and_blanks_around_commas_dropped() {
+        for alike in [&[("foo", "1"), ("foo", "2")][..], &[("foo", " 1 ,2 ")], &[("foo", "1,2")]] {
+            assert!(serves(&[("foo", "1, 2")], &[("vary", "foo")], alike), "{alike:?}");
+        }
+        assert!(!serves(&[("foo", "\"1, 2\"")], &[("vary", "foo")], &[("foo", "\"1,2\"")]));
+        assert!(!serves(&[("foo", "1 2")], &[("vary", "foo")], &[("foo", "12")]));
+    }
+
+    #[test]
+    fn with_and_without_origin_never_share() {
+        for response in [&[][..], &[("vary", "Origin")], &[("access-control-allow-origin", "*")]] {
+            assert!(!serves(&[], response, &[("origin", "https://a")]), "{response:?}");
+            assert!(!serves(&[("origin", "https://a")], response, &[]), "{response:?}");
+            assert!(serves(&[], response, &[]), "{response:?}");
+        }
+    }
+
+    #[test]
+    fn origins_share_what_is_open_to_all_and_nothing_else() {
+        let share =
+            |response: Fields<'_>| serves(&[("origin", "https://a")], response, &[("origin", "https://b")]);
+        let open = ("access-control-allow-origin", "*");
+        let one = ("access-control-allow-origin", "https://a");
+        assert!(!share(&[]), "a refusal may look like this");
+        assert!(share(&[open]));
+        assert!(share(&[open, ("vary", "Origin, Accept-Encoding")]));
+        assert!(!share(&[("vary", "Origin")]));
+        assert!(!share(&[one, ("vary", "Origin")]));
+        assert!(!share(&[one]));
+        assert!(serves(&[("origin", "https://a")], &[one], &[("origin", "https://a")]));
+    }
+
+    #[test]
+    fn a_warmed_entry_serves_a_browser() {
+        let starlette = [("vary", "Origin, Accept-Encoding"), ("content-encoding", "gzip")];
+        let warmed = [("accept-encoding", "gzip, deflate, br, zstd")];
+        assert!(serves(&warmed, &starlette, &[("accept-encoding", "gzip, deflate, br")]));
+    }
+
+    #[test]
+    fn of_cookies_only_credentials_count() {
+        let vary = [("vary", "Cookie")];
+        let first = [("cookie", "_ga=1; session=x")];
+        assert!(serves(&first, &vary, &[("cookie", "session=x; theme=dark")]));
+        assert!(serves(&first, &vary, &[("cookie", "_ga=2"), ("cookie", "session=x")]));
+        assert!(!serves(&first, &vary, &[("cookie", "session=y")]));
+        assert!(!serves(&first, &vary, &[]));
+        assert!(serves(&[], &vary, &[("cookie", "_ga=1")]));
+    }
+
+    #[test]
+    fn the_language_that_is_preferred_to_all_others_serves() {
+        let german = [("vary", "Accept-Language"), ("content-language", "de")];
+        let first = [("accept-language", "en, de")];
+        assert!(serves(&first, &german, &[("accept-language", "fr;q=0.5, de;q=1.0")]));
+        assert!(serves(&first, &german, &[("accept-language", " eN ,   De")]));
+        assert!(!serves(&first, &german, &[("accept-language", "fr, de;q=0.5")]));
+        assert!(!serves(&first, &german, &[]));
+        assert!(!serves(&first, &[("vary", "Accept-Language")], &[("accept-language", "de")]));
+    }
+
+    #[test]
+    fn equal_selectors_select_alike() {
+        let response = [("vary", "foo")];
+        assert_eq!(selector(&[("foo", "1, 2")], &response), selector(&[("foo", "1,2")], &response));
+        assert_ne!(selector(&[("foo", "1")], &response), selector(&[("foo", "2")], &response));
+    }
+}
