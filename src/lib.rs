@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod ready;
 // decide
 pub mod policy;
+pub mod route;
 // keep and fetch
 // the walk
 // doors

@@ -1,0 +1,60 @@
+//! Which rule a request falls under, and under which key its answer is kept: pure.
+//!
+//! One request is read once: [`target::Rules::target`] canonicalises authority, path and query and finds the
+//! route; [`identity::Identity::share`] says whose entries it may use; [`target::Target::key`] names the entry.
+//! What is keyed is what is sent to the origin, so no answer can depend on something its key does not hold.
+//! This room refuses to know time, storage and the network.
+
+mod cookie;
+pub mod host;
+pub mod identity;
+pub mod key;
+pub mod path;
+pub mod pattern;
+pub mod query;
+pub mod share;
+pub mod table;
+pub mod tag;
+pub mod target;
+mod tree;
+pub mod user;
+
+use std::time::Duration;
+
+use crate::policy;
+
+/// What the configuration says of one route, defaults and preset already folded in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The template as written (`/api/projects/{id}`); the label in metrics and logs.
+    pub template: String,
+    /// Cache by `rule`, or never (`/api/auth/{rest:path}: bypass`).
+    pub bypass: bool,
+    /// What the route asks of the policy.
+    pub rule: policy::Rule,
+    /// Which parts of the request tell one answer from another.
+    pub key: KeySettings,
+    /// Overrides `limits.upstream_timeout`.
+    pub timeout: Option<Duration>,
+    /// Largest body that is stored, in bytes (`entry:`, else `limits.entry`).
+    pub entry: u64,
+    /// Sends only keyed and standard fields to the origin on a fill.
+    pub strict: bool,
+    /// Adds `Cache-Status` to answers (default true).
+    pub cache_status: bool,
+    /// Adds `X-Cache` to answers (default true).
+    pub x_cache: bool,
+    /// Digest of these settings; entries stored under another digest are not found.
+    pub digest: u64,
+}
+
+/// `key:` and `ignore_query:` of a route.
+#[derive(Clone, Debug, Default)]
+pub struct KeySettings {
+    /// `key.query`: only these names count, and only they are sent on a fill; `None`: all but the ignored.
+    pub query: Option<Vec<String>>,
+    /// `ignore_query` globs (`utm_*`), matched on decoded names; what they drop is not sent on a fill.
+    pub ignore_query: Vec<String>,
+    /// `key.headers`: request fields whose values are part of the key (lower case).
+    pub headers: Vec<http::HeaderName>,
+}
