@@ -15,4 +15,5 @@ pub mod route;
 // keep and fetch
 // the walk
 // doors
+pub mod guard;
 // the house

@@ -1,0 +1,108 @@
+//! Where a message ends: what its fields declare, and the content that follows (RFC 9112 §6).
+//!
+//! Invariant: one message, one framing; whatever two parsers could frame differently is refused. It refuses to know whether the
+//! message is a request or a response.
+
+use crate::guard::chunked::Chunked;
+use crate::guard::syntax::trim;
+use crate::guard::violation::Violation;
+
+/// Largest Content-Length: what a signed 64-bit reader can count.
+const LENGTH_MAX: u64 = i64::MAX as u64;
+
+/// Version of the message, of the two that are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// What the fields of one head declare.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Declared {
+    /// Content-Length, if one came.
+    pub(crate) length: Option<u64>,
+    /// `Transfer-Encoding: chunked` came.
+    pub(crate) chunked: bool,
+}
+
+impl Declared {
+    /// Takes a Content-Length value.
+    pub(crate) fn content_length(&mut self, value: &[u8]) -> Result<(), Violation> {
+        let digits = trim(value);
+        if self.length.is_some() {
+            return Err(Violation::RepeatedContentLength);
+        }
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            return Err(Violation::BadContentLength);
+        }
+        let length = digits
+            .iter()
+            .try_fold(0_u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(d - b'0')))
+            .filter(|&length| length <= LENGTH_MAX);
+        self.length = Some(length.ok_or(Violation::BadContentLength)?);
+        Ok(())
+    }
+
+    /// Takes a Transfer-Encoding value.
+    pub(crate) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Violation> {
+        if self.chunked || !trim(value).eq_ignore_ascii_case(b"chunked") {
+            return Err(Violation::BadTransferCoding);
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    /// Judges the two together, at the end of a head of `version`.
+    pub(crate) fn check(&self, version: Version) -> Result<(), Violation> {
+        match (self.chunked, self.length) {
+            (true, Some(_)) => Err(Violation::LengthAndCoding),
+            (true, None) if version == Version::Http10 => Err(Violation::BadTransferCoding),
+            _ => Ok(()),
+        }
+    }
+
+    /// The content that follows such a head; `None` if neither field was there.
+    pub(crate) fn content(&self) -> Option<Content> {
+        if self.chunked { Some(Content::Chunked(Chunked::new())) } else { self.length.map(Content::Length) }
+    }
+}
+
+/// What is still to come of a message's content.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks, up to the last one and its trailers.
+    Chunked(Chunked),
+    /// Everything until the connection ends (responses only).
+    UntilClose,
+}
+
+/// How far content has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// More is to come.
+    More,
+    /// It is complete.
+    Done,
+    /// The byte after those taken is refused.
+    Refused(Violation),
+}
+
+impl Content {
+    /// Takes bytes up to the end of the content, or the first bad one; gives how many were good.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> (usize, Progress) {
+        match self {
+            Self::Length(left) => {
+                let taken = (*left).min(bytes.len() as u64);
+                *left -= taken;
+                (taken as usize, if *left == 0 { Progress::Done } else { Progress::More })
+            }
+            Self::Chunked(chunked) => chunked.advance(bytes),
+            Self::UntilClose => (bytes.len(), Progress::More),
+        }
+    }
+}
