@@ -1,0 +1,264 @@
+//! One stored response. It carries its own truth: its times, its position, and whether it is dead.
+//!
+//! Invariant: nothing in it changes but the two flags; a freshened response is a new entry over the same body.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+
+use crate::policy::{Life, Selector, Storable, fields, validate};
+use crate::route::key::Key;
+use crate::route::tag::Tag;
+use crate::store::position::Position;
+use crate::store::stamp::Stamp;
+
+/// Names an entry for as long as the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(u64);
+
+impl EntryId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A stored, complete response.
+#[derive(Debug)]
+pub struct Entry {
+    id: EntryId,
+    key: Key,
+    tags: Arc<[Tag]>,
+    position: Position,
+    /// What is kept of the response.
+    pub response: Response,
+    /// Which requests for the key it answers.
+    pub selector: Selector,
+    /// Its times.
+    pub life: Life,
+    /// What its hits have in common.
+    pub stamp: Stamp,
+    dead: AtomicBool,
+    refreshing: AtomicBool,
+}
+
+/// What is kept of a response.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// Status.
+    pub status: StatusCode,
+    /// Fields as a client gets them, their values over one shared block.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Whether the `ETag` is one of our own making: for clients only, never sent upstream.
+    pub etag_is_made: bool,
+}
+
+/// A whole answer that the policy would keep.
+#[derive(Debug)]
+pub struct Candidate {
+    /// What it answers.
+    pub key: Key,
+    /// What it depends on, in any order.
+    pub tags: Vec<Tag>,
+    /// Proof that it may be stored, with its head.
+    pub storable: Storable,
+    /// Which requests for the key it answers.
+    pub selector: Selector,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Entry {
+    /// A live entry of a fetch that began at `position`.
+    pub fn new(candidate: Candidate, position: Position) -> Self {
+        let Candidate { key, mut tags, storable, selector, body } = candidate;
+        tags.sort_unstable();
+        tags.dedup();
+        let (status, headers, life) = storable.into_parts();
+        Self {
+            id: EntryId::next(),
+            key,
+            tags: tags.into(),
+            position,
+            response: Response::new(status, headers, body),
+            selector,
+            life,
+            stamp: Stamp::default(),
+            dead: AtomicBool::new(false),
+            refreshing: AtomicBool::new(false),
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> EntryId {
+        self.id
+    }
+
+    /// The key that it answers.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// What it depends on.
+    pub fn tags(&self) -> &Arc<[Tag]> {
+        &self.tags
+    }
+
+    /// Where its fetch began.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether an invalidation has reached it; a dead entry is served to nobody.
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
+    /// Ends its life.
+    pub(in crate::store) fn kill(&self) {
+        self.dead.store(true, Ordering::Release);
+    }
+
+    /// Bytes of memory that it takes, near enough: body, fields, key, tags and their places in the index.
+    pub fn weight(&self) -> u64 {
+        const FIXED: usize = 512;
+        const PER_FIELD: usize = 104;
+        let headers = &self.response.headers;
+        let fields: usize =
+            headers.iter().map(|(name, value)| name.as_str().len() + value.len() + PER_FIELD).sum();
+        let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + 48).sum();
+        (FIXED + self.selector.size() + self.response.body.len() + fields + tags + self.key.len()) as u64
+    }
+}
+
+/// The one background refresh that an entry gets at a time; given back on drop.
+#[derive(Debug)]
+pub struct Refreshing(Arc<Entry>);
+
+impl Refreshing {
+    /// `None` if somebody has it.
+    pub fn claim(entry: &Arc<Entry>) -> Option<Self> {
+        let taken = entry.refreshing.swap(true, Ordering::AcqRel);
+        (!taken).then(|| Self(Arc::clone(entry)))
+    }
+}
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.0.refreshing.store(false, Ordering::Release);
+    }
+}
+
+impl Response {
+    fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Self {
+        let for_caches: Vec<_> = headers.keys().filter(|name| fields::is_for_caches(name)).cloned().collect();
+        for name in for_caches {
+            headers.remove(name);
+        }
+        let etag_is_made = validate::valid_etag(&headers).is_none();
+        if etag_is_made {
+            headers.insert(ETAG, validate::made_etag(digest(&headers, &body)));
+        }
+        Self { status, headers: pack(&headers), body, etag_is_made }
+    }
+
+    /// The fields as the origin knows them: without a validator that it never gave.
+    pub fn origin_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if self.etag_is_made {
+            headers.remove(ETAG);
+        }
+        headers
+    }
+}
+
+/// The same for the same representation on every node: body, and what tells how to read it.
+fn digest(headers: &HeaderMap, body: &[u8]) -> u128 {
+    let mut sha = Sha256::new();
+    for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+        let value = headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        sha.update((value.len() as u64).to_be_bytes());
+        sha.update(value);
+    }
+    sha.update(body);
+    let digest: [u8; 32] = sha.finalize().into();
+    u128::from_be_bytes(*digest.first_chunk().expect("32 is more than 16"))
+}
+
+/// Fields that an answer gets besides the stored ones: a copy of the map has room for them without hashing anew.
+const ADDED: usize = 4;
+
+/// Copies the values into one shared block, so that an entry is a few allocations and not dozens.
+fn pack(headers: &HeaderMap) -> HeaderMap {
+    let mut block = Vec::with_capacity(headers.values().map(HeaderValue::len).sum());
+    for value in headers.values() {
+        block.extend_from_slice(value.as_bytes());
+    }
+    let mut block = Bytes::from(block);
+    let mut packed = HeaderMap::with_capacity(headers.len() + ADDED);
+    for (name, value) in headers {
+        let bytes = block.split_to(value.len());
+        packed.append(name, HeaderValue::from_maybe_shared(bytes).expect("it was a field value before"));
+    }
+    // The copy keeps the room in the map's index, and none in its list.
+    packed.clone()
+}
+
+#[cfg(test)]
+pub(in crate::store) mod tests {
+    use super::*;
+    use crate::clock::{Clock, Now};
+    use crate::policy::{self, RequestHead, Rule, Sharing};
+    use http::Method;
+    use std::time::{Duration, SystemTime};
+
+    /// An entry with these tags, as good as any other.
+    pub(in crate::store) fn entry(key: &str, tags: Vec<Tag>) -> Entry {
+        Entry::new(candidate(key, tags, &HeaderMap::new(), "body"), Position::default())
+    }
+
+    pub(in crate::store) fn candidate(
+        key: &str,
+        tags: Vec<Tag>,
+        headers: &HeaderMap,
+        body: &'static str,
+    ) -> Candidate {
+        let now: Now = Clock::manual(SystemTime::UNIX_EPOCH).now();
+        let asked = HeaderMap::new();
+        let request = RequestHead { method: &Method::GET, headers: &asked, body_keyed: false };
+        let rule = Rule { ttl: Some(Duration::from_secs(60)), ..Rule::default() };
+        let times = policy::ResponseTimes { requested: now, received: now };
+        let storable =
+            policy::may_store(&request, Sharing::Shared, StatusCode::OK, headers, &rule, times).unwrap();
+        let selector = Selector::of(&asked, headers, &|_| false).unwrap();
+        Candidate { key: Key::from_bytes(key.as_bytes()), tags, storable, selector, body: Bytes::from(body) }
+    }
+
+    #[test]
+    fn what_is_for_caches_only_is_not_kept_for_clients() {
+        let mut headers = HeaderMap::new();
+        headers.insert("surrogate-key", "a b".parse().unwrap());
+        headers.insert("x-kept", "1".parse().unwrap());
+        let entry = Entry::new(candidate("k", vec![], &headers, "body"), Position::default());
+        assert!(!entry.response.headers.contains_key("surrogate-key"));
+        assert_eq!(entry.response.headers["x-kept"], "1");
+    }
+
+    #[test]
+    fn an_invalid_etag_is_replaced_by_one_that_the_same_bytes_always_get() {
+        let mut headers = HeaderMap::new();
+        headers.insert("etag", "W/1851".parse().unwrap());
+        let made = |body| Entry::new(candidate("k", vec![], &headers, body), Position::default()).response;
+        let (one, same, other) = (made("a"), made("a"), made("b"));
+        assert!(one.etag_is_made && validate::valid_etag(&one.headers).is_some());
+        assert_eq!(one.headers["etag"], same.headers["etag"]);
+        assert_ne!(one.headers["etag"], other.headers["etag"]);
+        assert!(!one.origin_headers().contains_key("etag"), "the origin never gave it");
+    }
+}
