@@ -14,6 +14,7 @@ pub mod policy;
 pub mod route;
 // keep and fetch
 pub mod store;
+pub mod upstream;
 // the walk
 // doors
 pub mod guard;
