@@ -16,6 +16,7 @@ pub mod route;
 pub mod store;
 pub mod upstream;
 // the walk
+pub mod flow;
 // doors
 pub mod guard;
 // the house

@@ -1,0 +1,296 @@
+//! One fetch per key, however many wait for it.
+//!
+//! A flight is joined if it has not yet touched the origin, or if nothing that it may depend on was invalidated since
+//! it did. Otherwise the request opens the next flight; at most two are in the air per key, a third waits on the ground
+//! and is joined by all who come until it departs.
+//!
+//! | flight | write | reader | |
+//! |---|---|---|---|
+//! | takes its ticket, asks the origin | | | |
+//! | | is answered: floor above the ticket | | |
+//! | | | arrives, finds the flight outdated, opens the next | never sees the older body |
+//! | lands: refused by the gate | | | good only for those who asked before the write was answered |
+//!
+//! It refuses to know what a flight fetches.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::route::key::Key;
+use crate::route::tag::Tag;
+use crate::store::ticket::FillTicket;
+
+/// Most flights of one key in the air at once.
+const IN_THE_AIR: usize = 2;
+
+/// All flights of this node; `L` is what a flight lands with.
+#[derive(Debug)]
+pub struct Flights<L> {
+    by_key: Mutex<Board<L>>,
+}
+
+/// The flights of each key, oldest first.
+type Board<L> = HashMap<Key, Vec<Arc<Flight<L>>>, ahash::RandomState>;
+
+/// One fetch that others may wait for.
+#[derive(Debug)]
+pub struct Flight<L> {
+    tags: Vec<Tag>,
+    ticket: OnceLock<FillTicket>,
+    landing: watch::Sender<Option<Result<L, Lost>>>,
+}
+
+/// What a request is to a flight.
+#[derive(Debug)]
+pub enum Role<L> {
+    /// Waits for it.
+    Passenger(Arc<Flight<L>>),
+    /// Flies it.
+    Pilot(Departure<L>),
+}
+
+/// The duty to fly. Dropped, it takes the flight off the board, and whoever still waits is told that it was lost.
+#[derive(Debug)]
+pub struct Departure<L> {
+    flights: Arc<Flights<L>>,
+    key: Key,
+    flight: Arc<Flight<L>>,
+    after: Option<Arc<Flight<L>>>,
+}
+
+/// The flight ended without landing: whoever flew it was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost;
+
+impl<L> Default for Flights<L> {
+    fn default() -> Self {
+        Self { by_key: Mutex::default() }
+    }
+}
+
+impl<L> Flights<L> {
+    /// Joins the flight for `key`, or opens one. `tags` are what the answer is known to depend on before it is there;
+    /// a flight that has landed is joined only if `suits` says that its landing is for this request.
+    pub fn join(self: &Arc<Self>, key: &Key, tags: &[Tag], suits: impl Fn(&L) -> bool) -> Role<L> {
+        let mut by_key = self.lock();
+        let flying = by_key.entry(key.clone()).or_default();
+        if let Some(flight) = flying.iter().rev().find(|flight| flight.may_be_joined(&suits)) {
+            return Role::Passenger(Arc::clone(flight));
+        }
+        let flight = Flight::new(tags);
+        let mut aloft = flying.iter().filter(|flight| flight.landing.borrow().is_none());
+        let after = aloft.next().filter(|_| aloft.count() + 1 >= IN_THE_AIR).cloned();
+        flying.push(Arc::clone(&flight));
+        Role::Pilot(Departure { flights: Arc::clone(self), key: key.clone(), flight, after })
+    }
+
+    /// A flight that nobody joins.
+    pub fn alone(self: &Arc<Self>, key: &Key, tags: &[Tag]) -> Departure<L> {
+        Departure { flights: Arc::clone(self), key: key.clone(), flight: Flight::new(tags), after: None }
+    }
+
+    /// Keys that are being fetched.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nothing is being fetched.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board<L>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<L> Flight<L> {
+    fn new(tags: &[Tag]) -> Arc<Self> {
+        let (tags, ticket, landing) = (tags.to_vec(), OnceLock::new(), watch::Sender::new(None));
+        Arc::new(Self { tags, ticket, landing })
+    }
+
+    fn may_be_joined(&self, suits: impl Fn(&L) -> bool) -> bool {
+        if let Some(Ok(landing)) = &*self.landing.borrow()
+            && !suits(landing)
+        {
+            return false;
+        }
+        self.ticket.get().is_none_or(|ticket| ticket.check(&self.tags).is_ok())
+    }
+}
+
+impl<L: Clone> Flight<L> {
+    /// Waits until the flight has landed.
+    ///
+    /// # Errors
+    /// [`Lost`] if it never will.
+    pub async fn landing(&self) -> Result<L, Lost> {
+        let mut landing = self.landing.subscribe();
+        // The sender lives in `self`, so the channel cannot close before a value is there.
+        let landed = landing.wait_for(Option::is_some).await.map_err(|_| Lost)?;
+        landed.clone().unwrap_or(Err(Lost))
+    }
+}
+
+impl<L: Clone> Departure<L> {
+    /// Waits until there is room in the air.
+    pub async fn cleared(&mut self) {
+        if let Some(older) = self.after.take() {
+            let _ = older.landing().await;
+        }
+    }
+
+    /// Notes the ticket under which the origin is about to be asked; from here on the join rule looks at it.
+    pub fn depart(&self, ticket: FillTicket) -> &FillTicket {
+        self.flight.ticket.get_or_init(|| ticket)
+    }
+
+    /// What the answer is known to depend on before it is there.
+    pub fn tags(&self) -> &[Tag] {
+        &self.flight.tags
+    }
+
+    /// The key that is fetched.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Tells everyone who waits, and whoever joins from now on; a later landing replaces an earlier one.
+    pub fn land(&self, landing: L) {
+        self.flight.landing.send_replace(Some(Ok(landing)));
+    }
+
+    /// The flight as a passenger sees it.
+    pub fn flight(&self) -> Arc<Flight<L>> {
+        Arc::clone(&self.flight)
+    }
+}
+
+impl<L> Drop for Departure<L> {
+    fn drop(&mut self) {
+        self.flight.landing.send_if_modified(|landing| {
+            let lost = landing.is_none();
+            landing.get_or_insert(Err(Lost));
+            lost
+        });
+        let mut by_key = self.flights.lock();
+        if let Some(flying) = by_key.get_mut(&self.key) {
+            flying.retain(|flight| !Arc::ptr_eq(flight, &self.flight));
+            if flying.is_empty() {
+                by_key.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::position::Gate;
+    use futures_util::FutureExt;
+
+    fn key() -> Key {
+        Key::from_bytes(b"k")
+    }
+
+    fn tag() -> Vec<Tag> {
+        vec![Tag::named("k")]
+    }
+
+    fn pilot(flights: &Arc<Flights<u8>>) -> Departure<u8> {
+        match flights.join(&key(), &tag(), |_| true) {
+            Role::Pilot(departure) => departure,
+            Role::Passenger(_) => panic!("expected to open a flight"),
+        }
+    }
+
+    fn passenger(flights: &Arc<Flights<u8>>) -> Arc<Flight<u8>> {
+        match flights.join(&key(), &tag(), |_| true) {
+            Role::Passenger(flight) => flight,
+            Role::Pilot(_) => panic!("expected to join a flight"),
+        }
+    }
+
+    #[tokio::test]
+    async fn everyone_who_comes_before_the_landing_shares_it() {
+        let flights = Arc::new(Flights::default());
+        let departure = pilot(&flights);
+        let waiting = [passenger(&flights), passenger(&flights)];
+        departure.land(7);
+        drop(departure);
+        for flight in waiting {
+            assert_eq!(flight.landing().await, Ok(7));
+        }
+        assert!(flights.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_is_lost_hangs_nobody() {
+        let flights = Arc::new(Flights::default());
+        let departure = pilot(&flights);
+        let waiting = passenger(&flights);
+        drop(departure);
+        assert_eq!(waiting.landing().await, Err(Lost));
+    }
+
+    #[test]
+    fn a_flight_that_an_invalidation_outdated_takes_nobody_more() {
+        let (flights, gate) = (Arc::new(Flights::default()), Arc::new(Gate::default()));
+        let old = pilot(&flights);
+        old.depart(gate.ticket());
+        passenger(&flights);
+        gate.outdate(&tag());
+        let next = pilot(&flights);
+        passenger(&flights);
+        drop(next);
+    }
+
+    #[tokio::test]
+    async fn a_third_flight_waits_on_the_ground_and_takes_everyone_until_it_departs() {
+        let (flights, gate) = (Arc::new(Flights::default()), Arc::new(Gate::default()));
+        let first = pilot(&flights);
+        first.depart(gate.ticket());
+        gate.outdate(&tag());
+        let second = pilot(&flights);
+        second.depart(gate.ticket());
+        gate.outdate(&tag());
+        let mut third = pilot(&flights);
+        assert!(third.cleared().now_or_never().is_none(), "two are in the air");
+        gate.outdate(&tag());
+        passenger(&flights);
+        first.land(1);
+        drop(first);
+    }
+
+    #[tokio::test]
+    async fn a_flight_that_has_landed_is_not_counted_as_in_the_air() {
+        let (flights, gate) = (Arc::new(Flights::default()), Arc::new(Gate::default()));
+        let streaming = pilot(&flights);
+        streaming.depart(gate.ticket());
+        streaming.land(1);
+        gate.outdate(&tag());
+        let _aloft: Vec<_> = (0..2)
+            .map(|_| {
+                let mut departure = pilot(&flights);
+                assert!(departure.cleared().now_or_never().is_some());
+                departure.depart(gate.ticket());
+                gate.outdate(&tag());
+                departure
+            })
+            .collect();
+        let mut third = pilot(&flights);
+        assert!(third.cleared().now_or_never().is_none(), "two are in the air");
+    }
+
+    #[test]
+    fn a_landing_that_is_for_others_is_not_joined() {
+        let flights = Arc::new(Flights::default());
+        let others = pilot(&flights);
+        others.land(7);
+        assert!(matches!(flights.join(&key(), &tag(), |landing| *landing != 7), Role::Pilot(_)));
+        assert!(matches!(flights.join(&key(), &tag(), |landing| *landing == 7), Role::Passenger(_)));
+    }
+}

@@ -1,0 +1,359 @@
+//! One fetch of a read, on its flight: asks the origin, judges the answer, hands it on as it comes, and stores it whole.
+//!
+//! Invariant: the ticket is taken before the origin is touched; only a body that came to its clean end is stored, and
+//! before its last reader learns of the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::request::Parts as Head;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+
+use crate::body::{Body, BodyError};
+use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Own, Whence};
+use crate::flow::coalesce::Departure;
+use crate::flow::relay::{self, Writer};
+use crate::flow::{Shared, Visit, egress, pass};
+use crate::policy::freshen::{self, NotFreshened};
+use crate::policy::validate::{self, Conditional, Proof};
+use crate::policy::{self, RequestHead, ResponseTimes, Scope, Selector, Sharing, Storable, fields};
+use crate::route::key::Key;
+use crate::route::share::Share;
+use crate::route::table::Route;
+use crate::route::tag::Tag;
+use crate::store::Found;
+use crate::store::entry::{Candidate, Entry};
+use crate::upstream::{self, BodyFailure, How, Priority, Upgrade};
+
+/// How long an uncacheable answer lets everyone fetch for himself.
+const UNCACHEABLE_FOR: Duration = Duration::from_secs(60);
+/// The same after a server error: it may be over soon.
+const FAILING_FOR: Duration = Duration::from_secs(1);
+
+/// A read that goes to the origin.
+pub(crate) struct Fetch {
+    flow: Arc<Shared>,
+    route: Arc<Route>,
+    share: Share,
+    request: Request<()>,
+    /// What a variant is chosen by.
+    selecting: HeaderMap,
+    how: How,
+    /// Whether it carries no credential because the route is public, whatever the client sent.
+    for_the_public: bool,
+    /// The entry that the request's conditions are about.
+    base: Option<Arc<Entry>>,
+}
+
+impl Fetch {
+    /// Writes the request to the origin: the whole representation, in the name of those who will share it.
+    pub(crate) fn new(
+        visit: &Visit<'_>,
+        head: &Head,
+        selecting: &HeaderMap,
+        share: Share,
+        base: Option<Arc<Entry>>,
+    ) -> Self {
+        let route = visit.target.route;
+        let mut request = Request::new(());
+        *request.uri_mut() = visit.fill_target().into();
+        *request.headers_mut() = egress::fill(visit, &head.headers, share);
+        let base = base.filter(|base| !base.is_dead());
+        if let Some(base) = &base {
+            let stored = base.response.origin_headers();
+            let _: Conditional = validate::make_conditional(request.headers_mut(), &stored, Proof::Any);
+        }
+        let how = visit.how(Upgrade::No);
+        let for_the_public =
+            route.settings.rule.scope == Scope::Public && !visit.flow.is_demoted(route.index);
+        let (flow, route) = (Arc::clone(visit.flow), Arc::clone(route));
+        Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base }
+    }
+
+    /// Behind the clients who wait.
+    pub(crate) fn in_background(mut self) -> Self {
+        self.how.priority = self.how.priority.max(Priority::Revalidation);
+        self
+    }
+
+    /// Flies: `own` gets the answer for the one who asked, `departure` what everyone else may know of it.
+    pub(crate) async fn fly(mut self, mut departure: Departure<Landing>, own: oneshot::Sender<Own>) {
+        departure.cleared().await;
+        if let Some(entry) = self.stored_meanwhile(&departure) {
+            return departure.land(Landing::Entry(entry, Whence::Found));
+        }
+        let ticket = departure.depart(self.flow.store.ticket());
+        self.let_the_dead_rest();
+        match self.exchange().await {
+            Ok((response, times)) => {
+                let took = times.received.mono.saturating_sub(times.requested.mono);
+                let flight = Flight { departure: &departure, ticket, own: Some(own), took };
+                self.receive(flight, response, times).await;
+            }
+            Err(error) => {
+                self.flow.metrics.upstream_error(error.as_str());
+                tracing::debug!(%error, "the origin gave no answer");
+                departure.land(Landing::Failed(Arc::new(error)));
+            }
+        }
+    }
+
+    /// What was outdated before the ticket must not be revived by a 304 under it.
+    fn let_the_dead_rest(&mut self) {
+        if self.base.as_ref().is_some_and(|base| base.is_dead()) {
+            fields::strip_selective(self.request.headers_mut());
+            self.base = None;
+        }
+    }
+
+    /// Check again on the flight: the one before may have landed between the lookup and the joining.
+    fn stored_meanwhile(&self, departure: &Departure<Landing>) -> Option<Arc<Entry>> {
+        if self.base.is_some() {
+            return None;
+        }
+        let now = self.flow.clock.now();
+        match self.flow.lookup(&self.selecting, departure.key(), now.mono) {
+            Found::Entry(entry) if entry.life.is_fresh(now) && !entry.life.always_validate() => Some(entry),
+            _ => None,
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<(Response<Body>, ResponseTimes), upstream::Error> {
+        let requested = self.flow.clock.now();
+        let request = self.request.clone().map(|()| Body::Empty);
+        let response = self.flow.upstream.send(request, self.how).await?;
+        let received = self.flow.clock.now();
+        self.flow.metrics.upstream_request(received.mono.saturating_sub(requested.mono));
+        Ok((response, ResponseTimes { requested, received }))
+    }
+
+    async fn receive(
+        mut self,
+        mut flight: Flight<'_>,
+        mut response: Response<Body>,
+        mut times: ResponseTimes,
+    ) {
+        if response.status() == StatusCode::NOT_MODIFIED && self.base.is_some() {
+            match self.confirm(&flight, response.headers(), times) {
+                Ok(entry) => return flight.departure.land(Landing::Entry(entry, Whence::Confirmed)),
+                Err(NotFreshened::NoStore(why)) => return self.confirm_unstored(flight, why.as_str()),
+                Err(NotFreshened::OtherRepresentation) => {}
+            }
+            fields::strip_selective(self.request.headers_mut());
+            self.base = None;
+            match self.exchange().await {
+                Ok((again, then)) => (response, times) = (again, then),
+                Err(error) => return flight.departure.land(Landing::Failed(Arc::new(error))),
+            }
+        }
+        let status = response.status();
+        let whose = self.share.digest().map(|digest| Tag::credential(&digest));
+        self.flow.forget(whose.as_ref(), status);
+        if self.for_the_public && asks_for_login(&response) {
+            self.flow.demote(self.route.index, &self.route.settings.template);
+            return flight.departure.land(Landing::Demoted);
+        }
+        let verdict = self.judge(&response, times);
+        fields::strip_hop_by_hop(response.headers_mut());
+        match verdict {
+            Ok((storable, selector)) => self.collect(flight, response, storable, selector).await,
+            Err(why) => {
+                self.let_go(&flight, status);
+                pass::clean(response.headers_mut());
+                flight.alone(response, why);
+            }
+        }
+    }
+
+    /// A 304 freshens what is stored: a new entry over the same body, under this flight's ticket.
+    fn confirm(
+        &self,
+        flight: &Flight<'_>,
+        answer: &HeaderMap,
+        times: ResponseTimes,
+    ) -> Result<Arc<Entry>, NotFreshened> {
+        let base = self.base.as_ref().ok_or(NotFreshened::OtherRepresentation)?;
+        let stored = base.response.origin_headers();
+        let rule = &self.route.settings.rule;
+        let storable = freshen::freshen(
+            &self.head(),
+            self.sharing(),
+            (base.response.status, &stored),
+            answer,
+            rule,
+            times,
+        )?;
+        let candidate = Candidate {
+            key: flight.departure.key().clone(),
+            tags: flight.departure.tags().to_vec(),
+            storable,
+            selector: base.selector.clone(),
+            body: base.response.body.clone(),
+        };
+        Ok(self.flow.store.fill(flight.ticket, candidate).unwrap_or_else(|refused| {
+            self.flow.metrics.fill_discarded(refused.why.as_str());
+            refused.entry
+        }))
+    }
+
+    /// The origin confirmed the body and forbade keeping it.
+    fn confirm_unstored(self, mut flight: Flight<'_>, why: &'static str) {
+        let Some(base) = &self.base else { return };
+        let mut response = Response::new(Body::from(base.response.body.clone()));
+        *response.status_mut() = base.response.status;
+        *response.headers_mut() = base.response.origin_headers();
+        self.let_go(&flight, StatusCode::OK);
+        flight.alone(response, why);
+    }
+
+    /// Remembers that waiting for this key is not worth it, and drops the entry that the answer takes the place of.
+    fn let_go(&self, flight: &Flight<'_>, status: StatusCode) {
+        let failing = status.is_server_error();
+        if let Some(base) = self.base.as_ref().filter(|_| !failing) {
+            self.flow.store.remove(base);
+        }
+        self.pass_for(flight.departure.key(), if failing { FAILING_FOR } else { UNCACHEABLE_FOR });
+    }
+
+    fn pass_for(&self, key: &Key, lasting: Duration) {
+        self.flow.store.remember_uncacheable(key, self.flow.clock.now().mono + lasting);
+    }
+
+    fn judge(
+        &self,
+        response: &Response<Body>,
+        times: ResponseTimes,
+    ) -> Result<(Storable, Selector), &'static str> {
+        let (status, headers) = (response.status(), response.headers());
+        if is_event_stream(headers) {
+            return Err("event-stream");
+        }
+        let rule = &self.route.settings.rule;
+        let storable = policy::may_store(&self.head(), self.sharing(), status, headers, rule, times)
+            .map_err(|why| why.as_str())?;
+        let selector = self.flow.select(&self.selecting, headers).map_err(|why| why.as_str())?;
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > self.route.settings.entry) {
+            return Err("entry-limit");
+        }
+        Ok((storable, selector))
+    }
+
+    /// Hands the body on as it comes, and stores it once it is whole.
+    async fn collect(
+        self,
+        flight: Flight<'_>,
+        response: Response<Body>,
+        storable: Storable,
+        selector: Selector,
+    ) {
+        let (mut head, mut body) = response.into_parts();
+        pass::clean(&mut head.headers);
+        let (writer, source) = relay::relay(http_body::Body::size_hint(&body).exact());
+        let arrival =
+            Arrival { status: head.status, headers: head.headers, selector: selector.clone(), source };
+        let mut arriving = Arriving::new(flight, arrival);
+        if self.route.settings.rule.store_if.is_none() {
+            arriving.share();
+        }
+        match self.pump(&mut body, &writer, &mut arriving).await {
+            Ok(None) => {}
+            Ok(Some(whole)) => self.keep(&mut arriving, storable, selector, whole),
+            Err(why) => {
+                arriving.withhold("cut");
+                return writer.break_off(&why);
+            }
+        }
+        writer.finish();
+    }
+
+    /// Reads the body to its end: all of it if it may be stored, nothing if it has outgrown that.
+    async fn pump(
+        &self,
+        body: &mut Body,
+        writer: &Writer,
+        arriving: &mut Arriving<'_>,
+    ) -> Result<Option<Bytes>, String> {
+        let mut room = Some(self.route.settings.entry);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|why| {
+                self.flow.metrics.upstream_error(body_failure(&why));
+                why.to_string()
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            let length = data.len() as u64;
+            writer.push(data);
+            room = room.and_then(|room| room.checked_sub(length));
+            if room.is_none() && writer.stop_keeping() {
+                self.flow.metrics.fill_discarded("entry-limit");
+                self.pass_for(arriving.key(), UNCACHEABLE_FOR);
+                arriving.withhold("entry-limit");
+            }
+            writer.room().await.map_err(|abandoned| abandoned.to_string())?;
+        }
+        Ok(room.map(|_| writer.whole()))
+    }
+
+    fn keep(&self, arriving: &mut Arriving<'_>, storable: Storable, selector: Selector, body: Bytes) {
+        if let Some(store_if) = &self.route.settings.rule.store_if
+            && let Err(why) = store_if.judge(&body)
+        {
+            if let Some(base) = &self.base {
+                self.flow.store.remove(base);
+            }
+            self.pass_for(arriving.key(), UNCACHEABLE_FOR);
+            return arriving.withhold(why.as_str());
+        }
+        arriving.share();
+        let flight = arriving.flight();
+        let candidate = Candidate {
+            key: flight.departure.key().clone(),
+            tags: flight.departure.tags().to_vec(),
+            storable,
+            selector,
+            body,
+        };
+        match self.flow.store.fill(flight.ticket, candidate) {
+            Ok(entry) => flight.departure.land(Landing::Entry(entry, Whence::Fetched)),
+            Err(refused) => self.flow.metrics.fill_discarded(refused.why.as_str()),
+        }
+    }
+
+    fn head(&self) -> RequestHead<'_> {
+        RequestHead { method: &Method::GET, headers: self.request.headers(), body_keyed: false }
+    }
+
+    fn sharing(&self) -> Sharing {
+        match self.share {
+            Share::Credential(_) => Sharing::PerCredential,
+            Share::Shared | Share::Bypass(_) => Sharing::Shared,
+        }
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    media.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+/// Whether the origin wants to know who asks: 401, 403, or a redirect to something that looks like a login.
+fn asks_for_login(response: &Response<Body>) -> bool {
+    const WORDS: [&str; 4] = ["login", "signin", "sign-in", "sign_in"];
+    match response.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+        status if status.is_redirection() => {
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            let path = location.unwrap_or_default().split(['?', '#']).next().unwrap_or_default();
+            WORDS.iter().any(|word| path.to_ascii_lowercase().contains(word))
+        }
+        _ => false,
+    }
+}
+
+fn body_failure(why: &BodyError) -> &'static str {
+    why.downcast_ref::<BodyFailure>().map_or("body", BodyFailure::as_str)
+}

@@ -1,0 +1,380 @@
+//! The walk of one request, from the route to the answer.
+//!
+//! ```text
+//! named → target (route, canonical path and query) → share → plan ─┬ read   lookup, policy, coalesce, fetch, store
+//!                                                                  ├ write  forward, outdate, answer
+//!                                                                  ├ pass   forward
+//!                                                                  └ tunnel forward, join the two ends
+//! ```
+//! It alone turns errors of the rooms into statuses.
+
+mod arriving;
+mod client;
+pub mod coalesce;
+mod egress;
+mod fetch;
+mod handling;
+mod ingress;
+mod pass;
+pub mod problem;
+mod read;
+mod record;
+mod relay;
+mod serve;
+mod tunnel;
+mod write;
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::request::Parts as Head;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
+
+use crate::access_log::AccessLog;
+use crate::body::Body;
+use crate::clock::{Clock, Now};
+use crate::drain::Watch;
+use crate::flow::arriving::Landing;
+pub use crate::flow::client::Client;
+use crate::flow::coalesce::Flights;
+pub use crate::flow::handling::Handling;
+use crate::flow::ingress::{Named, Refusal};
+use crate::flow::serve::Answer;
+use crate::metrics::{Cache, Metrics};
+use crate::policy::{NoStore, Scope, Selector, outdate};
+use crate::route::host::Scheme;
+use crate::route::share::Share;
+use crate::route::tag::Tag;
+use crate::route::target::{Rules, Target};
+use crate::store::{Found, Store};
+use crate::upstream::{self, How, Upgrade, Upstream};
+
+/// How requests are treated, whatever their route.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `enabled: false` passes everything through.
+    pub enabled: bool,
+    /// Peers whose `X-Forwarded-*` are believed (`trusted_proxies`).
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// WebSocket upgrades pass (`upgrades: websocket`, the default) or none do (`upgrades: off`).
+    pub upgrades: bool,
+    /// Whether the front door speaks TLS: warming fills what its clients will find.
+    pub tls: bool,
+    /// `limits.upstream_timeout`; a route may have its own.
+    pub timeout: Duration,
+}
+
+/// What the walk is made of.
+pub struct Parts {
+    /// How requests are treated.
+    pub settings: Settings,
+    /// Routes, hosts, and what counts as a credential.
+    pub rules: Rules,
+    /// What is kept.
+    pub store: Store,
+    /// The origin.
+    pub upstream: Upstream,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where requests leave their line.
+    pub log: AccessLog,
+    /// The time.
+    pub clock: Clock,
+    /// When what is still open is cut.
+    pub drain: Watch,
+}
+
+/// The walk. Cheap to clone.
+#[derive(Clone)]
+pub struct Flow(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    pub(crate) flights: Arc<Flights<Landing>>,
+    /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
+    demoted: Vec<AtomicBool>,
+}
+
+impl std::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    Read(Share),
+    Write,
+    Pass(&'static str),
+    Tunnel,
+}
+
+/// One request on its walk.
+pub(crate) struct Visit<'a> {
+    pub(crate) flow: &'a Arc<Shared>,
+    pub(crate) client: Client,
+    pub(crate) target: &'a Target<'a>,
+    pub(crate) now: Now,
+    request_id: OnceLock<String>,
+}
+
+impl Flow {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
+        Self(Arc::new(Shared { parts, flights: Arc::default(), demoted }))
+    }
+
+    /// The client at the other end of a connection.
+    pub fn client(&self, peer: SocketAddr, tls: bool) -> Client {
+        Client::at(peer.ip(), tls, &self.0.settings.trusted_proxies)
+    }
+
+    /// Live entries, and the bytes that they take.
+    pub fn size(&self) -> (u64, u64) {
+        self.0.store.size()
+    }
+
+    /// Whether the origin can be connected to now.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub async fn probe(&self) -> Result<(), upstream::Error> {
+        self.0.upstream.probe().await
+    }
+
+    /// Answers a request: at once from what is kept, or by a future that waits for the origin.
+    pub fn handle(&self, request: Request<Body>, client: Client) -> Handling {
+        let now = self.0.clock.now();
+        let (head, body) = request.into_parts();
+        match self.0.at_once(&head, &body, client, now) {
+            Some(answer) => Handling::Done(Some(answer.response)),
+            None => {
+                let flow = Arc::clone(&self.0);
+                Handling::Waits(Box::pin(async move { flow.walk(head, body, client, now).await.response }))
+            }
+        }
+    }
+
+    /// Answers a request of the warmer's: as a client's, for the canonical host, behind every client. What the
+    /// cache did is among the response's extensions.
+    pub async fn warm(&self, mut request: Request<Body>) -> Response<Body> {
+        let client = Client::warmer(self.0.settings.tls);
+        request.headers_mut().remove(header::HOST);
+        // A browser's offer: what an origin chooses from all of it serves whoever accepts the choice.
+        request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("*"));
+        let (head, body) = request.into_parts();
+        let now = self.0.clock.now();
+        let answer = Arc::clone(&self.0).walk(head, body, client, now).await;
+        let mut response = answer.response;
+        response.extensions_mut().insert(answer.cache);
+        response
+    }
+}
+
+impl Shared {
+    /// The answer to a request that needs no origin: a refusal, or a read from what is kept.
+    fn at_once(self: &Arc<Self>, head: &Head, body: &Body, client: Client, now: Now) -> Option<Answer> {
+        let client = client.told_by(&head.headers, &self.settings.trusted_proxies);
+        let refuse = |refusal| Some(self.refuse(&refusal, head, &client, now));
+        let named = match Named::by(head) {
+            Ok(named) => named,
+            Err(refusal) => return refuse(refusal),
+        };
+        let target = match self.target(&named, &client) {
+            Ok(target) => target,
+            Err(refusal) => return refuse(refusal),
+        };
+        let visit = Visit::new(self, client, &target, head, now);
+        let Plan::Read(share) = visit.plan(head, body) else { return None };
+        let answer = read::from_store(&visit, head, share).ok()?;
+        Some(record::Visitor::of(&visit, head, body, &named).record(answer))
+    }
+
+    /// The walk of a request that may have to wait for the origin.
+    async fn walk(self: Arc<Self>, head: Head, body: Body, client: Client, now: Now) -> Answer {
+        let client = client.told_by(&head.headers, &self.settings.trusted_proxies);
+        let named = match Named::by(&head) {
+            Ok(named) => named,
+            Err(refusal) => return self.refuse(&refusal, &head, &client, now),
+        };
+        let target = match self.target(&named, &client) {
+            Ok(target) => target,
+            Err(refusal) => return self.refuse(&refusal, &head, &client, now),
+        };
+        let visit = Visit::new(&self, client, &target, &head, now);
+        let visitor = record::Visitor::of(&visit, &head, &body, &named);
+        let answer = match visit.plan(&head, &body) {
+            Plan::Read(share) => read::read(&visit, &head, share).await,
+            Plan::Write => write::write(&visit, head, body).await,
+            Plan::Pass(why) => pass::pass(&visit, head, body, why).await,
+            Plan::Tunnel => tunnel::open(&visit, head, body).await,
+        };
+        visitor.record(answer)
+    }
+
+    fn target<'a>(&'a self, named: &'a Named, client: &Client) -> Result<Target<'a>, Refusal> {
+        let scheme = if client.tls { Scheme::Https } else { Scheme::Http };
+        let authority = named.authority().unwrap_or(self.rules.hosts.canonical_name());
+        Ok(self.rules.target(scheme, authority, named.path(), named.query())?)
+    }
+}
+
+impl<'a> Visit<'a> {
+    fn new(flow: &'a Arc<Shared>, client: Client, target: &'a Target<'a>, head: &Head, now: Now) -> Self {
+        let known = egress::known_request_id(&head.headers, &client);
+        let request_id = known.map_or_else(OnceLock::new, OnceLock::from);
+        Self { flow, client, target, now, request_id }
+    }
+}
+
+impl Visit<'_> {
+    fn plan(&self, head: &Head, body: &Body) -> Plan {
+        if self.flow.settings.upgrades && tunnel::is_asked_for(head) {
+            return Plan::Tunnel;
+        }
+        if !outdate::is_safe(&head.method) {
+            return Plan::Write;
+        }
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            return Plan::Pass("method");
+        }
+        if !self.flow.settings.enabled {
+            return Plan::Pass("disabled");
+        }
+        if !body.is_end_stream() {
+            return Plan::Pass("request-body");
+        }
+        match self.target.bypass().map_or_else(|| self.share(head), Share::Bypass) {
+            Share::Bypass(why) => Plan::Pass(why.as_str()),
+            share => Plan::Read(share),
+        }
+    }
+
+    /// Whose entries the request may use, now.
+    pub(crate) fn share(&self, head: &Head) -> Share {
+        let route = self.target.route;
+        let demoted = self.flow.is_demoted(route.index);
+        self.flow.rules.identity.share(route.settings.rule.scope, demoted, &head.headers)
+    }
+
+    /// The tag of every entry that the request's credentials open.
+    pub(crate) fn whose(&self, head: &Head) -> Option<Tag> {
+        let digest = self.flow.rules.identity.digest(&head.headers)?;
+        Some(Tag::credential(&digest))
+    }
+
+    /// What a fill asks the origin for: exactly what the key holds.
+    pub(crate) fn fill_target(&self) -> PathAndQuery {
+        self.target.fill().unwrap_or_else(|_| PathAndQuery::from_static("/"))
+    }
+
+    /// What a request that is not cached asks the origin for.
+    pub(crate) fn forward_target(&self) -> PathAndQuery {
+        self.target.pass().unwrap_or_else(|_| PathAndQuery::from_static("/"))
+    }
+
+    /// Names the request in logs here and at the origin: a trusted proxy's name for it, or one of our own.
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.get_or_init(egress::request_id)
+    }
+
+    /// What variants of an answer are chosen by: the client's fields, without those that its fill never carries.
+    pub(crate) fn selecting<'h>(&self, head: &'h Head, share: Share) -> Cow<'h, HeaderMap> {
+        let (route, identity) = (self.target.route, &self.flow.rules.identity);
+        let public = share == Share::Shared && route.settings.rule.scope == Scope::Public;
+        let public = public && identity.has_credentials(&head.headers);
+        if !public && !route.settings.strict {
+            return Cow::Borrowed(&head.headers);
+        }
+        let mut headers = head.headers.clone();
+        if public {
+            identity.strip_for_shared_fill(&mut headers, &route.key.headers);
+        }
+        if route.settings.strict {
+            identity.strict_fields(&mut headers, &route.key.headers);
+        }
+        Cow::Owned(headers)
+    }
+
+    /// How the origin is asked.
+    pub(crate) fn how(&self, upgrade: Upgrade) -> How {
+        let route = &self.target.route.settings;
+        How {
+            timeout: route.timeout.unwrap_or(self.flow.settings.timeout),
+            priority: self.client.priority,
+            hold: route.entry,
+            upgrade,
+        }
+    }
+}
+
+impl Shared {
+    /// A public route whose origin asked for a credential is `auto` from now on.
+    pub(crate) fn demote(&self, index: usize, template: &str) {
+        let Some(demoted) = self.demoted.get(index) else { return };
+        if !demoted.swap(true, Ordering::AcqRel) {
+            self.metrics.demoted(index);
+            tracing::warn!(
+                route = template,
+                "the origin asks for a credential on a route that is `scope: public`; it is `auto` from now on"
+            );
+        }
+    }
+
+    pub(crate) fn is_demoted(&self, index: usize) -> bool {
+        self.demoted.get(index).is_some_and(|demoted| demoted.load(Ordering::Acquire))
+    }
+
+    /// Drops what is kept for credentials that the origin has answered with 401.
+    pub(crate) fn forget(&self, whose: Option<&Tag>, status: StatusCode) {
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(tag) = whose
+        {
+            self.store.outdate(std::slice::from_ref(tag));
+        }
+    }
+
+    /// The newest live entry under `key` that answers a request with these fields.
+    pub(crate) fn lookup(&self, headers: &HeaderMap, key: &[u8], now: Duration) -> Found {
+        self.store.lookup(key, |selector| self.fits(selector, headers), now)
+    }
+
+    pub(crate) fn fits(&self, selector: &Selector, headers: &HeaderMap) -> bool {
+        selector.matches(headers, &|cookie| self.rules.identity.is_credential_cookie(cookie))
+    }
+
+    pub(crate) fn select(&self, request: &HeaderMap, response: &HeaderMap) -> Result<Selector, NoStore> {
+        Selector::of(request, response, &|cookie| self.rules.identity.is_credential_cookie(cookie))
+    }
+
+    fn refuse(&self, refusal: &Refusal, head: &Head, client: &Client, now: Now) -> Answer {
+        self.metrics.refused(refusal.reason);
+        let answer = Answer {
+            response: match refusal.status {
+                StatusCode::METHOD_NOT_ALLOWED => problem::method_not_allowed(refusal.detail),
+                status => problem::answer(status, refusal.detail),
+            },
+            cache: Cache::Bypass,
+            detail: Some(refusal.reason),
+            age: None,
+            upstream: None,
+            error: Some(refusal.reason),
+        };
+        let mut answer = answer;
+        if refusal.status == StatusCode::BAD_REQUEST && head.version < Version::HTTP_2 {
+            // Whatever comes behind it on this connection is not to be trusted either.
+            answer.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        record::refused(self, head, client, now, &answer);
+        answer
+    }
+}

@@ -1,0 +1,301 @@
+//! A read: answered from what is kept, or by the one fetch that everybody waits for.
+//!
+//! It decides by the policy's verdict and by how a flight lands, and goes round again where a landing is not for this
+//! request: another variant, an answer that cannot be shared, or a route that was just demoted.
+
+use std::sync::Arc;
+
+use http::header::RANGE;
+use http::request::Parts as Head;
+use http::{HeaderMap, StatusCode};
+use tokio::sync::oneshot;
+
+use crate::body::Body;
+use crate::flow::arriving::{Landing, Own, Whence};
+use crate::flow::coalesce::{Departure, Lost, Role};
+use crate::flow::fetch::Fetch;
+use crate::flow::serve::{self, Answer};
+use crate::flow::{Visit, pass, problem};
+use crate::metrics::Cache;
+use crate::policy::cache_status::{CacheStatus, Forward};
+use crate::policy::{self, RequestHead, Reuse, Selector};
+use crate::route::key::Key;
+use crate::route::share::Share;
+use crate::route::tag::Tag;
+use crate::store::Found;
+use crate::store::entry::{Entry, Refreshing};
+
+/// Most flights that one request takes part in; then it has what there is.
+const ROUNDS: usize = 8;
+
+/// Most of them that it waits in for somebody else's answer.
+const ROUNDS_TOGETHER: usize = 3;
+
+/// Why the origin has to be asked.
+pub(crate) struct Ask {
+    why: Forward,
+    /// A live entry to be confirmed; it may stand in if the origin fails.
+    base: Option<Arc<Entry>>,
+    /// Whether waiting for one another is worth it.
+    together: bool,
+}
+
+/// A request that the store alone does not answer.
+struct Question<'a> {
+    visit: &'a Visit<'a>,
+    head: &'a Head,
+    /// What a variant is chosen by: the client's fields, as far as a fill would carry them.
+    selecting: &'a HeaderMap,
+    share: Share,
+    ask: Ask,
+    collapsed: bool,
+}
+
+/// Answers a read from the entries that `share` opens.
+///
+/// # Errors
+/// [`Ask`]: the origin has to be asked.
+pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result<Answer, Ask> {
+    let (flow, route, now) = (visit.flow, visit.target.route, visit.now);
+    let request = request(head);
+    let selecting = visit.selecting(head, share);
+    let key = visit.target.key(share, &head.headers, &[]);
+    let ask = |why, together| Ask { why, base: None, together };
+    let entry = match flow.lookup(&selecting, &key, now.mono) {
+        Found::Entry(entry) => entry,
+        _ if policy::only_if_cached(&head.headers) => return Ok(not_cached(visit)),
+        Found::Nothing => return Err(ask(Forward::UriMiss, true)),
+        Found::OtherVariants => return Err(ask(Forward::VaryMiss, true)),
+        Found::Uncacheable => return Err(ask(Forward::UriMiss, false)),
+    };
+    let cache = match policy::may_reuse(&request, &entry.life, &route.settings.rule, now) {
+        Reuse::Fresh => Cache::Hit,
+        Reuse::StaleByRequest => Cache::Stale,
+        Reuse::StaleWhileRevalidate => {
+            let ask = Ask { base: Some(Arc::clone(&entry)), ..ask(Forward::Stale, true) };
+            Question { visit, head, selecting: &selecting, share, ask, collapsed: false }.refresh(&entry);
+            Cache::Stale
+        }
+        Reuse::OnlyIfCached(_) => return Ok(not_cached(visit)),
+        Reuse::Validate(why) => {
+            let why = if why.is_of_request() { Forward::Request } else { Forward::Stale };
+            return Err(Ask { base: Some(entry), ..ask(why, true) });
+        }
+    };
+    let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
+    Ok(serve::entry(&request, &entry, route, cache, status, now))
+}
+
+/// Answers a read: from the store, or by asking the origin until there is an answer for this request.
+pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> Answer {
+    for round in 0..ROUNDS {
+        let mut ask = match from_store(visit, head, share) {
+            Ok(answer) => return answer,
+            Err(ask) => ask,
+        };
+        // Whose answer came with nobody else's so often is better off alone.
+        ask.together &= round < ROUNDS_TOGETHER;
+        if !ask.together && head.headers.contains_key(RANGE) {
+            return pass::pass(visit, head.clone(), Body::Empty, "uncacheable").await;
+        }
+        let selecting = visit.selecting(head, share);
+        let question = Question { visit, head, selecting: &selecting, share, ask, collapsed: false };
+        if let Some(answer) = question.answer().await {
+            return answer;
+        }
+        share = visit.share(head);
+    }
+    let problem = problem::answer(StatusCode::SERVICE_UNAVAILABLE, "the answer changed too often; try again");
+    Answer::new(problem, visit.target.route, Cache::Miss, CacheStatus::forward(Forward::UriMiss))
+}
+
+fn request(head: &Head) -> RequestHead<'_> {
+    RequestHead { method: &head.method, headers: &head.headers, body_keyed: false }
+}
+
+/// RFC 9111 §5.2.1.7.
+fn not_cached(visit: &Visit<'_>) -> Answer {
+    let problem =
+        problem::answer(StatusCode::GATEWAY_TIMEOUT, "nothing is stored, and only-if-cached was asked for");
+    let status = CacheStatus::Fwd {
+        why: Forward::UriMiss,
+        status: None,
+        stored: false,
+        collapsed: false,
+        detail: Some("only-if-cached"),
+    };
+    Answer::new(problem, visit.target.route, Cache::Miss, status)
+}
+
+impl Question<'_> {
+    /// Joins whoever asks the same, or asks for all of them. `None`: go round again.
+    async fn answer(mut self) -> Option<Answer> {
+        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.tags());
+        if !self.ask.together {
+            return self.fly(flights.alone(&key, &tags)).await;
+        }
+        match flights.join(&key, &tags, |landing| self.suits(landing)) {
+            Role::Pilot(departure) => self.fly(departure).await,
+            Role::Passenger(flight) => {
+                self.collapsed = true;
+                let landing = flight.landing().await;
+                self.settle(landing)
+            }
+        }
+    }
+
+    /// The fetch is a task of its own: it goes on if this client leaves.
+    async fn fly(self, departure: Departure<Landing>) -> Option<Answer> {
+        let flight = departure.flight();
+        let fetch = self.fetch();
+        let (own, mine) = oneshot::channel();
+        tokio::spawn(fetch.fly(departure, own));
+        match mine.await {
+            // What cannot be stored whole is asked for in part.
+            Ok(own) if own.kept.is_err() && self.wants_part() && !is_failure(own.response.status()) => None,
+            Ok(own) => Some(self.deliver(own)),
+            Err(_) => self.settle(flight.landing().await),
+        }
+    }
+
+    /// Fetches a stale entry anew in the background, once at a time.
+    fn refresh(&self, entry: &Arc<Entry>) {
+        let Some(claim) = Refreshing::claim(entry) else { return };
+        if let Role::Pilot(departure) =
+            self.visit.flow.flights.join(&self.key(), &self.tags(), |landing| self.suits(landing))
+        {
+            let fetch = self.fetch();
+            let (own, _) = oneshot::channel();
+            tokio::spawn(async move {
+                fetch.in_background().fly(departure, own).await;
+                drop(claim);
+            });
+        }
+    }
+
+    fn settle(self, landing: Result<Landing, Lost>) -> Option<Answer> {
+        match landing {
+            Ok(Landing::Arriving(arrival)) if self.fits(&arrival.selector) => {
+                let response = arrival.response(arrival.source.reader()?);
+                Some(self.deliver(Own { response, kept: Ok(()), took: None }))
+            }
+            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) => {
+                Some(self.landed(&entry, whence))
+            }
+            Ok(Landing::Alone(status)) if is_failure(status) => self.stand_in(),
+            Ok(Landing::Failed(error)) => {
+                let problem = || {
+                    let status = self.forwarded(None, false, Some(error.as_str()));
+                    let response = problem::upstream(&error);
+                    let answer = Answer::new(response, self.visit.target.route, Cache::Miss, status);
+                    Answer { error: Some(error.as_str()), ..answer }
+                };
+                Some(self.stand_in().unwrap_or_else(problem))
+            }
+            Ok(_) | Err(Lost) => None,
+        }
+    }
+
+    /// The answer that this request fetched, or reads along.
+    fn deliver(self, own: Own) -> Answer {
+        let Own { mut response, kept, took } = own;
+        let status = response.status();
+        if is_failure(status)
+            && let Some(answer) = self.stand_in()
+        {
+            return answer;
+        }
+        if serve::answers_with_304(&request(self.head), &response) {
+            response = serve::not_modified(response.headers());
+        }
+        let told = (self.ask.why == Forward::Stale || self.ask.why == Forward::Request).then_some(status);
+        let route = self.visit.target.route;
+        match kept {
+            // What was uncacheable lately is not promised to be stored before it is.
+            Ok(()) => {
+                let status = self.forwarded(told, self.ask.together, None);
+                Answer { upstream: took, ..Answer::new(response, route, Cache::Miss, status) }
+            }
+            Err(why) => {
+                self.visit.flow.metrics.bypass(route.index, why);
+                let status = CacheStatus::Fwd {
+                    why: Forward::Bypass,
+                    status: None,
+                    stored: false,
+                    collapsed: false,
+                    detail: Some(why),
+                };
+                Answer { upstream: took, ..Answer::new(response, route, Cache::Bypass, status) }
+            }
+        }
+    }
+
+    fn landed(&self, entry: &Entry, whence: Whence) -> Answer {
+        let now = self.visit.flow.clock.now();
+        let (cache, status) = match whence {
+            Whence::Confirmed => {
+                (Cache::Revalidated, self.forwarded(Some(StatusCode::NOT_MODIFIED), true, None))
+            }
+            Whence::Fetched => (Cache::Miss, self.forwarded(None, true, None)),
+            Whence::Found => (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None }),
+        };
+        serve::entry(&request(self.head), entry, self.visit.target.route, cache, status, now)
+    }
+
+    /// The stale entry, where it may stand in for an origin that fails (RFC 5861 §4).
+    fn stand_in(&self) -> Option<Answer> {
+        let (route, now) = (self.visit.target.route, self.visit.flow.clock.now());
+        let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
+        policy::may_serve_on_error(&request(self.head), &base.life, &route.settings.rule, now).ok()?;
+        let status = CacheStatus::Hit { ttl: base.life.ttl(now), detail: Some("stale-if-error") };
+        Some(serve::entry(&request(self.head), base, route, Cache::Stale, status, now))
+    }
+
+    fn wants_part(&self) -> bool {
+        self.head.headers.contains_key(RANGE)
+    }
+
+    fn fetch(&self) -> Fetch {
+        Fetch::new(self.visit, self.head, self.selecting, self.share, self.ask.base.clone())
+    }
+
+    fn key(&self) -> Key {
+        self.visit.target.key(self.share, &self.head.headers, &[]).to_key()
+    }
+
+    /// What the answer is known to depend on before it is there: its path, and whose it is.
+    fn tags(&self) -> Vec<Tag> {
+        let mut tags = self.visit.target.tags().into_vec();
+        tags.extend(self.share.digest().map(|digest| Tag::credential(&digest)));
+        tags
+    }
+
+    /// Whether a landing that is known already would be an answer to this request.
+    fn suits(&self, landing: &Landing) -> bool {
+        match landing {
+            Landing::Arriving(arrival) => self.fits(&arrival.selector),
+            Landing::Entry(entry, _) => self.fits(&entry.selector),
+            Landing::Failed(_) => true,
+            Landing::Alone(_) | Landing::Demoted => false,
+        }
+    }
+
+    fn fits(&self, selector: &Selector) -> bool {
+        self.visit.flow.fits(selector, self.selecting)
+    }
+
+    fn forwarded(
+        &self,
+        status: Option<StatusCode>,
+        stored: bool,
+        detail: Option<&'static str>,
+    ) -> CacheStatus {
+        let status = status.map(|status| status.as_u16());
+        CacheStatus::Fwd { why: self.ask.why, status, stored, collapsed: self.collapsed, detail }
+    }
+}
+
+/// The statuses that RFC 5861 §4 takes for an error.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}

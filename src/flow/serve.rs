@@ -1,0 +1,160 @@
+//! What a client gets: from an entry, from an answer that is still coming, or from Larder itself.
+//!
+//! Invariant: it is what the origin sent plus `Age`, `Cache-Status` and `X-Cache`; a stored head is copied, never changed.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    RANGE,
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::body::Body;
+use crate::clock::Now;
+use crate::metrics::Cache;
+use crate::policy::cache_status::CacheStatus;
+use crate::policy::range::{self, Part};
+use crate::policy::{RequestHead, validate};
+use crate::route::table::Route;
+use crate::store::entry::{self, Entry};
+
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+/// An answer, and what is to be said of it in logs and metrics.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response<Body>,
+    pub(crate) cache: Cache,
+    /// Why the cache did so, where there is more to say than `cache` does.
+    pub(crate) detail: Option<&'static str>,
+    /// Age of what was served, in seconds.
+    pub(crate) age: Option<u64>,
+    /// How long the origin took to answer; `None`: it was not asked for this request.
+    pub(crate) upstream: Option<Duration>,
+    /// What went wrong, in a word.
+    pub(crate) error: Option<&'static str>,
+}
+
+impl Answer {
+    /// Marks a response with what the cache did, as far as the route wants it shown.
+    pub(crate) fn new(
+        mut response: Response<Body>,
+        route: &Route,
+        cache: Cache,
+        status: CacheStatus,
+    ) -> Self {
+        let settings = &route.settings;
+        if settings.cache_status {
+            status.append_to(response.headers_mut());
+        }
+        if settings.x_cache {
+            response.headers_mut().insert(X_CACHE, HeaderValue::from_static(cache.as_str()));
+        }
+        Self { response, cache, detail: detail(&status), age: None, upstream: None, error: None }
+    }
+}
+
+/// Answers `request` from a stored entry.
+pub(crate) fn entry(
+    request: &RequestHead<'_>,
+    entry: &Entry,
+    route: &Route,
+    cache: Cache,
+    status: CacheStatus,
+    now: Now,
+) -> Answer {
+    let age = entry.life.age(now).as_secs();
+    let mark = |mut response: Response<Body>| {
+        response.headers_mut().insert(AGE, HeaderValue::from(age));
+        Answer { age: Some(age), ..Answer::new(response, route, cache, status) }
+    };
+    let CacheStatus::Hit { ttl, detail: None } = status else {
+        return mark(stored(request, &entry.response));
+    };
+    if cache != Cache::Hit || is_selective(request.headers) {
+        return mark(stored(request, &entry.response));
+    }
+    let whole = |headers| respond(entry.response.status, headers, entry.response.body.clone().into());
+    let head = entry.stamp.head(age, ttl, || {
+        let plain = respond(entry.response.status, entry.response.headers.clone(), Body::Empty);
+        mark(plain).response.into_parts().0.headers
+    });
+    Answer { response: whole(head), cache, detail: None, age: Some(age), upstream: None, error: None }
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Whether a request may want less than the whole.
+fn is_selective(headers: &HeaderMap) -> bool {
+    is_conditional(headers) || headers.contains_key(RANGE)
+}
+
+/// The stored response, or the part or the 304 that the request asks for (RFC 9110 §13.2.2, §14.2).
+fn stored(request: &RequestHead<'_>, stored: &entry::Response) -> Response<Body> {
+    let headers = &stored.headers;
+    let etag = headers.get(ETAG);
+    if is_conditional(request.headers) && validate::not_modified(request, stored.status, etag, headers) {
+        return not_modified(headers);
+    }
+    let part = if request.headers.contains_key(RANGE) {
+        range::select(request, stored.status, headers, etag, stored.body.len() as u64)
+    } else {
+        Part::Whole
+    };
+    partial(stored, &part)
+}
+
+fn is_conditional(headers: &HeaderMap) -> bool {
+    headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE)
+}
+
+/// Whether an answer that is still coming may be told in a 304: the client has it already.
+pub(crate) fn answers_with_304(request: &RequestHead<'_>, response: &Response<Body>) -> bool {
+    let headers = response.headers();
+    is_conditional(request.headers)
+        && validate::not_modified(request, response.status(), headers.get(ETAG), headers)
+}
+
+fn partial(stored: &entry::Response, part: &Part) -> Response<Body> {
+    let (status, body) = match part {
+        Part::Whole => (stored.status, stored.body.clone()),
+        Part::Bytes(bytes) => {
+            let slice = usize::try_from(bytes.start).ok().zip(usize::try_from(bytes.end).ok());
+            let (start, end) = slice.expect("a stored body lies in memory");
+            (StatusCode::PARTIAL_CONTENT, stored.body.slice(start..end))
+        }
+        Part::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new()),
+    };
+    let mut response = respond(status, stored.headers.clone(), Body::from(body));
+    if let Some(content_range) = part.content_range(stored.body.len() as u64) {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_RANGE, content_range);
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        headers.remove(CONTENT_LENGTH);
+    }
+    response
+}
+
+/// A 304 with the fields that belong into one (RFC 9110 §15.4.5).
+pub(crate) fn not_modified(headers: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    let shown = headers.contains_key(ETAG);
+    for (name, value) in headers.iter().filter(|(name, _)| validate::belongs_in_304(name, shown)) {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+fn detail(status: &CacheStatus) -> Option<&'static str> {
+    match status {
+        CacheStatus::Hit { detail, .. } | CacheStatus::Fwd { detail, .. } => *detail,
+    }
+}
