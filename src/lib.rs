@@ -19,4 +19,5 @@ pub mod upstream;
 pub mod flow;
 // doors
 pub mod guard;
+pub mod server;
 // the house

@@ -1,0 +1,92 @@
+//! Tells the guard when an answer has ended, so that it knows whether a silent connection is idle or waiting for us.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::body::{Body, BodyError};
+use crate::flow::Handling;
+use crate::guard::ConnectionState;
+
+/// An answer on its way to hyper: the guard is told of a tunnel before it opens, and of the answer's end.
+pub(super) struct Answering {
+    pub(super) handling: Handling,
+    pub(super) state: Arc<ConnectionState>,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.handling).poll(cx));
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.state.open_tunnel();
+        }
+        Poll::Ready(Ok(answer.map(|body| told(body, &self.state))))
+    }
+}
+
+/// The body as it is, and at its end (or when nobody wants it any more) `state` is told.
+fn told(body: Body, state: &Arc<ConnectionState>) -> Body {
+    match body {
+        // hyper writes it in one go with the head: it has as good as ended.
+        Body::Empty | Body::Full(_) => {
+            state.answered();
+            body
+        }
+        Body::Incoming(_) | Body::Stream(_) => {
+            Body::stream(Told { body, state: Arc::clone(state), broken: None })
+        }
+    }
+}
+
+struct Told {
+    body: Body,
+    state: Arc<ConnectionState>,
+    /// How the body broke off, to be told at the next look.
+    broken: Option<BodyError>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.state.answered();
+    }
+}
+
+impl HttpBody for Told {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(why) = self.broken.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            // hyper drops what it has not flushed when a body fails: it is given the time to flush first, so that the
+            // client sees a head and the cut, and not an empty answer.
+            Poll::Ready(Some(Err(why))) => {
+                self.broken = Some(why);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.broken.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
