@@ -17,7 +17,9 @@ pub mod store;
 pub mod upstream;
 // the walk
 pub mod flow;
+pub mod warm;
 // doors
+pub mod admin;
 pub mod guard;
 pub mod server;
 // the house
