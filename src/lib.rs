@@ -23,3 +23,4 @@ pub mod admin;
 pub mod guard;
 pub mod server;
 // the house
+pub mod config;

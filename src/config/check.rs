@@ -1,0 +1,156 @@
+//! What no single key can know: addresses that collide, limits that contradict, warming that helps nobody.
+//!
+//! Invariant: nothing is changed here, only complained of.
+
+use std::net::SocketAddr;
+
+use crate::config::address::Listen;
+use crate::config::collection::{Admin, RawRule};
+use crate::config::credential;
+use crate::config::file::{File, Limits};
+use crate::config::problem::{Problem, Source};
+use crate::config::route::Settled;
+use crate::config::shape::{At, Scalar};
+use crate::policy::Scope;
+use crate::route::identity;
+use crate::upstream::Origin;
+use crate::warm;
+
+/// Listeners that collide, an admin door without a lock, an upstream that is ourselves.
+pub(crate) fn addresses(merged: &File, problems: &mut Vec<Problem>) {
+    let mut doors: Vec<(&str, &At<Listen>)> = merged.listen.iter().map(|at| ("listen", at)).collect();
+    if let Some(At { value: Admin::On(admin), .. }) = &merged.admin {
+        doors.extend(admin.listen.iter().map(|at| ("admin.listen", at)));
+        doors.extend(admin.probes.iter().map(|at| ("admin.probes", at)));
+        if let (Some(listen), None) = (&admin.listen, &admin.token)
+            && !listen.value.0.ip().is_loopback()
+        {
+            let message = format!("`admin.listen` {} is not loopback and has no token", listen.value.0);
+            problems.push(Problem::of(listen.source, message).hint(
+                "set `admin.token` (or LARDER_ADMIN_TOKEN), or listen on 127.0.0.1; `admin.probes` needs no token",
+            ));
+        }
+    }
+    for (at, (name, door)) in doors.iter().enumerate() {
+        if let Some((other, _)) = doors[..at].iter().find(|(_, other)| collide(other.value.0, door.value.0)) {
+            let message = format!("`{name}` and `{other}` are both {}", door.value.0);
+            problems.push(Problem::of(door.source, message).hint("give each a port of its own"));
+        }
+    }
+    if let (Some(listen), Some(upstream)) = (&merged.listen, &merged.upstream)
+        && let Some(origin) = upstream.value.0.iter().find(|origin| is_ourselves(listen.value.0, origin))
+    {
+        let message = format!("the upstream {} is where Larder itself listens", origin.show());
+        let hint = "give `listen` another port, or name the port of the backend";
+        problems.push(Problem::of(upstream.source, message).hint(hint));
+    }
+}
+
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same_ip
+}
+
+fn is_ourselves(listen: SocketAddr, origin: &Origin) -> bool {
+    let Origin::Tcp { host, port, .. } = origin else { return false };
+    let here = listen.ip().is_loopback() || listen.ip().is_unspecified();
+    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    *port == listen.port() && here && loopback
+}
+
+/// Bodies that may be stored but would never fit.
+pub(crate) fn limits(merged: &File, problems: &mut Vec<Problem>) {
+    const HINT: &str = "an entry has to fit into memory";
+    let Some(At { value: Limits { entry: Some(entry), memory: Some(memory), .. }, .. }) = &merged.limits
+    else {
+        return;
+    };
+    let (size, most) = (entry.value, memory.value);
+    if size.0 > most.0 {
+        let message = format!("`limits.entry` {} is more than `limits.memory` {}", size.show(), most.show());
+        let source = if entry.source == Source::Default { memory.source } else { entry.source };
+        problems.push(Problem::of(source, message).hint(HINT));
+    }
+    for route in merged.routes.iter().flat_map(|routes| &routes.value.0) {
+        let RawRule::Keys(keys) = &route.rule else { continue };
+        let Some(own) = &keys.entry else { continue };
+        if own.value.0 > most.0 && own.source != entry.source {
+            let (template, size) = (&route.template.text, own.value.show());
+            let message =
+                format!("`entry` {size} of `{template}` is more than `limits.memory` {}", most.show());
+            problems.push(Problem::at(route.place, message).hint(HINT).warning());
+        }
+    }
+}
+
+/// Half a key pair.
+pub(crate) fn tls(merged: &File, problems: &mut Vec<Problem>) {
+    let Some(tls) = &merged.tls else { return };
+    for (said, missing, name) in
+        [(&tls.value.cert, &tls.value.key, "key"), (&tls.value.key, &tls.value.cert, "cert")]
+    {
+        if let (Some(said), None) = (said, missing) {
+            let problem = Problem::of(said.source, format!("`tls` has no `{name}`"));
+            problems.push(problem.hint("TLS needs both: tls: { cert: /path/cert.pem, key: /path/key.pem }"));
+        }
+    }
+}
+
+/// Requests whose answers nobody, or only the warmer, is ever given. Nothing of this stops the start.
+pub(crate) fn warming(
+    merged: &File,
+    warm: &warm::Settings,
+    identity: &identity::Settings,
+    routes: &Settled,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(keys) = &merged.warm else { return };
+    let Some(requests) = &keys.value.requests else { return };
+    for request in requests.value.0.iter().filter(|request| request.value.get.is_none()) {
+        problems.push(
+            Problem::of(request.source, "a request to warm has no `get`").hint("write { get: /api/stats }"),
+        );
+    }
+    if !warm.requests.is_empty() && merged.hosts.is_none() {
+        let message = "without `hosts`, what is warmed is found by requests to localhost only";
+        let problem = Problem::of(requests.source, message).warning();
+        problems.push(problem.hint("name the hosts that clients use: hosts: api.example.com"));
+    }
+    let listed = identity.credentials.as_deref();
+    let credential = warm.headers.keys().find(|name| credential::is_credential(name, listed));
+    for request in &requests.value.0 {
+        let Some(get) = &request.value.get else { continue };
+        let path = get.value.0.path();
+        let route = best(routes, path);
+        let bypassed = route.map_or(routes.unmatched.is_none(), |route| routes.matched[route].bypass);
+        let scope = match route {
+            Some(route) => routes.matched[route].rule.scope,
+            None => routes.unmatched.as_ref().map_or(Scope::Auto, |settings| settings.rule.scope),
+        };
+        let warning = if bypassed {
+            Some((
+                format!("warming `{path}` keeps nothing: it is bypassed"),
+                "give the path a route with a ttl",
+            ))
+        } else if let (Some(name), true) = (credential, scope != Scope::Public) {
+            let message =
+                format!("`{path}` is warmed with `{name}` and is not public: only that credential gets it");
+            Some((message, "write `scope: public` on its route if all may share the answer"))
+        } else if let (None, Scope::User) = (credential, scope) {
+            Some((
+                format!("warming `{path}` keeps nothing: `scope: user` needs a credential"),
+                "take it out of the list",
+            ))
+        } else {
+            None
+        };
+        problems.extend(warning.map(|(message, hint)| Problem::of(get.source, message).hint(hint).warning()));
+    }
+}
+
+/// The route that matches a path best, by its place in the list.
+fn best(routes: &Settled, path: &str) -> Option<usize> {
+    let ranked =
+        routes.templates.iter().enumerate().filter_map(|(at, template)| Some((template.rank(path)?, at)));
+    ranked.min().map(|(_, at)| at)
+}

@@ -1,0 +1,285 @@
+//! The raw shape of the configuration: every key, its type, its words, its default, and what comes later.
+//!
+//! A layer of settings has this shape, whether a file, the environment, flags or the built-in defaults made it.
+//! Invariant: what is not declared here is refused. It refuses to know what the rooms make of it.
+
+use std::path::PathBuf;
+
+use http::HeaderName;
+use ipnet::IpNet;
+use serde_json_path::JsonPath;
+
+use crate::access_log::Access;
+use crate::config::address::{Host, Listen};
+use crate::config::collection::{Admin, Headers, Items, Negative, Routes};
+use crate::config::credential::WarmPath;
+use crate::config::duration::Timeout;
+use crate::config::preset::Preset;
+use crate::config::scalar::{Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades};
+use crate::config::shape::{Words, section};
+use crate::policy::{ClientNoCache, Scope, SetCookie};
+use crate::route::identity::{Credential, UserSource};
+use crate::upstream::Origin;
+
+/// The declared duration type of keys where zero makes sense.
+type Duration = std::time::Duration;
+
+section! {
+    /// The whole file.
+    File {
+        /// Where the backend is: http://host:port, https://host or unix:/path/to.sock; several equal servers with
+        /// spaces between them or as a list. The only required key (or LARDER_UPSTREAM, or --upstream).
+        upstream: Words<Origin>,
+        /// Where clients connect.
+        listen: Listen = "0.0.0.0:8080",
+        /// false: a plain pass-through that stores and serves nothing.
+        enabled: bool = "true",
+        /// The hosts under which clients know the service; the first is canonical, strangers get 421. Without it
+        /// loopback names are one host and every other is served as it comes.
+        hosts: Words<Host>,
+        /// What every route inherits.
+        defaults: Defaults,
+        /// Which fields of a request are credentials.
+        identity: Identity,
+        /// What is cached: a path template and its rule, or its ttl, or `bypass`.
+        routes: Routes,
+        /// What is fetched at start, before the first client comes.
+        warm: Warm,
+        /// The admin listener (probes, metrics), or `off`.
+        admin: Admin,
+        /// How the process ends after SIGTERM.
+        shutdown: Shutdown,
+        /// What is logged.
+        log: Log,
+        /// How much of everything.
+        limits: Limits,
+        /// Certificate and key for clients; without it plain HTTP is spoken.
+        tls: Tls,
+        /// Peers whose X-Forwarded-* and Forwarded are believed: networks or addresses.
+        trusted_proxies: Words<IpNet>,
+        /// Which upgrades pass.
+        upgrades: Upgrades = "websocket",
+    }
+    later { "writes" "dependencies" "events" "redis" "webhooks" "invalidation" "monitor" "tests" "mode" }
+}
+
+section! {
+    /// `defaults:`
+    Defaults {
+        /// Freshness of a 200 where the origin says nothing; 0: only what the origin says is stored.
+        ttl: Duration = "1h",
+        /// For how long after that a stale answer is served while it is fetched anew (RFC 5861).
+        stale_while_revalidate: Duration = "0s",
+        /// For how long a stale answer is served when the origin fails (RFC 5861).
+        stale_if_error: Duration = "0s",
+        /// Whether the origin's freshness wins (respect) or the route's (override).
+        origin_headers: OriginWord = "respect",
+        /// Which of the origin's refusals are set aside too, by name; needs origin_headers: override.
+        overridden as "override": Words<Overridden>,
+        /// Whether a browser's reload is served from the cache (ignore) or not (honor).
+        client_no_cache: ClientNoCache = "ignore",
+        /// Requests that no route matches: stored on the origin's explicit word (origin), or never (bypass).
+        unmatched: Unmatched = "origin",
+        /// Query names, as globs, that do not count and are not sent to the origin.
+        ignore_query: Words<String>,
+        /// Who may share an entry: auto (those without credentials), public (all), user (nobody).
+        scope: Scope = "auto",
+        /// Freshness by status where the origin says nothing, beside 200.
+        negative: Negative,
+        /// Answers that carry Set-Cookie: not stored (refuse), or with explicit origin freshness without it (strip).
+        set_cookie: SetCookie = "refuse",
+        /// Sends only keyed and standard request fields to the origin.
+        strict: bool = "false",
+        /// Adds Cache-Status to answers.
+        cache_status: bool = "true",
+        /// Adds X-Cache to answers.
+        x_cache: bool = "true",
+    }
+    later { "tags" "body_tags" "mode" "methods" "settle" "languages" "head" "forward_tags" }
+}
+
+section! {
+    /// One route; what it does not say it inherits from its preset, then from `defaults`.
+    Route {
+        /// A set of keys by name; what the route says itself wins.
+        preset: Preset,
+        /// Freshness of a 200 where the origin says nothing; 0: only what the origin says is stored.
+        ttl: Duration,
+        /// For how long after that a stale answer is served while it is fetched anew (RFC 5861).
+        stale_while_revalidate: Duration,
+        /// For how long a stale answer is served when the origin fails (RFC 5861).
+        stale_if_error: Duration,
+        /// Whether the origin's freshness wins (respect) or the route's (override).
+        origin_headers: OriginWord,
+        /// Which of the origin's refusals are set aside too, by name; needs origin_headers: override.
+        overridden as "override": Words<Overridden>,
+        /// Whether a browser's reload is served from the cache (ignore) or not (honor).
+        client_no_cache: ClientNoCache,
+        /// Who may share an entry: auto (those without credentials), public (all), user (nobody).
+        scope: Scope,
+        /// What tells one answer from another, beside path and query.
+        key: Key,
+        /// Query names, as globs, that do not count and are not sent to the origin.
+        ignore_query: Words<String>,
+        /// Freshness by status where the origin says nothing, beside 200.
+        negative: Negative,
+        /// Stores only answers whose JSON body is in one of these states.
+        store_if: StoreIf,
+        /// Answers that carry Set-Cookie: not stored (refuse), or with explicit origin freshness without it (strip).
+        set_cookie: SetCookie,
+        /// Sends only keyed and standard request fields to the origin.
+        strict: bool,
+        /// Connect plus first byte, then idle, instead of limits.upstream_timeout.
+        timeout: Timeout,
+        /// Largest body that is stored, instead of limits.entry.
+        entry: Size,
+        /// Adds Cache-Status to answers.
+        cache_status: bool,
+        /// Adds X-Cache to answers.
+        x_cache: bool,
+    }
+    later { "tags" "body_tags" "mode" "methods" "settle" "languages" "head" "forward_tags" }
+}
+
+section! {
+    /// `key:` of a route.
+    Key {
+        /// The only query names that count and that are sent on a fill.
+        query: Words<String>,
+        /// Request fields whose values count.
+        headers: Words<HeaderName>,
+    }
+    later { "body" "ignore" }
+}
+
+section! {
+    /// `store_if:` of a route.
+    StoreIf {
+        /// JSONPaths, any of which may name the state.
+        path: Words<JsonPath>,
+        /// The states that are stored; case does not matter.
+        states as "in": Words<String>,
+    }
+    later {}
+}
+
+section! {
+    /// `identity:`
+    Identity {
+        /// Where the user's id stands, first match: jwt:CLAIM header:NAME cookie:NAME.
+        user: Words<UserSource>,
+        /// What is a credential, instead of the built-in list: field names and cookie:NAME.
+        credentials: Words<Credential>,
+        /// Keys the digest of credentials; without it a random one for each start.
+        secret: NeededSecret,
+    }
+    later {}
+}
+
+section! {
+    /// `warm:`
+    Warm {
+        /// What is fetched at start.
+        requests: Items<WarmRequest>,
+        /// /readyz waits at most this long for the list.
+        before_ready: Duration = "10s",
+        /// How many at once.
+        concurrency: Count = "4",
+        /// Fields sent with every one of them; one that a placeholder leaves empty is not sent.
+        headers: Headers,
+    }
+    later { "learn" "timezone" }
+}
+
+section! {
+    /// One of `warm.requests`.
+    WarmRequest {
+        /// Path and query on the configured upstream.
+        get: WarmPath,
+        /// Higher goes first.
+        priority: i64 = "100",
+    }
+    later { "schedule" "every" "for_each" "select" "limit" "origins" "for_users" }
+}
+
+section! {
+    /// `admin:`
+    AdminKeys {
+        /// Where the admin listener is.
+        listen: Listen = "127.0.0.1:8081",
+        /// Bearer token; needed where `listen` is not loopback.
+        token: Secret,
+        /// A further listener that carries /livez /readyz /metrics only.
+        probes: Listen,
+    }
+    later { "tokens" }
+}
+
+section! {
+    /// `shutdown:`
+    Shutdown {
+        /// For how long /readyz says 503 while connections are still accepted.
+        delay: Duration = "5s",
+        /// How long open requests may take to end after that.
+        timeout: Duration = "20s",
+    }
+    later {}
+}
+
+section! {
+    /// `log:`
+    Log {
+        /// Which requests get a line: all, errors (5xx), off, or a share such as 0.01.
+        access: Access = "all",
+        /// Least severe diagnostic on stderr: error, warn, info, debug, trace.
+        level: tracing::Level = "info",
+    }
+    later {}
+}
+
+section! {
+    /// `limits:`
+    Limits {
+        /// Bytes of memory for entries, keys and index; default: the lesser of 512MiB and half the cgroup's limit.
+        memory: Size,
+        /// At most so many entries; default: only memory limits.
+        entries: Count,
+        /// Largest body that is stored.
+        entry: Size = "2MiB",
+        /// Most client connections at once; the next one waits.
+        connections: Count = "10000",
+        /// Most requests at the origin at once.
+        upstream_concurrency: Count = "256",
+        /// Connect plus first byte after the request body, then idle; never the total.
+        upstream_timeout: Timeout = "30s",
+    }
+    later {}
+}
+
+section! {
+    /// `tls:`
+    Tls {
+        /// PEM file with the certificate chain.
+        cert: PathBuf,
+        /// PEM file with the private key.
+        key: PathBuf,
+    }
+    later {}
+}
+
+/// Where a key that stands in the wrong place belongs.
+pub(crate) fn home(key: &str) -> Option<&'static str> {
+    let homes: [(&'static str, &[&str]); 10] = [
+        ("the top level", File::KEYS),
+        ("`defaults` or a route", Defaults::KEYS),
+        ("a route", Route::KEYS),
+        ("`limits`", Limits::KEYS),
+        ("`admin`", AdminKeys::KEYS),
+        ("`warm`", Warm::KEYS),
+        ("`identity`", Identity::KEYS),
+        ("`log`", Log::KEYS),
+        ("`shutdown`", Shutdown::KEYS),
+        ("`tls`", Tls::KEYS),
+    ];
+    homes.into_iter().find(|(_, keys)| keys.contains(&key)).map(|(home, _)| home)
+}

@@ -1,0 +1,164 @@
+//! The configuration: what flags, environment, file and defaults say, resolved into the settings of every room.
+//!
+//! ```text
+//! file ─ tree ─ reader ─┐
+//! environment ──────────┼─ layers of one raw shape (file.rs) ─ merged ─ resolve ─ Config, or a Report
+//! flags, defaults ──────┘
+//! ```
+//! Flag beats environment beats file beats default, key by key, and every value remembers who said it. Invariant: a
+//! [`Config`] exists only if nothing at all was wrong. No room imports this one.
+
+mod address;
+mod check;
+mod collection;
+mod credential;
+mod duration;
+mod env;
+mod file;
+mod interpolate;
+mod preset;
+mod problem;
+mod reader;
+mod resolve;
+mod route;
+mod scalar;
+mod schema;
+mod shape;
+mod show;
+mod template;
+mod trap;
+mod tree;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::{access_log, admin, flow, route as routing, server, store, upstream, warm};
+
+pub use crate::config::env::Env;
+pub use crate::config::problem::{Place, Problem, Report, Severity, Source};
+pub use crate::config::schema::schema;
+pub use crate::config::shape::Entry;
+
+/// Exit code of a bad configuration (`EX_CONFIG` of sysexits.h).
+pub const EX_CONFIG: u8 = 78;
+
+/// The file that is read where neither flag nor environment names one, if it is there.
+const DEFAULT_FILE: &str = "larder.yaml";
+
+/// The flags that speak of configuration, for every command that reads it.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Flags {
+    /// Configuration file [default: ./larder.yaml if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Upstream URL; may be given more than once
+    #[arg(long, value_name = "URL")]
+    pub upstream: Vec<String>,
+    /// Where clients connect
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where the admin listener is
+    #[arg(long, value_name = "ADDR")]
+    pub admin_listen: Option<String>,
+}
+
+/// Everything a process needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from; `None`: there is none.
+    pub file: Option<PathBuf>,
+    /// The origin.
+    pub upstream: upstream::Settings,
+    /// The front door.
+    pub server: server::Settings,
+    /// How requests are treated, whatever their route.
+    pub flow: flow::Settings,
+    /// `hosts`: the first is canonical; empty: any.
+    pub hosts: Vec<String>,
+    /// What is kept.
+    pub store: store::Settings,
+    /// What is a credential.
+    pub identity: routing::identity::Settings,
+    /// The routes, in the order of the file.
+    pub routes: Vec<routing::Settings>,
+    /// How requests are treated that no route matches; `None`: never stored.
+    pub unmatched: Option<routing::Settings>,
+    /// What is fetched at start.
+    pub warm: warm::Settings,
+    /// The admin listener.
+    pub admin: admin::Settings,
+    /// What is logged.
+    pub log: access_log::Settings,
+    /// Every value that holds, in the words of the grammar, with who said it; secrets are cut out.
+    pub sources: Vec<Entry>,
+    /// Stands for all of `sources`: equal configurations have equal digests, across runs and machines.
+    pub digest: u64,
+    /// What is not wrong, but perhaps not meant.
+    pub warnings: Report,
+}
+
+impl Config {
+    /// The resolved configuration as YAML with the source of each value as a comment.
+    pub fn yaml(&self) -> String {
+        show::yaml(self)
+    }
+
+    /// The same for programs: a list of `{path, value, source}`.
+    pub fn json(&self) -> serde_json::Value {
+        show::json(self)
+    }
+}
+
+/// Finds the file by flag, environment or name, reads it and resolves it.
+///
+/// # Errors
+/// Everything that is wrong, at once; exit with [`EX_CONFIG`].
+pub fn load(flags: &Flags, env: &Env) -> Result<Config, Report> {
+    let file = find(flags, Some(env))?;
+    let file = file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
+    resolve::resolve(file, flags, Some(env), env.memory())
+}
+
+/// Resolves a text that is no file (the demo's): `name` is what reports call it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_str(name: &str, text: &str, flags: &Flags, env: &Env) -> Result<Config, Report> {
+    resolve::resolve(Some((Path::new(name), text)), flags, Some(env), env.memory())
+}
+
+/// Checks a file without any environment: placeholders that cannot be resolved are accepted as they are.
+///
+/// # Errors
+/// As [`load`].
+pub fn check_without_env(flags: &Flags) -> Result<Config, Report> {
+    let file = find(flags, None)?;
+    let file = file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
+    resolve::resolve(file, flags, None, Env::default().memory())
+}
+
+/// The file's path and text, if there is one.
+fn find(flags: &Flags, env: Option<&Env>) -> Result<Option<(PathBuf, String)>, Report> {
+    let named = flags.config.clone().map(|path| (path, Source::Flag("--config")));
+    let named = named.or_else(|| {
+        let path = env?.var("LARDER_CONFIG")?;
+        Some((PathBuf::from(path), Source::Env("LARDER_CONFIG")))
+    });
+    let (path, source) = match named {
+        Some((path, source)) => (path, Some(source)),
+        None => (PathBuf::from(DEFAULT_FILE), None),
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && source.is_none() => Ok(None),
+        Err(error) => {
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such file".to_owned(),
+                io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+                _ => error.to_string(),
+            };
+            let message = format!("the configuration file {} cannot be read: {why}", path.display());
+            Err(Report::new(Some(path), "", vec![Problem::of(source.unwrap_or_default(), message)]))
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What works, but perhaps not as meant.
+
+use crate::{good, warnings};
+
+#[test]
+fn warming_without_hosts_serves_localhost_only() {
+    let warm = "warm: {requests: [{get: /a}]}\n";
+    assert!(warnings(warm)[0].contains("`hosts`"));
+    assert!(warnings(&format!("hosts: a.b\n{warm}")).is_empty());
+    assert!(warnings("warm: {concurrency: 2}\n").is_empty());
+}
+
+#[test]
+fn warming_with_a_credential_where_the_route_is_not_public() {
+    let text = |scope: &str, header: &str| {
+        format!(
+            "hosts: a.b\nroutes: {{/a: {{scope: {scope}}}}}\nwarm: {{headers: {{{header}: v}}, requests: [{{get: /a}}]}}\n"
+        )
+    };
+    for header in ["Authorization", "X-Api-Key", "Cookie", "X-Tenant-Id"] {
+        let warned = warnings(&text("auto", header));
+        assert!(warned.len() == 1 && warned[0].contains("is not public"), "{header}: {warned:?}");
+        assert!(warnings(&text("public", header)).is_empty());
+    }
+    assert!(warnings(&text("auto", "Accept-Language")).is_empty(), "no credential");
+    let listed = format!("identity: {{credentials: X-Only}}\n{}", text("auto", "X-Api-Key"));
+    assert!(warnings(&listed).is_empty(), "the configured list replaces the built-in one");
+}
+
+#[test]
+fn the_route_that_warming_falls_under_is_the_most_literal_one() {
+    let text = "hosts: a.b\nroutes: {\"/a/{x}\": {scope: public}, /a/b: {scope: auto}}\n\
+                warm: {headers: {Authorization: v}, requests: [{get: /a/b}, {get: /a/c}]}\n";
+    let warned = warnings(text);
+    assert!(warned.len() == 1 && warned[0].contains("`/a/b`"), "{warned:?}");
+}
+
+#[test]
+fn warming_what_is_bypassed() {
+    let text = "hosts: a.b\ndefaults: {unmatched: bypass}\nroutes: {/a: bypass, /b: 1m}\n\
+                warm: {requests: [{get: /a}, {get: /b}, {get: /c}]}\n";
+    let warned = warnings(text);
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    assert!(warned.iter().all(|warning| warning.contains("bypassed")));
+}
+
+#[test]
+fn an_override_of_defaults_that_no_default_calls_for() {
+    let text = |word: &str| {
+        format!(
+            "defaults: {{override: private{word}}}\nroutes: {{/a: {{origin_headers: override}}, /b: 1m}}\n"
+        )
+    };
+    assert_eq!(warnings(&text("")).len(), 1);
+    assert!(warnings(&text(", origin_headers: override")).is_empty());
+}
+
+#[test]
+fn warnings_are_shown_with_their_place() {
+    let shown = good("warm:\n  requests: [{get: /a}]\n").warnings.render(false);
+    assert!(shown.contains("warning: ") && shown.contains("larder.yaml:3:3"), "{shown}");
+}
