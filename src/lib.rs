@@ -23,4 +23,6 @@ pub mod admin;
 pub mod guard;
 pub mod server;
 // the house
+pub mod app;
+pub mod cli;
 pub mod config;

@@ -1,0 +1,58 @@
+//! The command line: one file per command, and the exit codes that they share.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to people and programs")]
+
+pub mod config;
+pub mod demo;
+pub mod run;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Something failed while running.
+pub const FAILED: u8 = 1;
+pub use crate::config::EX_CONFIG as BAD_CONFIG;
+
+/// A caching reverse proxy for HTTP APIs, with invalidation that can be trusted.
+#[derive(Debug, Parser)]
+#[command(name = "larder", version, about, arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the proxy.
+    Run(run::Args),
+    /// Shows it at work: a sample API behind the proxy, and a story told with real requests.
+    Demo(demo::Args),
+    /// Checks, shows and documents the configuration.
+    Config(config::Args),
+}
+
+/// Runs the command that the process was started with; exit codes: 0 ok, 1 failed, 2 usage, 78 bad configuration.
+pub fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Config(args) => config::run(args),
+    }
+}
+
+/// Runs `work` on a runtime with a thread for every core.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let done = runtime.block_on(work);
+            runtime.shutdown_background();
+            Ok(done)
+        }
+        Err(why) => {
+            eprintln!("larder: the runtime did not start: {why}");
+            Err(ExitCode::from(FAILED))
+        }
+    }
+}
