@@ -1,0 +1,115 @@
+//! The proxy, started in this process from a text of YAML, with a clock that stands still until the test moves it.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use larder::app::{self, Running};
+use larder::clock::Clock;
+use larder::config::{self, Env, Flags};
+
+use crate::harness::STARTED;
+use crate::harness::client::{Ask, Reply, ask};
+use crate::harness::origin::Origin;
+
+/// Where a running proxy waits to be stopped.
+pub(crate) type Slot = Rc<Cell<Option<Running>>>;
+
+/// What holds unless the story says otherwise: no port that anybody else may have, no log, a stop without delay.
+const BASE: [(&str, &str); 4] = [
+    ("listen", "127.0.0.1:0"),
+    ("admin", "{ listen: '127.0.0.1:0' }"),
+    ("log", "{ access: off }"),
+    ("shutdown", "{ delay: 0s, timeout: 20s }"),
+];
+
+/// A running proxy.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    admin: Option<SocketAddr>,
+    pub(crate) clock: Clock,
+    running: Slot,
+}
+
+impl Proxy {
+    /// Starts one before `origin`.
+    pub(crate) async fn start(origin: &Origin, yaml: &str) -> Self {
+        Self::alone(&format!("upstream: http://{}\n{yaml}", origin.address)).await
+    }
+
+    /// Starts one that `yaml` tells where its origin is.
+    pub(crate) async fn alone(yaml: &str) -> Self {
+        let said = |key: &str| {
+            yaml.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
+        };
+        let base: String = BASE
+            .iter()
+            .filter(|(key, _)| !said(key))
+            .map(|(key, value)| format!("{key}: {value}\n"))
+            .collect();
+        let text = format!("{base}{yaml}\n");
+        let config = config::load_str("scenario.yaml", &text, &Flags::default(), &Env::default())
+            .unwrap_or_else(|report| panic!("{text}\n{}", report.render(false)));
+        let clock = Clock::manual(Clock::system().now().wall);
+        let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
+        let (address, admin) = (running.address(), running.admin());
+        let running: Slot = Rc::new(Cell::new(Some(running)));
+        STARTED.with_borrow_mut(|started| started.push(Rc::clone(&running)));
+        Self { address, admin, clock, running }
+    }
+
+    pub(crate) fn ask(&self, method: &str, target: &str) -> Ask {
+        ask(self.address, method, target)
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Ask {
+        self.ask("GET", target)
+    }
+
+    /// Asks the admin listener.
+    pub(crate) async fn admin(&self, path: &str) -> Reply {
+        ask(self.admin.expect("it has an admin listener"), "GET", path).reply().await
+    }
+
+    /// The value of a line of `/metrics`, zero if it is not there.
+    pub(crate) async fn metric(&self, line: &str) -> u64 {
+        let metrics = self.admin("/metrics").await;
+        let found = metrics.text().lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(' '));
+        found.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Moves its clock on.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    pub(crate) fn pass_secs(&self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    /// Asks again and again until `X-Cache` says `cache`: something goes on behind the answers.
+    pub(crate) async fn becomes(&self, target: &str, cache: &str) -> Reply {
+        for _ in 0..2000 {
+            let reply = self.get(target).reply().await;
+            if reply.cache() == cache {
+                return reply;
+            }
+        }
+        panic!("{target} never becomes {cache}");
+    }
+
+    /// When this returns, everything that was sent to the proxy before has been taken up: questions that it answers
+    /// by itself went the same way behind it, and are answered.
+    pub(crate) async fn settled(&self) {
+        for _ in 0..5 {
+            let reply = self.get("/-/settled").header("cache-control", "only-if-cached").reply().await;
+            assert_eq!(reply.status, 504);
+        }
+    }
+
+    /// The process of it, to be stopped by the test.
+    pub(crate) fn running(&self) -> Running {
+        self.running.take().expect("it was not stopped before")
+    }
+}

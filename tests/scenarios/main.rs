@@ -1,0 +1,15 @@
+//! Stories that the proxy lives through, in this process: an origin that waits at gates, a clock that the test moves.
+//!
+//! One file per story, one test per sentence; nothing sleeps.
+#![allow(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+
+mod harness;
+
+mod answers;
+mod coalescing;
+mod doors;
+mod freshness;
+mod identity;
+mod variants;
+mod warming;
+mod writes;
