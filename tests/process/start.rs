@@ -1,0 +1,62 @@
+//! Starting: ports that are taken, an origin that is absent, flags that do not exist, the demo.
+
+use std::net::TcpListener;
+
+use crate::harness::{Origin, Proxy, folder, free_port, get, larder, run};
+
+#[test]
+fn an_occupied_port_is_a_clear_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address").to_string();
+    let free = format!("127.0.0.1:{}", free_port());
+    for (listen, admin) in [(&taken, &free), (&free, &taken)] {
+        let folder = folder();
+        let mut command = larder(&folder);
+        command.args([
+            "run",
+            "--upstream",
+            "http://127.0.0.1:1",
+            "--listen",
+            listen,
+            "--admin-listen",
+            admin,
+        ]);
+        run(&mut command).assert(1, &[&taken, "in use"]);
+    }
+}
+
+#[test]
+fn an_absent_upstream_is_a_warning_then_a_502_and_works_once_it_appears() {
+    let port = free_port();
+    let upstream = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let proxy = Proxy::start(upstream, "routes: {}\nshutdown: { delay: 0s }\n");
+    let refused = get(proxy.listen, "/");
+    assert_eq!(refused.status, 502, "{refused:?}");
+    assert!(refused.head.contains("content-type: application/problem+json"), "{refused:?}");
+    assert!(refused.body.contains("\"status\":502"), "{refused:?}");
+    assert!(proxy.stderr().contains(&upstream.to_string()), "no warning:\n{}", proxy.stderr());
+    let _origin = Origin::start_at(port);
+    crate::harness::until("the upstream is found", || (get(proxy.listen, "/").status == 200).then_some(()));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    run(larder(&folder()).args(["run", "--no-such-flag"])).assert(2, &["--no-such-flag"]);
+    run(larder(&folder()).arg("no-such-command")).assert(2, &["no-such-command"]);
+}
+
+#[test]
+fn help_and_version_are_data_on_stdout() {
+    let help = run(larder(&folder()).arg("--help"));
+    help.assert(0, &[]);
+    assert!(["run", "demo", "config"].iter().all(|command| help.stdout.contains(command)), "{help:#?}");
+    let version = run(larder(&folder()).arg("--version"));
+    assert_eq!(version.stdout.trim(), concat!("larder ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_demo_plays_its_story_and_exits() {
+    let demo = run(larder(&folder()).args(["demo", "--once"]));
+    demo.assert(0, &[]);
+    assert!(demo.stdout.contains("/api/projects"), "{demo:#?}");
+}
