@@ -25,7 +25,7 @@ use crate::route::tag::Tag;
 use crate::store::Found;
 use crate::store::entry::{Entry, Refreshing};
 
-/// Most flights that one request takes part in; then it has what there is.
+/// Most flights that one request takes part in; then it is answered 503.
 const ROUNDS: usize = 8;
 
 /// Most of them that it waits in for somebody else's answer.
