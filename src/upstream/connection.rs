@@ -25,6 +25,8 @@ use crate::upstream::{Error, head};
 
 /// Most bytes that hyper buffers per direction; also bounds an answer's head.
 const BUFFER: usize = 64 * 1024;
+/// Most fields of an answer's head: what the guard lets through.
+const FIELDS: usize = 200;
 
 /// A connection and the one request on it.
 pub(crate) struct Connection {
@@ -67,8 +69,9 @@ impl Connection {
     pub(crate) async fn open(socket: Box<dyn Socket>) -> Result<Self, Error> {
         let wire = Arc::new(Wire::new());
         let (io, guard) = guarded(Watched::new(socket, Arc::clone(&wire)));
-        let (sender, driver) =
-            http1::Builder::new().max_buf_size(BUFFER).handshake(io).await.map_err(|_| Error::Closed)?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(BUFFER).max_headers(FIELDS);
+        let (sender, driver) = builder.handshake(io).await.map_err(|_| Error::Closed)?;
         let driver = Driver(Some(tokio::spawn(driver.with_upgrades()).abort_handle()));
         let timer = Timer::new(wire.born() + Duration::from_secs(30));
         Ok(Self { sender, driver, guard, wire, timer })

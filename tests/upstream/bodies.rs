@@ -57,6 +57,18 @@ async fn every_request_is_framed_once_and_by_its_body() {
 }
 
 #[tokio::test]
+async fn an_answer_with_as_many_fields_as_the_guard_lets_through_is_delivered() {
+    let (listener, origin) = listen().await;
+    let fields = "X-A: b\r\n".repeat(199);
+    let script = async {
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
+        accept(&listener).await.answer(&answer).await;
+    };
+    let client = async { fetch(&upstream([origin])).await };
+    assert_eq!(tokio::join!(script, client).1.unwrap(), "ok");
+}
+
+#[tokio::test]
 async fn a_truncated_body_never_ends_cleanly() {
     for begun in [
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
