@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 
 use crate::config::address::Listen;
 use crate::config::collection::{Admin, RawRule};
-use crate::config::credential;
 use crate::config::file::{File, Limits};
 use crate::config::problem::{Problem, Source};
 use crate::config::route::Settled;
 use crate::config::shape::{At, Scalar};
 use crate::policy::Scope;
-use crate::route::identity;
+use crate::route::identity::{self, Identity};
+use crate::route::path::Path;
+use crate::route::table::Table;
 use crate::upstream::Origin;
 use crate::warm;
 
@@ -116,18 +117,15 @@ pub(crate) fn warming(
         let problem = Problem::of(requests.source, message).warning();
         problems.push(problem.hint("name the hosts that clients use: hosts: api.example.com"));
     }
-    let listed = identity.credentials.as_deref();
-    let credential = warm.headers.keys().find(|name| credential::is_credential(name, listed));
+    let Ok(table) = Table::build(routes.matched.clone(), routes.unmatched.clone()) else { return };
+    let identity = Identity::new(identity, &[]);
+    let credential = identity.credential_field(&warm.headers);
     for request in &requests.value.0 {
         let Some(get) = &request.value.get else { continue };
         let path = get.value.0.path();
-        let route = best(routes, path);
-        let bypassed = route.map_or(routes.unmatched.is_none(), |route| routes.matched[route].bypass);
-        let scope = match route {
-            Some(route) => routes.matched[route].rule.scope,
-            None => routes.unmatched.as_ref().map_or(Scope::Auto, |settings| settings.rule.scope),
-        };
-        let warning = if bypassed {
+        let route = &table.find(Path::of(path).decoded()).settings;
+        let scope = route.rule.scope;
+        let warning = if route.bypass {
             Some((
                 format!("warming `{path}` keeps nothing: it is bypassed"),
                 "give the path a route with a ttl",
@@ -146,11 +144,4 @@ pub(crate) fn warming(
         };
         problems.extend(warning.map(|(message, hint)| Problem::of(get.source, message).hint(hint).warning()));
     }
-}
-
-/// The route that matches a path best, by its place in the list.
-fn best(routes: &Settled, path: &str) -> Option<usize> {
-    let ranked =
-        routes.templates.iter().enumerate().filter_map(|(at, template)| Some((template.rank(path)?, at)));
-    ranked.min().map(|(_, at)| at)
 }

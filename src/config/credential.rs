@@ -93,20 +93,6 @@ impl Scalar for WarmPath {
     }
 }
 
-/// Whether a request field carries a credential, by the configured list or the built-in one.
-pub(crate) fn is_credential(name: &HeaderName, listed: Option<&[Credential]>) -> bool {
-    const WORDS: [&str; 8] = ["auth", "key", "token", "session", "user", "tenant", "org", "account"];
-    if let Some(listed) = listed {
-        return listed.iter().any(|credential| match credential {
-            Credential::Header(header) => header == name,
-            Credential::Cookie(_) => name == http::header::COOKIE,
-        });
-    }
-    let text = name.as_str();
-    matches!(text, "authorization" | "proxy-authorization" | "cookie")
-        || (text.starts_with("x-") && WORDS.iter().any(|word| text.contains(word)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,8 +22,6 @@ const UNMATCHED: &str = "unmatched";
 pub(crate) struct Settled {
     /// Those with a template, in the order of the file.
     pub(crate) matched: Vec<route::Settings>,
-    /// Their templates, in the same order.
-    pub(crate) templates: Vec<Template>,
     /// For what none of them matches.
     pub(crate) unmatched: Option<route::Settings>,
 }
@@ -41,7 +39,7 @@ pub(crate) fn settle(
         let problem = Problem::of(at.source, message).warning();
         problems.push(problem.hint("write `origin_headers: override` beside it if all routes are meant"));
     }
-    let mut settled = Settled { matched: Vec::new(), templates: Vec::new(), unmatched: None };
+    let mut settled = Settled { matched: Vec::new(), unmatched: None };
     let raw = merged.routes.as_mut().map(|at| std::mem::take(&mut at.value.0)).unwrap_or_default();
     let mut shown: Vec<RawRoute> = Vec::with_capacity(raw.len());
     for mut route in raw {
@@ -59,7 +57,6 @@ pub(crate) fn settle(
             }
         };
         settled.matched.push(settings);
-        settled.templates.push(route.template.clone());
         shown.push(route);
     }
     settled.unmatched = unmatched(&defaults, base, identity);

@@ -185,6 +185,12 @@ impl Identity {
         headers.keys().any(|name| self.is_credential(name)) || !self.credential_cookies(headers).is_empty()
     }
 
+    /// The first field that carries a credential, if one does.
+    pub fn credential_field<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderName> {
+        let cookies = !self.credential_cookies(headers).is_empty();
+        headers.keys().find(|name| self.is_credential(name) || (cookies && **name == COOKIE))
+    }
+
     /// Whether a field other than `Cookie` is a credential as a whole.
     pub fn is_credential(&self, name: &HeaderName) -> bool {
         let text = name.as_str();

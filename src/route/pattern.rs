@@ -104,6 +104,21 @@ impl Template {
         parameters.chain(self.rest.as_deref())
     }
 
+    /// Whether the two match the same paths: names tell nothing apart.
+    pub fn is_same_shape(&self, other: &Self) -> bool {
+        let alike = |(one, other): (&Segment, &Segment)| match (one, other) {
+            (Segment::Literal(one), Segment::Literal(other)) => one == other,
+            (
+                Segment::Parameter { before, after, .. },
+                Segment::Parameter { before: begin, after: end, .. },
+            ) => (before, after) == (begin, end),
+            _ => false,
+        };
+        self.segments.len() == other.segments.len()
+            && self.rest.is_some() == other.rest.is_some()
+            && self.segments.iter().zip(&other.segments).all(alike)
+    }
+
     fn read(&mut self, part: &str) -> Result<(), Flaw> {
         let Some((before, parameter)) = part.split_once('{') else {
             self.segments.push(Segment::Literal(literal(part)?));

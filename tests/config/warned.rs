@@ -17,12 +17,18 @@ fn warming_with_a_credential_where_the_route_is_not_public() {
             "hosts: a.b\nroutes: {{/a: {{scope: {scope}}}}}\nwarm: {{headers: {{{header}: v}}, requests: [{{get: /a}}]}}\n"
         )
     };
-    for header in ["Authorization", "X-Api-Key", "Cookie", "X-Tenant-Id"] {
+    for header in
+        ["Authorization", "X-Api-Key", "Cookie", "X-Tenant-Id", "Private-Token", "X-Forwarded-Email"]
+    {
         let warned = warnings(&text("auto", header));
         assert!(warned.len() == 1 && warned[0].contains("is not public"), "{header}: {warned:?}");
         assert!(warnings(&text("public", header)).is_empty());
     }
     assert!(warnings(&text("auto", "Accept-Language")).is_empty(), "no credential");
+    assert!(
+        warnings(&text("auto", "Cookie").replace("Cookie: v", "Cookie: _ga=1")).is_empty(),
+        "no credential"
+    );
     let listed = format!("identity: {{credentials: X-Only}}\n{}", text("auto", "X-Api-Key"));
     assert!(warnings(&listed).is_empty(), "the configured list replaces the built-in one");
 }
