@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_LENGTH, LOCATION};
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -94,11 +94,7 @@ impl Fetch {
                 let flight = Flight { departure: &departure, ticket, own: Some(own), took };
                 self.receive(flight, response, times).await;
             }
-            Err(error) => {
-                self.flow.metrics.upstream_error(error.as_str());
-                tracing::debug!(%error, "the origin gave no answer");
-                departure.land(Landing::Failed(Arc::new(error)));
-            }
+            Err(error) => departure.land(Landing::Failed(Arc::new(error))),
         }
     }
 
@@ -125,7 +121,10 @@ impl Fetch {
     async fn exchange(&mut self) -> Result<(Response<Body>, ResponseTimes), upstream::Error> {
         let requested = self.flow.clock.now();
         let request = self.request.clone().map(|()| Body::Empty);
-        let response = self.flow.upstream.send(request, self.how).await?;
+        let response = self.flow.upstream.send(request, self.how).await.inspect_err(|error| {
+            self.flow.metrics.upstream_error(error.as_str());
+            tracing::debug!(%error, "the origin gave no answer");
+        })?;
         let received = self.flow.clock.now();
         self.flow.metrics.upstream_request(received.mono.saturating_sub(requested.mono));
         Ok((response, ResponseTimes { requested, received }))
@@ -229,7 +228,7 @@ impl Fetch {
         times: ResponseTimes,
     ) -> Result<(Storable, Selector), &'static str> {
         let (status, headers) = (response.status(), response.headers());
-        if is_event_stream(headers) {
+        if upstream::is_event_stream(headers) {
             return Err("event-stream");
         }
         let rule = &self.route.settings.rule;
@@ -333,11 +332,6 @@ impl Fetch {
             Share::Shared | Share::Bypass(_) => Sharing::Shared,
         }
     }
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    media.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Whether the origin wants to know who asks: 401, 403, or a redirect to something that looks like a login.

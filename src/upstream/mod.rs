@@ -37,6 +37,7 @@ use crate::upstream::limit::Slots;
 use crate::upstream::pool::{Lease, Server};
 
 pub use crate::upstream::error::{BodyFailure, Error};
+pub(crate) use crate::upstream::head::is_event_stream;
 
 /// Where the origin is and how it is treated.
 #[derive(Clone, Debug)]
