@@ -17,7 +17,9 @@ use crate::config::duration::Timeout;
 use crate::config::preset::Preset;
 use crate::config::scalar::{Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades};
 use crate::config::shape::{Words, section};
-use crate::policy::{ClientNoCache, Scope, SetCookie};
+use crate::flow::ServerError;
+use crate::guard::Framing;
+use crate::policy::{ClientNoCache, HeadRule, RangeRule, Scope, SetCookie, StoreErrors};
 use crate::route::identity::{Credential, UserSource};
 use crate::upstream::Origin;
 
@@ -59,8 +61,13 @@ section! {
         trusted_proxies: Words<IpNet>,
         /// Which upgrades pass.
         upgrades: Upgrades = "websocket",
+        /// What becomes of an origin's answer whose framing is not canonical: refused (strict), or read as RFC 9112 §6.3
+        /// would have it, from a connection that is then closed (lenient).
+        origin_framing: Framing = "strict",
+        /// How what is stored is outdated.
+        invalidation: Invalidation,
     }
-    later { "writes" "dependencies" "events" "redis" "webhooks" "invalidation" "monitor" "tests" "mode" }
+    later { "writes" "dependencies" "events" "redis" "webhooks" "monitor" "tests" "mode" }
 }
 
 section! {
@@ -82,12 +89,19 @@ section! {
         unmatched: Unmatched = "origin",
         /// Query names, as globs, that do not count and are not sent to the origin.
         ignore_query: Words<String>,
-        /// Who may share an entry: auto (those without credentials), public (all), user (nobody).
+        /// Who may share an entry: auto (those without credentials), public (all), user (nobody), origin (RFC 9111 §3.5).
         scope: Scope = "auto",
         /// Freshness by status where the origin says nothing, beside 200.
         negative: Negative,
-        /// Answers that carry Set-Cookie: not stored (refuse), or with explicit origin freshness without it (strip).
+        /// Answers that carry Set-Cookie: not stored (refuse), or with explicit origin freshness without it (strip) or
+        /// with it, for everybody (store).
         set_cookie: SetCookie = "refuse",
+        /// 400, 405, 413, 414 and 5xx: stored if `negative` lists them (listed), or on the origin's word as any status (fresh).
+        store_errors: StoreErrors = "listed",
+        /// A HEAD that is not in the store asks the origin for the whole (get), or is forwarded (forward).
+        head: HeadRule = "get",
+        /// A request for a part that is not in the store asks the origin for the whole (whole), or for the part (forward).
+        range: RangeRule = "whole",
         /// Sends only keyed and standard request fields to the origin.
         strict: bool = "false",
         /// Adds Cache-Status to answers.
@@ -95,7 +109,17 @@ section! {
         /// Adds X-Cache to answers.
         x_cache: bool = "true",
     }
-    later { "tags" "body_tags" "mode" "methods" "settle" "languages" "head" "forward_tags" }
+    later { "tags" "body_tags" "mode" "methods" "settle" "languages" "forward_tags" }
+}
+
+section! {
+    /// `invalidation:`
+    Invalidation {
+        /// What a write that the origin answers with 5xx does to its target: outdates it, for the write may have been
+        /// done (invalidate), or nothing (keep, RFC 9111 §4.4).
+        on_server_error: ServerError = "invalidate",
+    }
+    later { "debounce" "max_batch" "settle" }
 }
 
 section! {
@@ -115,7 +139,7 @@ section! {
         overridden as "override": Words<Overridden>,
         /// Whether a browser's reload is served from the cache (ignore) or not (honor).
         client_no_cache: ClientNoCache,
-        /// Who may share an entry: auto (those without credentials), public (all), user (nobody).
+        /// Who may share an entry: auto (those without credentials), public (all), user (nobody), origin (RFC 9111 §3.5).
         scope: Scope,
         /// What tells one answer from another, beside path and query.
         key: Key,
@@ -125,8 +149,15 @@ section! {
         negative: Negative,
         /// Stores only answers whose JSON body is in one of these states.
         store_if: StoreIf,
-        /// Answers that carry Set-Cookie: not stored (refuse), or with explicit origin freshness without it (strip).
+        /// Answers that carry Set-Cookie: not stored (refuse), or with explicit origin freshness without it (strip) or
+        /// with it, for everybody (store).
         set_cookie: SetCookie,
+        /// 400, 405, 413, 414 and 5xx: stored if `negative` lists them (listed), or on the origin's word as any status (fresh).
+        store_errors: StoreErrors,
+        /// A HEAD that is not in the store asks the origin for the whole (get), or is forwarded (forward).
+        head: HeadRule,
+        /// A request for a part that is not in the store asks the origin for the whole (whole), or for the part (forward).
+        range: RangeRule,
         /// Sends only keyed and standard request fields to the origin.
         strict: bool,
         /// Connect plus first byte, then idle, instead of limits.upstream_timeout.
@@ -138,7 +169,7 @@ section! {
         /// Adds X-Cache to answers.
         x_cache: bool,
     }
-    later { "tags" "body_tags" "mode" "methods" "settle" "languages" "head" "forward_tags" }
+    later { "tags" "body_tags" "mode" "methods" "settle" "languages" "forward_tags" }
 }
 
 section! {
@@ -269,7 +300,7 @@ section! {
 
 /// Where a key that stands in the wrong place belongs.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&'static str, &[&str]); 10] = [
+    let homes: [(&'static str, &[&str]); 11] = [
         ("the top level", File::KEYS),
         ("`defaults` or a route", Defaults::KEYS),
         ("a route", Route::KEYS),
@@ -278,6 +309,7 @@ pub(crate) fn home(key: &str) -> Option<&'static str> {
         ("`warm`", Warm::KEYS),
         ("`identity`", Identity::KEYS),
         ("`log`", Log::KEYS),
+        ("`invalidation`", Invalidation::KEYS),
         ("`shutdown`", Shutdown::KEYS),
         ("`tls`", Tls::KEYS),
     ];

@@ -130,6 +130,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
             origins: said(merged.upstream).0,
             timeout: declared(&limits.upstream_timeout).0,
             concurrency: declared(&limits.upstream_concurrency).size(),
+            framing: declared(&merged.origin_framing),
             pool: upstream::Pool::default(),
             roots: Vec::new(),
         },
@@ -146,6 +147,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
             upgrades: declared(&merged.upgrades) == Upgrades::Websocket,
             tls: with_tls,
             timeout: declared(&limits.upstream_timeout).0,
+            on_server_error: declared(&said(merged.invalidation).on_server_error),
         },
         hosts: said(merged.hosts).0.into_iter().map(|host| host.0).collect(),
         store: store::Settings {

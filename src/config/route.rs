@@ -11,7 +11,8 @@ use crate::config::resolve::{digest, limits};
 use crate::config::scalar::{OriginWord, Overridden, Unmatched};
 use crate::config::shape::{At, Entry, Scalar, Shape, Words};
 use crate::config::template::Template;
-use crate::policy::{OriginHeaders, Rule, Scope};
+use crate::guard::Framing;
+use crate::policy::{OriginHeaders, PartLength, Rule, Scope};
 use crate::route::identity;
 use crate::{policy, route};
 
@@ -60,6 +61,11 @@ pub(crate) fn settle(
         shown.push(route);
     }
     settled.unmatched = unmatched(&defaults, base, identity);
+    if merged.origin_framing.as_ref().is_some_and(|framing| framing.value == Framing::Lenient) {
+        for settings in settled.matched.iter_mut().chain(&mut settled.unmatched) {
+            settings.rule.part_length = PartLength::AsItCame;
+        }
+    }
     if let Some(routes) = &mut merged.routes {
         routes.value.0 = shown;
     }
@@ -80,6 +86,9 @@ fn base(merged: &File, defaults: &Defaults) -> Route {
         ignore_query: defaults.ignore_query,
         negative: defaults.negative,
         set_cookie: defaults.set_cookie,
+        store_errors: defaults.store_errors,
+        head: defaults.head,
+        range: defaults.range,
         strict: defaults.strict,
         entry: limits(merged).entry,
         cache_status: defaults.cache_status,
@@ -143,7 +152,9 @@ fn unmatched(defaults: &Defaults, base: Route, identity: &identity::Settings) ->
         scope,
         ..base
     };
-    Some(settings(UNMATCHED, &keys, identity))
+    let mut settings = settings(UNMATCHED, &keys, identity);
+    settings.rule.heuristic = true; // RFC 9111 §4.2.2: nobody else gives it a life
+    Some(settings)
 }
 
 /// One route's settings out of its merged keys.
@@ -195,8 +206,11 @@ fn rule(keys: &Route) -> Rule {
         scope: value(&keys.scope).unwrap_or(plain.scope),
         set_cookie: value(&keys.set_cookie).unwrap_or(plain.set_cookie),
         heuristic: false,
-        store_errors: plain.store_errors,
+        store_errors: value(&keys.store_errors).unwrap_or(plain.store_errors),
         store_if: value(&keys.store_if).and_then(store_if),
+        head: value(&keys.head).unwrap_or(plain.head),
+        range: value(&keys.range).unwrap_or(plain.range),
+        part_length: plain.part_length,
     }
 }
 

@@ -12,16 +12,31 @@ use serde_json_path::JsonPath;
 use crate::access_log::Access;
 use crate::config::reader::no_choice;
 use crate::config::shape::{Refusal, Scalar, choice};
-use crate::policy::{ClientNoCache, Scope, SetCookie};
+use crate::flow::ServerError;
+use crate::guard::Framing;
+use crate::policy::{ClientNoCache, HeadRule, RangeRule, Scope, SetCookie, StoreErrors};
 
 /// `${…}` somewhere in a value, for schemas of values that are otherwise no text.
 const PLACEHOLDER: &str = "\\$\\{";
 
-choice!(Scope, "a scope", { "auto" => Scope::Auto, "public" => Scope::Public, "user" => Scope::User });
+choice!(Scope, "a scope", {
+    "auto" => Scope::Auto, "public" => Scope::Public, "user" => Scope::User, "origin" => Scope::Origin,
+});
 choice!(ClientNoCache, "`ignore` or `honor`", {
     "ignore" => ClientNoCache::Ignore, "honor" => ClientNoCache::Honor,
 });
-choice!(SetCookie, "`refuse` or `strip`", { "refuse" => SetCookie::Refuse, "strip" => SetCookie::Strip });
+choice!(SetCookie, "`refuse`, `strip` or `store`", {
+    "refuse" => SetCookie::Refuse, "strip" => SetCookie::Strip, "store" => SetCookie::Store,
+});
+choice!(StoreErrors, "`listed` or `fresh`", {
+    "listed" => StoreErrors::IfListed, "fresh" => StoreErrors::IfFresh,
+});
+choice!(HeadRule, "`get` or `forward`", { "get" => HeadRule::Get, "forward" => HeadRule::Forward });
+choice!(RangeRule, "`whole` or `forward`", { "whole" => RangeRule::Whole, "forward" => RangeRule::Forward });
+choice!(Framing, "`strict` or `lenient`", { "strict" => Framing::Strict, "lenient" => Framing::Lenient });
+choice!(ServerError, "`invalidate` or `keep`", {
+    "invalidate" => ServerError::Invalidate, "keep" => ServerError::Keep,
+});
 
 /// `origin_headers:` as it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

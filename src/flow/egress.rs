@@ -14,7 +14,7 @@ use http::header::{
 };
 
 use crate::flow::{Client, Visit};
-use crate::policy::{coding, fields};
+use crate::policy::{Scope, coding, fields};
 use crate::route::share::Share;
 use crate::upstream::Priority;
 
@@ -61,7 +61,7 @@ pub(crate) fn fill(visit: &Visit<'_>, headers: &HeaderMap, share: Share) -> Head
     let (route, identity) = (visit.target.route, &visit.flow.rules.identity);
     let mut headers = headers.clone();
     fields::strip_selective(&mut headers);
-    if share == Share::Shared {
+    if share == Share::Shared && route.settings.rule.scope != Scope::Origin {
         identity.strip_for_shared_fill(&mut headers, &route.key.headers);
     }
     if route.settings.strict {

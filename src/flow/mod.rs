@@ -67,6 +67,17 @@ pub struct Settings {
     pub tls: bool,
     /// `limits.upstream_timeout`; a route may have its own.
     pub timeout: Duration,
+    /// What a write that the origin answers with 5xx does.
+    pub on_server_error: ServerError,
+}
+
+/// What a write that the origin answers with 5xx does to what it is aimed at (`invalidation.on_server_error`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerError {
+    /// Outdates it: nobody knows what was done before the error (default).
+    Invalidate,
+    /// Nothing, as RFC 9111 §4.4 has it.
+    Keep,
 }
 
 /// What the walk is made of.

@@ -32,3 +32,14 @@ pub use request::{Fault, RequestGuard, Step};
 pub use response::{Asked, ResponseGuard};
 pub use server_io::{Protocol, ServerIo};
 pub use violation::Violation;
+
+/// How strictly an origin's answers are framed (`origin_framing`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// What is not canonical is refused (default).
+    #[default]
+    Strict,
+    /// As RFC 9112 §6.3 has it: bytes after an answer's end are dropped, and an unknown transfer coding ends with the
+    /// connection. Either way the connection is not used again.
+    Lenient,
+}

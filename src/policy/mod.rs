@@ -88,6 +88,12 @@ pub struct Rule {
     pub store_errors: StoreErrors,
     /// Stores only answers whose JSON body is in one of these states.
     pub store_if: Option<StoreIf>,
+    /// What a HEAD asks the origin for.
+    pub head: HeadRule,
+    /// What a request for a part asks the origin for.
+    pub range: RangeRule,
+    /// What becomes of a part whose `Content-Range` and length disagree.
+    pub part_length: PartLength,
 }
 
 impl Default for Rule {
@@ -105,6 +111,9 @@ impl Default for Rule {
             heuristic: false,
             store_errors: StoreErrors::IfListed,
             store_if: None,
+            head: HeadRule::Get,
+            range: RangeRule::Whole,
+            part_length: PartLength::Checked,
         }
     }
 }
@@ -141,6 +150,9 @@ pub enum Scope {
     Public,
     /// Always per credential; bypass without one.
     User,
+    /// As the origin says (RFC 9111 §3.5): all share, except what a request with `Authorization` fetched and the origin
+    /// did not open to others. Nothing else counts as a credential, and the fill carries them all.
+    Origin,
 }
 
 /// `set_cookie:` of the configuration.
@@ -150,6 +162,8 @@ pub enum SetCookie {
     Refuse,
     /// With explicit origin freshness it is stored without the field.
     Strip,
+    /// With explicit origin freshness it is stored as it is, and everybody who is served it gets the cookie (RFC 9111 §7.3).
+    Store,
 }
 
 /// Whether 400, 405, 413, 414 and 5xx are stored: one crafted request must not take a page away from everybody.
@@ -159,6 +173,33 @@ pub enum StoreErrors {
     IfListed,
     /// RFC 9111 to the letter: like any status, on the origin's explicit freshness or, where they are on, heuristics.
     IfFresh,
+}
+
+/// `head:` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadRule {
+    /// A HEAD is answered as a GET without its body, and fills as one (default).
+    Get,
+    /// A HEAD that the store does not answer is forwarded, and its answer updates the stored GET (RFC 9111 §4.3.5).
+    Forward,
+}
+
+/// `range:` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeRule {
+    /// The origin is asked for the whole, which then answers every part (default).
+    Whole,
+    /// The origin is asked for the part, which is stored and combined with others (RFC 9111 §3.3, §3.4).
+    Forward,
+}
+
+/// Whether a 206 whose body is not as long as its `Content-Range` says is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartLength {
+    /// It is not (default).
+    Checked,
+    /// It is: its bytes count from whichever end they are asked for (`origin_framing: lenient`).
+    AsItCame,
 }
 
 /// `store_if: {path: $.status, in: [done, failed]}`: stores only terminal states.

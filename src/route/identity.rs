@@ -139,6 +139,7 @@ impl Identity {
     /// refused by the origin. Public routes are not searched for credentials.
     pub fn share(&self, scope: Scope, demoted: bool, headers: &HeaderMap) -> Share {
         match scope {
+            Scope::Origin => Share::Shared,
             Scope::Public if !demoted => Share::Shared,
             Scope::Public | Scope::Auto => self.digest(headers).map_or(Share::Shared, Share::Credential),
             Scope::User => {

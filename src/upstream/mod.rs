@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::body::Body;
+use crate::guard::Framing;
 use crate::upstream::dial::Dialer;
 use crate::upstream::limit::Slots;
 use crate::upstream::pool::{Lease, Server};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How many requests may be at the origin at once (`limits.upstream_concurrency`).
     pub concurrency: usize,
+    /// What becomes of an answer whose framing is not canonical (`origin_framing`).
+    pub framing: Framing,
     /// How connections are kept between requests.
     pub pool: Pool,
     /// Certificates in DER that are trusted besides the machine's own (and `SSL_CERT_FILE`'s).
@@ -61,6 +64,7 @@ impl Settings {
             origins,
             timeout: Duration::from_secs(30),
             concurrency: 256,
+            framing: Framing::Strict,
             pool: Pool::default(),
             roots: Vec::new(),
         }
