@@ -49,10 +49,13 @@ impl ClientState {
     }
 }
 
-/// A guarded origin connection, for hyper's client (which must be built with `max_headers(200)` to take all that passes here).
+/// A guarded origin connection, for hyper's client (which must be built with `max_headers` of [`RESPONSE_FIELDS_MAX`] to take all
+/// that passes here).
 ///
 /// A read fails with an error that carries a [`Violation`]: `InvalidData` for what the origin must not send, `UnexpectedEof` where
 /// it ends within a response. An end before the first byte of a response is a plain end, which hyper's callers may retry.
+///
+/// [`RESPONSE_FIELDS_MAX`]: crate::guard::RESPONSE_FIELDS_MAX
 #[derive(Debug)]
 pub struct ClientIo<T> {
     io: T,

@@ -29,7 +29,7 @@ pub use client_io::{ClientIo, ClientState};
 pub use connection::ConnectionState;
 pub use deadline::Deadlines;
 pub use request::{Fault, RequestGuard, Step};
-pub use response::{Asked, ResponseGuard};
+pub use response::{Asked, RESPONSE_FIELDS_MAX, ResponseGuard};
 pub use server_io::{Protocol, ServerIo};
 pub use violation::Violation;
 

@@ -14,8 +14,8 @@ use crate::guard::lines::Lines;
 use crate::guard::syntax::{fault_of, field, has_control};
 use crate::guard::violation::Violation;
 
-/// Most fields in a head.
-const FIELDS_MAX: u16 = 200;
+/// Most fields in the head of a response.
+pub const RESPONSE_FIELDS_MAX: usize = 200;
 /// Most bytes of a head.
 const HEAD_MAX: usize = 64 * 1024;
 /// Most interim responses to one request.
@@ -68,7 +68,7 @@ enum State {
 struct Head {
     lines: Lines,
     status: Option<(Version, u16)>,
-    fields: u16,
+    fields: usize,
     declared: Declared,
 }
 
@@ -196,7 +196,7 @@ impl Head {
 
     fn field(&mut self, line: &[u8]) -> Result<(), Violation> {
         self.fields += 1;
-        if self.fields > FIELDS_MAX {
+        if self.fields > RESPONSE_FIELDS_MAX {
             return Err(Violation::TooManyFields);
         }
         let (name, value) = field(line)?;

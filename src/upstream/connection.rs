@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::body::Body;
-use crate::guard::{Asked, ClientIo, ClientState};
+use crate::guard::{Asked, ClientIo, ClientState, RESPONSE_FIELDS_MAX};
 use crate::upstream::deadline::Timer;
 use crate::upstream::error::{is_malformed, reason};
 use crate::upstream::upload::Upload;
@@ -25,8 +25,6 @@ use crate::upstream::{Error, head};
 
 /// Most bytes that hyper buffers per direction; also bounds an answer's head.
 const BUFFER: usize = 64 * 1024;
-/// Most fields of an answer's head: what the guard lets through.
-const FIELDS: usize = 200;
 
 /// A connection and the one request on it.
 pub(crate) struct Connection {
@@ -70,7 +68,7 @@ impl Connection {
         let wire = Arc::new(Wire::new());
         let (io, guard) = guarded(Watched::new(socket, Arc::clone(&wire)));
         let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER).max_headers(FIELDS);
+        builder.max_buf_size(BUFFER).max_headers(RESPONSE_FIELDS_MAX);
         let (sender, driver) = builder.handshake(io).await.map_err(|_| Error::Closed)?;
         let driver = Driver(Some(tokio::spawn(driver.with_upgrades()).abort_handle()));
         let timer = Timer::new(wire.born() + Duration::from_secs(30));

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use larder::guard::{Asked, ClientIo, ClientState, Violation};
+use larder::guard::{Asked, ClientIo, ClientState, RESPONSE_FIELDS_MAX, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
@@ -24,8 +24,8 @@ async fn connect() -> Upstream {
     let (io, origin) = duplex(1 << 20);
     let io = ClientIo::new(io);
     let state = Arc::clone(io.state());
-    let (sender, connection) =
-        hyper::client::conn::http1::Builder::new().max_headers(200).handshake(io).await.unwrap();
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    let (sender, connection) = builder.max_headers(RESPONSE_FIELDS_MAX).handshake(io).await.unwrap();
     Upstream { sender, state, origin, connection: tokio::spawn(connection.with_upgrades()) }
 }
 
@@ -93,7 +93,8 @@ async fn a_connection_is_used_again_after_well_framed_responses() {
     assert_eq!(text(up.ask(Method::GET, &[], chunked).await).await, "abc");
     let interim = format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{OK}");
     assert_eq!(text(up.ask(Method::GET, &[], interim).await).await, "abc");
-    let many = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 3\r\n\r\nabc", "X: a\r\n".repeat(199));
+    let fields = "X: a\r\n".repeat(RESPONSE_FIELDS_MAX - 1);
+    let many = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 3\r\n\r\nabc");
     assert_eq!(text(up.ask(Method::GET, &[], many).await).await, "abc");
     let large = format!("HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n{}", "x".repeat(900_000));
     assert_eq!(text(up.ask(Method::GET, &[], large).await).await.len(), 900_000);

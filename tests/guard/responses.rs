@@ -1,6 +1,6 @@
 //! What origins send: each input with its verdict.
 
-use larder::guard::{Asked, ResponseGuard, Violation};
+use larder::guard::{Asked, RESPONSE_FIELDS_MAX, ResponseGuard, Violation};
 
 use crate::corpus::{Case, Cuts, Verdict, every_byte, passes, refused, refused_after, run_response, waits};
 
@@ -114,11 +114,11 @@ fn to_content() -> Vec<Case> {
         refused_after(400, "chunk-end", format!("{CHUNKED}3\r\nabc"), b"d\r\n0\r\n\r\n"),
         refused_after(400, "chunk-extension", format!("{CHUNKED}3;a"), b"\0\r\nabc\r\n0\r\n\r\n"),
         refused_after(400, "control-byte", format!("{CHUNKED}0\r\nX: "), b"\0\r\n\r\n"),
-        passes(format!("HTTP/1.1 204 OK\r\n{}\r\n", "X: a\r\n".repeat(200)).into_bytes()),
+        passes(format!("HTTP/1.1 204 OK\r\n{}\r\n", "X: a\r\n".repeat(RESPONSE_FIELDS_MAX)).into_bytes()),
         refused(
             431,
             "too-many-fields",
-            format!("HTTP/1.1 204 OK\r\n{}\r\n", "X: a\r\n".repeat(201)).into_bytes(),
+            format!("HTTP/1.1 204 OK\r\n{}\r\n", "X: a\r\n".repeat(RESPONSE_FIELDS_MAX + 1)).into_bytes(),
         ),
         passes(format!("HTTP/1.1 204 OK\r\nX: {}\r\n\r\n", "x".repeat(65_536 - 24)).into_bytes()),
         refused(

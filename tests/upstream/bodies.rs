@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use larder::body::{Body, BodyError};
+use larder::guard::RESPONSE_FIELDS_MAX;
 use larder::upstream::BodyFailure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -59,13 +60,27 @@ async fn every_request_is_framed_once_and_by_its_body() {
 #[tokio::test]
 async fn an_answer_with_as_many_fields_as_the_guard_lets_through_is_delivered() {
     let (listener, origin) = listen().await;
-    let fields = "X-A: b\r\n".repeat(199);
+    let fields = "X-A: b\r\n".repeat(RESPONSE_FIELDS_MAX - 1);
     let script = async {
         let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
         accept(&listener).await.answer(&answer).await;
     };
     let client = async { fetch(&upstream([origin])).await };
     assert_eq!(tokio::join!(script, client).1.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn an_answer_with_a_head_as_large_as_the_guard_lets_through_is_delivered() {
+    let (listener, origin) = listen().await;
+    let (start, end) = ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: ", "\r\n\r\n");
+    let value = "x".repeat((64 << 10) - start.len() - end.len());
+    let script = async { accept(&listener).await.answer(&format!("{start}{value}{end}ok")).await };
+    let client = async {
+        let response = within(upstream([origin]).send(get(), how())).await.unwrap();
+        assert_eq!(response.headers()["x-a"], *value);
+        assert_eq!(read(response).await, "ok");
+    };
+    tokio::join!(script, client);
 }
 
 #[tokio::test]
