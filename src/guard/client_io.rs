@@ -6,21 +6,23 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hyper::rt::ReadBufCursor;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::guard::Framing;
 use crate::guard::response::{Asked, ResponseGuard};
 use crate::guard::scratch;
 use crate::guard::violation::Violation;
 
-/// What the pool tells a connection that it lends.
+/// What the pool and a connection that it lends tell each other.
 #[derive(Debug, Default)]
 pub struct ClientState {
     asked: AtomicU8,
+    spent: AtomicBool,
 }
 
 const CONTENT: u8 = 1;
@@ -37,6 +39,12 @@ impl ClientState {
             Asked::Upgrade => UPGRADE,
         };
         self.asked.store(code, Ordering::Release);
+    }
+
+    /// Whether bytes were dropped that no request asked for ([`Framing::Lenient`]): none may follow. Known before hyper has the
+    /// end of a response that came in the same read.
+    pub fn is_spent(&self) -> bool {
+        self.spent.load(Ordering::Acquire)
     }
 
     fn take(&self) -> Option<Asked> {
@@ -68,9 +76,9 @@ pub struct ClientIo<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
-    /// Guards `io`, a new connection to an origin.
-    pub fn new(io: T) -> Self {
-        let guard = ResponseGuard::default();
+    /// Guards `io`, a new connection to an origin whose responses are framed by `framing`.
+    pub fn new(io: T, framing: Framing) -> Self {
+        let guard = ResponseGuard::new(framing);
         Self { io, guard, state: Arc::default(), held: Vec::new(), cleared: Vec::new() }
     }
 
@@ -127,7 +135,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientIo<T> {
         let (now, later) = released.split_at(released.len().min(buf.remaining()));
         buf.put_slice(now);
         self.cleared.extend_from_slice(later);
-        if released.is_empty() && !joined.is_empty() {
+        if self.guard.refusal().is_some() {
+            self.state.spent.store(true, Ordering::Release);
+        } else if released.is_empty() && !joined.is_empty() {
             self.held = joined;
         } else {
             self.held.extend_from_slice(held);
@@ -162,6 +172,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for ClientIo<T> {
             }
             if buf.remaining() < room {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(violation) = this.guard.refusal() {
+                return Poll::Ready(Err(violation.into()));
             }
             if this.guard.is_raw() {
                 return Pin::new(&mut TokioIo::new(&mut this.io)).poll_read(cx, buf);

@@ -9,6 +9,8 @@ use crate::guard::violation::Violation;
 
 /// Largest Content-Length: what a signed 64-bit reader can count.
 const LENGTH_MAX: u64 = i64::MAX as u64;
+/// The one transfer coding that ends by itself; its name in any case.
+const CHUNKED: &[u8] = b"chunked";
 
 /// Version of the message, of the two that are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +26,17 @@ pub(crate) enum Version {
 pub(crate) struct Declared {
     /// Content-Length, if one came.
     pub(crate) length: Option<u64>,
-    /// `Transfer-Encoding: chunked` came.
-    pub(crate) chunked: bool,
+    /// What Transfer-Encoding says, if it came.
+    pub(crate) coding: Option<Coding>,
+}
+
+/// What a Transfer-Encoding makes of the message's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// Exactly `chunked`.
+    Chunked,
+    /// Codings that end with the connection.
+    UntilClose,
 }
 
 impl Declared {
@@ -48,25 +59,40 @@ impl Declared {
 
     /// Takes a Transfer-Encoding value.
     pub(crate) fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Violation> {
-        if self.chunked || !trim(value).eq_ignore_ascii_case(b"chunked") {
+        if self.coding.is_some() || !trim(value).eq_ignore_ascii_case(CHUNKED) {
             return Err(Violation::BadTransferCoding);
         }
-        self.chunked = true;
+        self.coding = Some(Coding::Chunked);
+        Ok(())
+    }
+
+    /// The same, but codings that are not chunked last until the connection closes (RFC 9112 §6.3 item 4). What holds the word
+    /// chunked and more is refused all the same: two parsers could differ on whether it is the final coding.
+    pub(crate) fn lenient_transfer_encoding(&mut self, value: &[u8]) -> Result<(), Violation> {
+        let speaks_of_chunks = value.windows(CHUNKED.len()).any(|word| word.eq_ignore_ascii_case(CHUNKED));
+        if speaks_of_chunks || self.coding == Some(Coding::Chunked) {
+            return self.transfer_encoding(value);
+        }
+        self.coding = Some(Coding::UntilClose);
         Ok(())
     }
 
     /// Judges the two together, at the end of a head of `version`.
     pub(crate) fn check(&self, version: Version) -> Result<(), Violation> {
-        match (self.chunked, self.length) {
-            (true, Some(_)) => Err(Violation::LengthAndCoding),
-            (true, None) if version == Version::Http10 => Err(Violation::BadTransferCoding),
+        match (self.coding, self.length) {
+            (Some(_), Some(_)) => Err(Violation::LengthAndCoding),
+            (Some(_), None) if version == Version::Http10 => Err(Violation::BadTransferCoding),
             _ => Ok(()),
         }
     }
 
     /// The content that follows such a head; `None` if neither field was there.
     pub(crate) fn content(&self) -> Option<Content> {
-        if self.chunked { Some(Content::Chunked(Chunked::new())) } else { self.length.map(Content::Length) }
+        match self.coding {
+            Some(Coding::Chunked) => Some(Content::Chunked(Chunked::new())),
+            Some(Coding::UntilClose) => Some(Content::UntilClose),
+            None => self.length.map(Content::Length),
+        }
     }
 }
 

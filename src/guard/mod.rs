@@ -33,13 +33,14 @@ pub use response::{Asked, RESPONSE_FIELDS_MAX, ResponseGuard};
 pub use server_io::{Protocol, ServerIo};
 pub use violation::Violation;
 
-/// How strictly an origin's answers are framed (`origin_framing`).
+/// How strictly an origin's answers are framed (`origin_framing`). A length beside a transfer coding, and `chunked` beside another
+/// one, are refused either way: two parsers could read them differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// What is not canonical is refused (default).
+    /// Bytes after an answer's end, and any coding but exactly `chunked`, are refused (default).
     #[default]
     Strict,
-    /// As RFC 9112 §6.3 has it: bytes after an answer's end are dropped, and an unknown transfer coding ends with the
+    /// As RFC 9112 §6.3 has it: bytes after an answer's end are dropped, and codings that are not chunked end with the
     /// connection. Either way the connection is not used again.
     Lenient,
 }

@@ -6,9 +6,11 @@
 //!                  ├─ Content ─ its end → Idle
 //!                  └─ 101, if asked → Raw
 //! ```
-//! Invariant: bytes that no request asked for are refused, and with them all that came in the same read: the last bytes of a body
-//! are never released beside an unexplained surplus. It refuses to know sockets, clocks and caching.
+//! Invariant: bytes that no request asked for are never released, and nothing after them. Strictly framed, they take with them all
+//! that came in the same read: the last bytes of a body are never released beside an unexplained surplus. Leniently, what is whole
+//! before them is released. It refuses to know sockets, clocks and caching.
 
+use crate::guard::Framing;
 use crate::guard::framing::{Content, Declared, Progress, Version};
 use crate::guard::lines::Lines;
 use crate::guard::syntax::{fault_of, field, has_control};
@@ -48,6 +50,7 @@ impl Asked {
 /// Judges the bytes of one origin connection.
 #[derive(Debug)]
 pub struct ResponseGuard {
+    framing: Framing,
     state: State,
     asked: Asked,
     interim: u8,
@@ -82,11 +85,16 @@ enum Next {
 
 impl Default for ResponseGuard {
     fn default() -> Self {
-        Self { state: State::Idle, asked: Asked::Content, interim: 0, begun: false }
+        Self::new(Framing::Strict)
     }
 }
 
 impl ResponseGuard {
+    /// For a new connection, to an origin whose responses are framed by `framing`.
+    pub fn new(framing: Framing) -> Self {
+        Self { framing, state: State::Idle, asked: Asked::Content, interim: 0, begun: false }
+    }
+
     /// A request is about to be sent; one at a time. Begun within another's response, it refuses all that is to come.
     pub fn begin(&mut self, asked: Asked) {
         self.state = match self.state {
@@ -100,7 +108,8 @@ impl ResponseGuard {
     }
 
     /// Judges `bytes`: all that came and was not released. Gives how many of them, from the first, may be released; the rest is a part
-    /// of a head, and is shown again with what comes next.
+    /// of a head, and is shown again with what comes next, or, under [`Framing::Lenient`], bytes that no request asked for: then
+    /// [`Self::refusal`] says so.
     ///
     /// # Errors
     /// The violation, then the same one for ever: then none of `bytes` may be released.
@@ -108,10 +117,14 @@ impl ResponseGuard {
         let mut at = 0;
         while at < bytes.len() {
             let fed = match &mut self.state {
+                State::Idle if self.framing == Framing::Lenient => {
+                    self.state = State::Refused(Violation::Unsolicited);
+                    break;
+                }
                 State::Idle => Err(Violation::Unsolicited),
                 State::Head(head) => {
                     self.begun = true;
-                    head.read(&bytes[at..], self.asked)
+                    head.read(&bytes[at..], self.asked, self.framing)
                 }
                 State::Content(content) => match content.advance(&bytes[at..]) {
                     (_, Progress::Refused(violation)) => Err(violation),
@@ -146,6 +159,14 @@ impl ResponseGuard {
         }
     }
 
+    /// Why nothing further is released, if that is so: the connection is of no more use.
+    pub fn refusal(&self) -> Option<Violation> {
+        match self.state {
+            State::Refused(violation) => Some(violation),
+            _ => None,
+        }
+    }
+
     /// Whether no response is under way.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
@@ -176,7 +197,12 @@ impl ResponseGuard {
 
 impl Head {
     /// The length of the whole head and what follows it; `None` while it is incomplete.
-    fn read(&mut self, bytes: &[u8], asked: Asked) -> Result<Option<(usize, Next)>, Violation> {
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        asked: Asked,
+        framing: Framing,
+    ) -> Result<Option<(usize, Next)>, Violation> {
         // Not HTTP/1 at all: such a peer may never end a line.
         if bytes[0] != b'H' {
             return Err(Violation::BadStatusLine);
@@ -188,13 +214,13 @@ impl Head {
                     let next = self.next(version, status, asked)?;
                     return Ok(Some((self.lines.offset(), next)));
                 }
-                Some(_) => self.field(line)?,
+                Some(_) => self.field(line, framing)?,
             }
         }
         Ok(None)
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Violation> {
+    fn field(&mut self, line: &[u8], framing: Framing) -> Result<(), Violation> {
         self.fields += 1;
         if self.fields > RESPONSE_FIELDS_MAX {
             return Err(Violation::TooManyFields);
@@ -202,7 +228,10 @@ impl Head {
         let (name, value) = field(line)?;
         match name.len() {
             14 if name.eq_ignore_ascii_case(b"content-length") => self.declared.content_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.declared.transfer_encoding(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => match framing {
+                Framing::Strict => self.declared.transfer_encoding(value),
+                Framing::Lenient => self.declared.lenient_transfer_encoding(value),
+            },
             _ => Ok(()),
         }
     }
@@ -212,7 +241,7 @@ impl Head {
         self.declared.check(version)?;
         // Origins do send `Content-Length: 0` with a 204; that can mean one thing only.
         if matches!(status, 100..=199 | 204)
-            && (self.declared.chunked || self.declared.length.unwrap_or(0) > 0)
+            && (self.declared.coding.is_some() || self.declared.length.unwrap_or(0) > 0)
         {
             return Err(Violation::BodyForbidden);
         }

@@ -73,7 +73,7 @@ pub enum Violation {
     /// More than one Content-Length, equal or not.
     #[error("Content-Length is given more than once")]
     RepeatedContentLength,
-    /// A Transfer-Encoding other than exactly one `chunked`, or any in HTTP/1.0.
+    /// A Transfer-Encoding other than exactly one `chunked` (or, from an origin leniently framed, none), or any in HTTP/1.0.
     #[error("Transfer-Encoding is anything but one `chunked` in HTTP/1.1")]
     BadTransferCoding,
     /// A chunk size that is not 1 to 16 hexadecimal digits, or beyond 2⁶³-1.

@@ -97,12 +97,13 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::Framing;
     use crate::upstream::{Origin, Pool};
 
     fn servers(n: u16) -> Vec<Arc<Server>> {
         (1..=n)
             .map(|port| Origin::Tcp { tls: false, host: "localhost".into(), port })
-            .map(|origin| Arc::new(Server::new(origin, Pool::default())))
+            .map(|origin| Arc::new(Server::new(origin, Framing::Strict, Pool::default())))
             .collect()
     }
 

@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::body::Body;
-use crate::guard::{Asked, ClientIo, ClientState, RESPONSE_FIELDS_MAX};
+use crate::guard::{Asked, ClientIo, ClientState, Framing, RESPONSE_FIELDS_MAX};
 use crate::upstream::deadline::Timer;
 use crate::upstream::error::{is_malformed, reason};
 use crate::upstream::upload::Upload;
@@ -63,10 +63,10 @@ impl Failure {
 }
 
 impl Connection {
-    /// Begins HTTP/1.1 on a connected socket.
-    pub(crate) async fn open(socket: Box<dyn Socket>) -> Result<Self, Error> {
+    /// Begins HTTP/1.1 on a connected socket; its answers are framed by `framing`.
+    pub(crate) async fn open(socket: Box<dyn Socket>, framing: Framing) -> Result<Self, Error> {
         let wire = Arc::new(Wire::new());
-        let (io, guard) = guarded(Watched::new(socket, Arc::clone(&wire)));
+        let (io, guard) = guarded(Watched::new(socket, Arc::clone(&wire)), framing);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER).max_headers(RESPONSE_FIELDS_MAX);
         let (sender, driver) = builder.handshake(io).await.map_err(|_| Error::Closed)?;
@@ -129,7 +129,7 @@ impl Connection {
 
     /// Whether the answer, read to its end, leaves the connection fit for another request.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.wire.sending() == Sending::Done && !self.wire.is_stuck()
+        self.wire.sending() == Sending::Done && !self.wire.is_stuck() && !self.guard.is_spent()
     }
 
     /// Whether the request's body, still being sent, failed on the client's side.
@@ -187,18 +187,22 @@ impl Drop for Driver {
 }
 
 /// Puts the framing guard between the socket and hyper.
-fn guarded(socket: Watched) -> (ClientIo<Watched>, Guard) {
-    let io = ClientIo::new(socket);
+fn guarded(socket: Watched, framing: Framing) -> (ClientIo<Watched>, Guard) {
+    let io = ClientIo::new(socket, framing);
     let guard = Guard(Arc::clone(io.state()));
     (io, guard)
 }
 
-/// The guard's other end: is told which request the next answer belongs to.
+/// The guard's other end: is told which request the next answer belongs to, and tells whether another may follow.
 struct Guard(Arc<ClientState>);
 
 impl Guard {
     fn begin(&self, request: &Request<Body>) {
         self.0.begin(Asked::of(request.method(), request.headers()));
+    }
+
+    fn is_spent(&self) -> bool {
+        self.0.is_spent()
     }
 }
 
@@ -208,7 +212,7 @@ pub(crate) mod tests {
     use crate::body::BodyError;
     use bytes::Bytes;
     use http_body::Frame;
-    use http_body_util::StreamBody;
+    use http_body_util::{BodyExt, StreamBody};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::sync::mpsc;
 
@@ -219,7 +223,7 @@ pub(crate) mod tests {
     /// A connection over a pipe, so that time can be paused, and the origin's end of it.
     pub(crate) async fn connected() -> (Connection, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        (Connection::open(Box::new(ours)).await.unwrap(), theirs)
+        (Connection::open(Box::new(ours), Framing::Strict).await.unwrap(), theirs)
     }
 
     pub(crate) fn get() -> Request<Body> {
@@ -373,6 +377,24 @@ pub(crate) mod tests {
         assert!(matches!(again.body(), Body::Full(bytes) if bytes == "x"));
     }
 
+    #[tokio::test]
+    async fn only_a_surplus_leaves_a_connection_unfit_for_another_request() {
+        for (surplus, fit) in [("", true), ("!", false), ("HTTP/1.1 204 No Content\r\n\r\n", false)] {
+            let (ours, mut origin) = tokio::io::duplex(PIPE);
+            let mut connection = Connection::open(Box::new(ours), Framing::Lenient).await.unwrap();
+            let answer = async {
+                let mut seen = [0; 16];
+                origin.read_exact(&mut seen).await.unwrap();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok{surplus}");
+                origin.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let (response, ()) = tokio::join!(connection.exchange(get(), TIMEOUT), answer);
+            let body = response.unwrap().into_body().collect().await.unwrap();
+            assert_eq!(body.to_bytes(), "ok");
+            assert_eq!(connection.is_reusable(), fit, "{surplus:?}");
+        }
+    }
+
     /// Refuses the first write as a peer that hung up does, and only then shows the answer it left behind.
     #[derive(Default)]
     struct HangsUp {
@@ -433,7 +455,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn the_answer_of_an_origin_that_hung_up_is_heard() {
-        let mut connection = Connection::open(Box::new(HangsUp::default())).await.unwrap();
+        let mut connection = Connection::open(Box::new(HangsUp::default()), Framing::Strict).await.unwrap();
         let response = connection.exchange(get(), TIMEOUT).await.map_err(|failure| failure.error).unwrap();
         assert_eq!(response.status(), 413);
     }

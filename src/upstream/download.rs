@@ -164,6 +164,7 @@ impl HttpBody for Download {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::Framing;
     use crate::upstream::connection::tests::{TIMEOUT, connected, get};
     use crate::upstream::limit::Slots;
     use crate::upstream::pool::{Age, Server};
@@ -177,7 +178,7 @@ mod tests {
         let slots = Slots::new(1);
         let slot = slots.acquire(Priority::Client, TIMEOUT).await.unwrap();
         let (connection, mut origin) = connected().await;
-        let server = Arc::new(Server::new(Origin::Unix("unused".into()), Pool::default()));
+        let server = Arc::new(Server::new(Origin::Unix("unused".into()), Framing::Strict, Pool::default()));
         let mut lease = Lease::new(Server::enter(&server), connection, Age::New);
         let reply = async {
             let mut request = Vec::new();

@@ -182,8 +182,8 @@ impl Upstream {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         assert!(!settings.origins.is_empty(), "the configuration requires an upstream");
         let dialer = Dialer::new(&settings.origins, &settings.roots)?;
-        let servers =
-            settings.origins.into_iter().map(|origin| Arc::new(Server::new(origin, settings.pool))).collect();
+        let server = |origin| Arc::new(Server::new(origin, settings.framing, settings.pool));
+        let servers = settings.origins.into_iter().map(server).collect();
         Ok(Self(Arc::new(Shared {
             servers,
             dialer,

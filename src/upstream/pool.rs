@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::body::Body;
+use crate::guard::Framing;
 use crate::upstream::balance::Health;
 use crate::upstream::connection::{Connection, Failure};
 use crate::upstream::dial::Dialer;
@@ -21,6 +22,7 @@ use crate::upstream::{Error, Origin, Pool};
 /// One server of the origin and its connections.
 pub(crate) struct Server {
     origin: Origin,
+    framing: Framing,
     pool: Pool,
     /// Oldest use first.
     idle: Mutex<VecDeque<Idle>>,
@@ -34,9 +36,10 @@ struct Idle {
 }
 
 impl Server {
-    pub(crate) fn new(origin: Origin, pool: Pool) -> Self {
+    pub(crate) fn new(origin: Origin, framing: Framing, pool: Pool) -> Self {
         Self {
             origin,
+            framing,
             pool,
             idle: Mutex::default(),
             in_flight: AtomicUsize::new(0),
@@ -82,7 +85,10 @@ impl Server {
     ) -> Result<Lease, Error> {
         let in_flight = Self::enter(self);
         match dialer.dial(&self.origin, timeout).await {
-            Ok(socket) => Ok(Lease::new(in_flight, Connection::open(socket).await?, Age::New)),
+            Ok(socket) => {
+                let connection = Connection::open(socket, self.framing).await?;
+                Ok(Lease::new(in_flight, connection, Age::New))
+            }
             Err(error) => {
                 self.failed();
                 Err(error)

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use larder::guard::{Asked, ClientIo, ClientState, RESPONSE_FIELDS_MAX, Violation};
+use larder::guard::{Asked, ClientIo, ClientState, Framing, RESPONSE_FIELDS_MAX, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
@@ -21,8 +21,12 @@ struct Upstream {
 }
 
 async fn connect() -> Upstream {
+    connect_framed(Framing::Strict).await
+}
+
+async fn connect_framed(framing: Framing) -> Upstream {
     let (io, origin) = duplex(1 << 20);
-    let io = ClientIo::new(io);
+    let io = ClientIo::new(io, framing);
     let state = Arc::clone(io.state());
     let mut builder = hyper::client::conn::http1::Builder::new();
     let (sender, connection) = builder.max_headers(RESPONSE_FIELDS_MAX).handshake(io).await.unwrap();
@@ -120,33 +124,90 @@ async fn a_surplus_after_the_last_piece_of_a_body_holds_that_piece_back() {
 
 #[tokio::test]
 async fn a_surplus_right_behind_a_full_read_spoils_the_response_too() {
-    // As much as one read can take at first: the surplus is seen only by looking ahead.
+    let error = connect().await.ask(Method::GET, &[], full_read() + "z").await.unwrap_err();
+    assert_eq!(violation(&error), Some(Violation::Unsolicited));
+}
+
+/// As much as one read can take at first: what follows it is seen only by looking ahead.
+fn full_read() -> String {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 8000\r\nX: ";
     let padding = "x".repeat(8192 - 8000 - head.len() - 4);
     let response = format!("{head}{padding}\r\n\r\n{}", "y".repeat(8000));
     assert_eq!(response.len(), 8192);
-    let error = connect().await.ask(Method::GET, &[], response + "z").await.unwrap_err();
-    assert_eq!(violation(&error), Some(Violation::Unsolicited));
+    response
+}
+
+#[tokio::test]
+async fn a_surplus_leniently_framed_is_dropped_and_the_connection_with_it() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    for (response, due) in [
+        (format!("{OK}d"), "abc".to_owned()),
+        (format!("{OK}{}", "d".repeat(300_000)), "abc".into()),
+        (format!("{OK}{OK}"), "abc".into()),
+        (format!("{chunked}{OK}"), "abc".into()),
+        ("HTTP/1.1 204 No Content\r\n\r\nabc".into(), String::new()),
+        (full_read() + "z", "y".repeat(8000)),
+        (
+            format!("HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n{}", "y".repeat(99_999)),
+            "y".repeat(90_000),
+        ),
+    ] {
+        let mut up = connect_framed(Framing::Lenient).await;
+        let answer = up.ask(Method::GET, &[], response).await;
+        assert_eq!(text(answer).await, due);
+        assert!(up.state.is_spent(), "by the time the body has ended");
+        up.sender.ready().await.unwrap_err();
+        let error = up.connection.await.unwrap().unwrap_err();
+        assert_eq!(violation(&error), Some(Violation::Unsolicited));
+    }
+}
+
+#[tokio::test]
+async fn a_surplus_leniently_framed_after_the_last_piece_of_a_body_holds_nothing_back() {
+    let mut up = connect_framed(Framing::Lenient).await;
+    let answer = up.ask(Method::GET, &[], "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc").await;
+    let mut body = answer.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
+    assert!(!up.state.is_spent());
+    up.origin.write_all(b"defg").await.unwrap();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "def");
+    assert!(body.frame().await.is_none());
+    assert!(up.state.is_spent());
+}
+
+#[tokio::test]
+async fn a_coding_that_is_not_chunked_ends_with_the_connection_leniently_framed() {
+    for coding in ["arizqhyp", "gzip, deflate", "", "gzip\r\nTransfer-Encoding: br", "caf\u{e9}"] {
+        let mut up = connect_framed(Framing::Lenient).await;
+        let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n3\r\nabc\r\n{OK}");
+        let answer = up.ask_last(&response).await;
+        assert_eq!(text(answer).await, format!("3\r\nabc\r\n{OK}"), "{coding}");
+        up.sender.ready().await.unwrap_err();
+    }
 }
 
 #[tokio::test]
 async fn bytes_on_an_idle_connection_end_it() {
-    let mut up = connect().await;
-    assert_eq!(text(up.ask(Method::GET, &[], OK).await).await, "abc");
-    up.origin.write_all(OK.as_bytes()).await.unwrap();
-    let error = up.connection.await.unwrap().unwrap_err();
-    assert_eq!(violation(&error), Some(Violation::Unsolicited));
+    for framing in [Framing::Strict, Framing::Lenient] {
+        let mut up = connect_framed(framing).await;
+        assert_eq!(text(up.ask(Method::GET, &[], OK).await).await, "abc");
+        up.origin.write_all(OK.as_bytes()).await.unwrap();
+        let error = up.connection.await.unwrap().unwrap_err();
+        assert_eq!(violation(&error), Some(Violation::Unsolicited));
+    }
 }
 
 #[tokio::test]
 async fn bytes_that_came_before_the_request_are_never_its_response() {
-    let mut up = connect().await;
-    up.sender.ready().await.unwrap();
-    up.origin.write_all(OK.as_bytes()).await.unwrap();
-    up.state.begin(Asked::Content);
-    let request = Request::get("/").header("Host", "a").body(Empty::new()).unwrap();
-    let error = up.sender.send_request(request).await.unwrap_err();
-    assert_eq!(violation(&error), Some(Violation::Unsolicited));
+    for framing in [Framing::Strict, Framing::Lenient] {
+        let mut up = connect_framed(framing).await;
+        up.sender.ready().await.unwrap();
+        up.origin.write_all(OK.as_bytes()).await.unwrap();
+        up.state.begin(Asked::Content);
+        let request = Request::get("/").header("Host", "a").body(Empty::new()).unwrap();
+        let error = up.sender.send_request(request).await.unwrap_err();
+        assert_eq!(violation(&error), Some(Violation::Unsolicited));
+    }
 }
 
 #[tokio::test]

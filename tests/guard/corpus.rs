@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use larder::guard::{Asked, Fault, RequestGuard, ResponseGuard, Violation};
+use larder::guard::{Asked, Fault, Framing, RequestGuard, ResponseGuard, Violation};
 
 /// One raw input.
 pub(crate) struct Case {
@@ -80,8 +80,8 @@ pub(crate) fn run_request(input: &[u8], cuts: &[usize]) -> Verdict {
 }
 
 /// The same for what an origin sends to requests that ask in turn for `asked`, each begun when the one before is done.
-pub(crate) fn run_response(asked: &[Asked], input: &[u8], cuts: &[usize]) -> Verdict {
-    let mut guard = ResponseGuard::default();
+pub(crate) fn run_response(framing: Framing, asked: &[Asked], input: &[u8], cuts: &[usize]) -> Verdict {
+    let mut guard = ResponseGuard::new(framing);
     let mut asked = asked.iter();
     let (mut released, mut done) = (Vec::new(), 0);
     for &end in cuts.iter().chain([&input.len()]) {
@@ -95,10 +95,13 @@ pub(crate) fn run_response(asked: &[Asked], input: &[u8], cuts: &[usize]) -> Ver
                 released.extend_from_slice(&input[done..done + taken]);
                 done += taken;
             }
-            Err(violation) => {
-                assert_eq!(guard.feed(b"HTTP/1.1 200 OK\r\n\r\n"), Err(violation), "a refusal is final");
-                return refusal(released, violation);
-            }
+            Err(violation) => assert_eq!(guard.refusal(), Some(violation)),
+        }
+        if let Some(violation) = guard.refusal() {
+            guard.begin(Asked::Content);
+            assert_eq!(guard.feed(b"HTTP/1.1 200 OK\r\n\r\n"), Err(violation), "a refusal is final");
+            assert_eq!(guard.eof(), Err(violation));
+            return refusal(released, violation);
         }
     }
     if done == input.len() { Verdict::Passes(released) } else { Verdict::Waits(released) }

@@ -1,9 +1,9 @@
 //! Random mutations of valid requests: whatever is released is what a strict reader reads too.
 
-use larder::guard::RequestGuard;
+use larder::guard::{Asked, Framing, RequestGuard};
 use proptest::prelude::*;
 
-use crate::corpus::run_request;
+use crate::corpus::{run_request, run_response};
 
 const SEEDS: [&str; 6] = [
     "GET /api/projects?page=1 HTTP/1.1\r\nHost: api.example.com:80\r\nAccept: */*\r\n\r\n",
@@ -184,6 +184,8 @@ proptest! {
     #[test]
     fn noise_never_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         run_request(&bytes, &[]);
-        crate::corpus::run_response(&[larder::guard::Asked::Content], &bytes, &[]);
+        for framing in [Framing::Strict, Framing::Lenient] {
+            run_response(framing, &[Asked::Content], &bytes, &[]);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What origins send: each input with its verdict.
 
-use larder::guard::{Asked, RESPONSE_FIELDS_MAX, ResponseGuard, Violation};
+use larder::guard::{Asked, Framing, RESPONSE_FIELDS_MAX, ResponseGuard, Violation};
 
 use crate::corpus::{Case, Cuts, Verdict, every_byte, passes, refused, refused_after, run_response, waits};
 
@@ -166,27 +166,89 @@ fn unasked() -> Vec<Case> {
     ]
 }
 
-fn check(asked: &[Asked], cases: Vec<Case>) {
+/// To one request for content, leniently framed: what differs from the strict verdict.
+fn leniently() -> Vec<Case> {
+    const LAST: &str = "Connection: close\r\n\r\n";
+    vec![
+        passes(ok!("Transfer-Encoding: arizqhyp")),
+        passes(ok!("transfer-encoding:arizqhyp")),
+        passes(ok!("Transfer-Encoding: gzip")),
+        passes(ok!("Transfer-Encoding: gzip, deflate;q=\"1\"")),
+        passes(ok!("Transfer-Encoding: identity\r\nTransfer-Encoding: gzip")),
+        passes(ok!("Transfer-Encoding:")),
+        passes(ok!("Transfer-Encoding: chunk")),
+        // It ends with the connection, whatever it looks like.
+        passes([ok!("Transfer-Encoding: gzip"), ok!("Content-Length: 3")].concat()),
+        passes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: arizqhyp\r\n\r\n3\r\nabc\r\n0\r\n\r\nmore"),
+        passes([INTERIM.as_bytes(), ok!("Transfer-Encoding: arizqhyp")].concat()),
+        // What two parsers could read differently.
+        refused(400, "length-and-coding", ok!("Content-Length: 3\r\nTransfer-Encoding: arizqhyp")),
+        refused(400, "length-and-coding", ok!("Transfer-Encoding: arizqhyp\r\nContent-Length: 3")),
+        refused(400, "length-and-coding", ok!("Transfer-Encoding:\r\nContent-Length: 3")),
+        refused(400, "length-and-coding", ok!("Content-Length: 3\r\nTransfer-Encoding: chunked")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: gzip, chunked")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: chunked, gzip")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: chunked, chunked")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: xchunked")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: \"Chunked\"")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: chunked;a=b")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked")),
+        refused(400, "transfer-coding", ok!("Transfer-Encoding: chunked\r\nTransfer-Encoding:")),
+        refused(400, "transfer-coding", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: arizqhyp\r\n\r\nabc"),
+        refused(400, "transfer-coding", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        refused(400, "control-byte", ok!("Transfer-Encoding: \x0bchunked")),
+        refused(502, "body-forbidden", b"HTTP/1.1 204 OK\r\nTransfer-Encoding: arizqhyp\r\n\r\nabc"),
+        refused(502, "body-forbidden", b"HTTP/1.1 103 Hints\r\nTransfer-Encoding: arizqhyp\r\n\r\n"),
+        // Dropped, with all that came behind.
+        refused_after(502, "unsolicited", ok!("Content-Length: 3"), b"d"),
+        refused_after(502, "unsolicited", ok!("Content-Length: 3"), vec![b'd'; 1000]),
+        refused_after(502, "unsolicited", ok!("Content-Length: 3"), b"\r\n"),
+        refused_after(502, "unsolicited", ok!("Content-Length: 3"), ok!("Content-Length: 3")),
+        refused_after(502, "unsolicited", ok!("Content-Length: 3"), [ok!("Content-Length: 3"); 3].concat()),
+        refused_after(502, "unsolicited", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"abc"),
+        refused_after(502, "unsolicited", b"HTTP/1.1 204 No Content\r\n\r\n", b"abc"),
+        refused_after(502, "unsolicited", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", b"abc"),
+        refused_after(502, "unsolicited", b"HTTP/1.1 304 OK\r\nTransfer-Encoding: arizqhyp\r\n\r\n", b"abc"),
+        refused_after(502, "unsolicited", format!("{CHUNKED}3\r\nabc\r\n0\r\n\r\n"), LAST),
+        refused_after(502, "unsolicited", [INTERIM.as_bytes(), ok!("Content-Length: 3")].concat(), b"d"),
+    ]
+}
+
+fn all() -> [(&'static [Asked], Vec<Case>); 4] {
+    [
+        (&[Asked::Content], to_content()),
+        (&[Asked::Head], to_head()),
+        (&[Asked::Upgrade], to_upgrade()),
+        (&[], unasked()),
+    ]
+}
+
+fn check(framing: Framing, asked: &[Asked], cases: Vec<Case>) {
     let mut cuts = Cuts(2);
     for Case { input, verdict } in cases {
         let name = input[..input.len().min(300)].escape_ascii().to_string();
         let whole = match verdict.clone() {
-            // one read: the refusal takes all of it
-            Verdict::Refused { status, reason, .. } => {
+            // one read: the refusal takes all of it, but what is whole before a surplus, leniently framed
+            Verdict::Refused { status, reason, .. }
+                if framing == Framing::Strict || reason != "unsolicited" =>
+            {
                 Verdict::Refused { released: Vec::new(), status, reason }
             }
             other => other,
         };
-        assert_eq!(run_response(asked, &input, &[]), whole, "whole: {name}");
-        assert_eq!(run_response(asked, &input, &every_byte(input.len())), verdict, "byte by byte: {name}");
+        assert_eq!(run_response(framing, asked, &input, &[]), whole, "whole: {name}");
+        let byte_by_byte = run_response(framing, asked, &input, &every_byte(input.len()));
+        assert_eq!(byte_by_byte, verdict, "byte by byte: {name}");
         for _ in 0..10 {
             let cuts = cuts.next(input.len());
-            let got = run_response(asked, &input, &cuts);
+            let got = run_response(framing, asked, &input, &cuts);
             match (&got, &verdict) {
                 (
                     Verdict::Refused { released, reason, .. },
                     Verdict::Refused { released: all, reason: due, .. },
-                ) => {
+                ) if verdict != whole => {
                     assert_eq!(reason, due, "cut at {cuts:?}: {name}");
                     assert!(all.starts_with(released), "cut at {cuts:?}: {name}");
                 }
@@ -198,19 +260,31 @@ fn check(asked: &[Asked], cases: Vec<Case>) {
 
 #[test]
 fn every_response_gets_its_verdict_whole_and_byte_by_byte_and_in_pieces() {
-    check(&[Asked::Content], to_content());
-    check(&[Asked::Head], to_head());
-    check(&[Asked::Upgrade], to_upgrade());
-    check(&[], unasked());
+    for (asked, cases) in all() {
+        check(Framing::Strict, asked, cases);
+    }
+}
+
+#[test]
+fn lenient_framing_differs_in_codings_that_are_not_chunked_and_in_what_is_released_before_a_surplus() {
+    check(Framing::Lenient, &[Asked::Content], leniently());
+    for (asked, mut cases) in all() {
+        cases.retain(|case| !matches!(case.verdict, Verdict::Refused { reason: "transfer-coding", .. }));
+        check(Framing::Lenient, asked, cases);
+    }
 }
 
 #[test]
 fn the_corpus_holds_more_than_a_hundred_responses() {
-    assert!(to_content().len() + to_head().len() + to_upgrade().len() + unasked().len() > 100);
+    assert!(all().into_iter().map(|(_, cases)| cases.len()).sum::<usize>() > 100);
 }
 
 fn fed(asked: Asked, bytes: &[u8]) -> ResponseGuard {
-    let mut guard = ResponseGuard::default();
+    fed_framed(Framing::Strict, asked, bytes)
+}
+
+fn fed_framed(framing: Framing, asked: Asked, bytes: &[u8]) -> ResponseGuard {
+    let mut guard = ResponseGuard::new(framing);
     guard.begin(asked);
     guard.feed(bytes).unwrap();
     guard
@@ -230,6 +304,21 @@ fn an_end_is_clean_only_where_the_framing_allows_it() {
     assert_eq!(fed(Asked::Content, ok!("Content-Length: 3")).eof(), Ok(()));
     assert_eq!(fed(Asked::Content, b"HTTP/1.1 200 OK\r\n\r\nhalf of it?").eof(), Ok(()));
     assert_eq!(fed(Asked::Head, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n").eof(), Ok(()));
+}
+
+#[test]
+fn a_coding_that_is_not_chunked_lasts_until_a_clean_end_and_never_into_another_response() {
+    let arizqhyp = ok!("Transfer-Encoding: arizqhyp");
+    let mut guard = fed_framed(Framing::Lenient, Asked::Content, arizqhyp);
+    assert_eq!(guard.eof(), Ok(()));
+    assert!(!guard.is_idle());
+    guard.begin(Asked::Content);
+    assert_eq!(guard.feed(arizqhyp), Err(Violation::Unsolicited));
+    for empty in [Asked::Head, Asked::Content] {
+        let status = if empty == Asked::Head { "200 OK" } else { "304 Not Modified" };
+        let head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: arizqhyp\r\n\r\n");
+        assert!(fed_framed(Framing::Lenient, empty, head.as_bytes()).is_idle());
+    }
 }
 
 #[test]

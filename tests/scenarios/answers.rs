@@ -1,5 +1,7 @@
 //! What exactly a client is answered: parts, conditions, and the fields that say what the cache did.
 
+use std::net::SocketAddr;
+
 use tokio::net::TcpListener;
 
 use crate::harness::client::Reply;
@@ -467,6 +469,50 @@ fn an_answer_that_may_be_read_in_two_ways_is_a_502_and_not_kept() {
                 app.send(bad).await;
                 assert_eq!(client.await.unwrap().status, 502, "{bad:?}");
                 app.rest().await;
+            }
+        }
+    });
+}
+
+/// A shared cache by the letter, its origin at `address`.
+fn by_the_letter(address: SocketAddr) -> String {
+    let text = include_str!("../../config/standards.yaml");
+    let (origin, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("upstream:"));
+    assert_eq!(origin.len(), 1);
+    format!("upstream: http://{address}\n{}", rest.join("\n"))
+}
+
+#[test]
+fn a_length_too_short_and_an_unknown_coding_are_kept_by_the_letter_and_a_502_by_default() {
+    play(async {
+        for (answer, due) in [
+            ("Content-Length: 5\r\n\r\nhello, world", "hello"),
+            ("Content-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", "hello"),
+            ("Transfer-Encoding: arizqhyp\r\n\r\nhello, world", "hello, world"),
+        ] {
+            let answer = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\n{answer}");
+            for lenient in [true, false] {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                let default = format!("upstream: http://{address}");
+                let proxy = Proxy::alone(&if lenient { by_the_letter(address) } else { default }).await;
+                drop(listener.accept().await.unwrap());
+                let first = proxy.get("/a").under_way();
+                let mut app = Raw::accept(&listener).await;
+                app.head().await;
+                app.send(&answer).await;
+                drop(app);
+                let first = first.await.unwrap();
+                if lenient {
+                    assert_eq!((first.status.as_u16(), first.cache(), first.text()), (200, "MISS", due));
+                    assert_ne!(first.header("transfer-encoding"), Some("arizqhyp"));
+                    let second = proxy.get("/a").reply().await;
+                    assert_eq!((second.cache(), second.text()), ("HIT", due));
+                } else {
+                    assert_eq!(first.status, 502, "{answer}");
+                    let _second = proxy.get("/a").under_way();
+                    Raw::accept(&listener).await.head().await;
+                }
             }
         }
     });

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a script that fails is a test that fails")]
 
 mod bodies;
+mod framing;
 mod harness;
 mod reuse;
 mod servers;
