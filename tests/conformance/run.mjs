@@ -29,9 +29,12 @@ let suite
 
 try {
   suite = layout(resolve(flags.suite ?? join(target, 'conformance/node_modules/http-cache-tests')))
-  const output = await ask(flags.test ?? '')
-  if (flags.test) console.log(output)
-  else act(verdicts(await groups(), JSON.parse(output)))
+  const tests = await groups()
+  const { test = '' } = flags
+  if (test && !tests.some(group => group.tests.some(({ id }) => id === test))) throw new Error(`no test is called ${test}`)
+  const output = await ask(test)
+  if (test) console.log(output)
+  else act(verdicts(tests, JSON.parse(output)))
 } catch (error) {
   console.error(`FAILED ${error.message}`)
   process.exit(1) // and with it what still runs
