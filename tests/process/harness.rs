@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(15);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 const STEP: Duration = Duration::from_millis(10);
 
 /// Asks every few milliseconds until there is an answer.
@@ -140,8 +140,17 @@ impl Proxy {
 
     /// Bytes of memory that it holds now.
     pub(crate) fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most bytes of memory that it ever held.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is told");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the field is told");
         let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
         kilobytes * 1024
     }
