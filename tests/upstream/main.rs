@@ -4,6 +4,7 @@
 
 mod bodies;
 mod harness;
+mod interim;
 mod reuse;
 mod servers;
 mod slots;
