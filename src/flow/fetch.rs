@@ -74,8 +74,9 @@ impl Fetch {
         Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base }
     }
 
-    /// Behind the clients who wait.
+    /// Behind the clients who wait, and with nobody who hears of interim answers.
     pub(crate) fn in_background(mut self) -> Self {
+        self.how.interim = None;
         self.how.priority = self.how.priority.max(Priority::Revalidation);
         self
     }
@@ -121,7 +122,7 @@ impl Fetch {
     async fn exchange(&mut self) -> Result<(Response<Body>, ResponseTimes), upstream::Error> {
         let requested = self.flow.clock.now();
         let request = self.request.clone().map(|()| Body::Empty);
-        let response = self.flow.upstream.send(request, self.how).await.inspect_err(|error| {
+        let response = self.flow.upstream.send(request, self.how.clone()).await.inspect_err(|error| {
             self.flow.metrics.upstream_error(error.as_str());
             tracing::debug!(%error, "the origin gave no answer");
         })?;

@@ -2,11 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Response;
+use http::{Request, Response};
 
 use crate::body::Body;
+use crate::flow::{Client, Flow};
+use crate::guard::Interim;
 
 /// An answer, there or on its way. A hit never becomes a future that has to be moved about.
 pub enum Handling {
@@ -14,6 +17,28 @@ pub enum Handling {
     Done(Option<Response<Body>>),
     /// On its way.
     Waits(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl Flow {
+    /// Answers a request: at once from what is kept, or by a future that waits for the origin. Only the latter asks where `interim`
+    /// answers go, before this returns.
+    pub fn handle(
+        &self,
+        request: Request<Body>,
+        client: Client,
+        interim: impl FnOnce() -> Option<Interim>,
+    ) -> Handling {
+        let now = self.0.clock.now();
+        let (head, body) = request.into_parts();
+        match self.0.at_once(&head, &body, client, now) {
+            Some(answer) => Handling::Done(Some(answer.response)),
+            None => {
+                let (flow, interim) = (Arc::clone(&self.0), interim());
+                let walk = async move { flow.walk(head, body, client, interim, now).await.response };
+                Handling::Waits(Box::pin(walk))
+            }
+        }
+    }
 }
 
 impl Future for Handling {

@@ -15,6 +15,7 @@ mod egress;
 mod fetch;
 mod handling;
 mod ingress;
+mod interim;
 mod pass;
 pub mod problem;
 mod read;
@@ -45,6 +46,7 @@ use crate::flow::coalesce::Flights;
 pub use crate::flow::handling::Handling;
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::serve::Answer;
+use crate::guard::Interim;
 use crate::metrics::{Cache, Metrics};
 use crate::policy::{NoStore, Scope, Selector, outdate};
 use crate::route::host::Scheme;
@@ -134,6 +136,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) client: Client,
     pub(crate) target: &'a Target<'a>,
     pub(crate) now: Now,
+    /// Where interim answers to what it asks the origin go; `None`: nowhere.
+    interim: Option<Interim>,
     request_id: OnceLock<String>,
 }
 
@@ -162,19 +166,6 @@ impl Flow {
         self.0.upstream.probe().await
     }
 
-    /// Answers a request: at once from what is kept, or by a future that waits for the origin.
-    pub fn handle(&self, request: Request<Body>, client: Client) -> Handling {
-        let now = self.0.clock.now();
-        let (head, body) = request.into_parts();
-        match self.0.at_once(&head, &body, client, now) {
-            Some(answer) => Handling::Done(Some(answer.response)),
-            None => {
-                let flow = Arc::clone(&self.0);
-                Handling::Waits(Box::pin(async move { flow.walk(head, body, client, now).await.response }))
-            }
-        }
-    }
-
     /// Answers a request of the warmer's: as a client's, for the canonical host, behind every client. What the
     /// cache did is among the response's extensions.
     pub async fn warm(&self, mut request: Request<Body>) -> Response<Body> {
@@ -184,7 +175,7 @@ impl Flow {
         request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("*"));
         let (head, body) = request.into_parts();
         let now = self.0.clock.now();
-        let answer = Arc::clone(&self.0).walk(head, body, client, now).await;
+        let answer = Arc::clone(&self.0).walk(head, body, client, None, now).await;
         let mut response = answer.response;
         response.extensions_mut().insert(answer.cache);
         response
@@ -211,7 +202,14 @@ impl Shared {
     }
 
     /// The walk of a request that may have to wait for the origin.
-    async fn walk(self: Arc<Self>, head: Head, body: Body, client: Client, now: Now) -> Answer {
+    async fn walk(
+        self: Arc<Self>,
+        head: Head,
+        body: Body,
+        client: Client,
+        interim: Option<Interim>,
+        now: Now,
+    ) -> Answer {
         let client = client.told_by(&head.headers, &self.settings.trusted_proxies);
         let named = match Named::by(&head) {
             Ok(named) => named,
@@ -221,7 +219,7 @@ impl Shared {
             Ok(target) => target,
             Err(refusal) => return self.refuse(&refusal, &head, &client, now),
         };
-        let visit = Visit::new(&self, client, &target, &head, now);
+        let visit = Visit { interim, ..Visit::new(&self, client, &target, &head, now) };
         let visitor = record::Visitor::of(&visit, &head, &body, &named);
         let answer = match visit.plan(&head, &body) {
             Plan::Read(share) => read::read(&visit, &head, share).await,
@@ -243,7 +241,7 @@ impl<'a> Visit<'a> {
     fn new(flow: &'a Arc<Shared>, client: Client, target: &'a Target<'a>, head: &Head, now: Now) -> Self {
         let known = egress::known_request_id(&head.headers, &client);
         let request_id = known.map_or_else(OnceLock::new, OnceLock::from);
-        Self { flow, client, target, now, request_id }
+        Self { flow, client, target, now, interim: None, request_id }
     }
 }
 
@@ -324,6 +322,7 @@ impl Visit<'_> {
             priority: self.client.priority,
             hold: route.entry,
             upgrade,
+            interim: self.interim.clone().map(interim::passed_on),
         }
     }
 }

@@ -4,12 +4,13 @@
 //! Invariant: HTTP/1 requests reach the service in the order in which their heads were released, so that counting them on both
 //! sides names the refused one; nothing that a client sends can forge that. It refuses to know answers.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Waker;
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
 
 use futures_util::task::AtomicWaker;
 
+use crate::guard::interim::{Interim, Queue};
 use crate::guard::violation::Violation;
 
 /// Shared state of one client connection.
@@ -21,6 +22,7 @@ pub struct ConnectionState {
     refusal: OnceLock<(u64, Violation)>,
     tunnel: AtomicBool,
     reader: AtomicWaker,
+    interims: Queue,
 }
 
 /// What became of a request that asked to upgrade.
@@ -37,6 +39,26 @@ impl ConnectionState {
     pub fn next_request(&self) -> Option<Violation> {
         let number = self.received.fetch_add(1, Ordering::AcqRel) + 1;
         self.refusal.get().filter(|(refused, _)| *refused == number).map(|(_, violation)| *violation)
+    }
+
+    /// Where interim responses to the request that was just received go; `None` where none can be sent (RFC 9110 §15.2: never to
+    /// HTTP/1.0; hyper has no way to send them over HTTP/2). Whoever calls this polls [`Self::poll_interim_end`] at its answer.
+    pub fn interim(self: &Arc<Self>, version: http::Version) -> Option<Interim> {
+        (version == http::Version::HTTP_11).then(|| Interim::new(self, self.received.load(Ordering::Acquire)))
+    }
+
+    /// The service has no answer yet, and is to be polled by `service` when an interim response is there to be written.
+    pub fn await_interim(&self, service: &Waker) {
+        self.interims.register(service);
+    }
+
+    /// The service has its answer, to be given to hyper once this is ready: then every interim response before it is written.
+    pub fn poll_interim_end(&self, service: &Waker) -> Poll<()> {
+        self.interims.poll_end(service)
+    }
+
+    pub(crate) fn interims(&self) -> &Queue {
+        &self.interims
     }
 
     /// The service calls this exactly once for each request, HTTP/2 as well, when its response body is done or dropped (best from a

@@ -3,7 +3,7 @@
 //! hyper hides what it mends; so every byte from a client, and every byte from an origin, is looked at here first, and what is
 //! ambiguous is refused (RFC 9112; HAZARDS §1). The cores, [`RequestGuard`] and [`ResponseGuard`], are pure state machines: bytes
 //! in, "so many may be released" or a [`Violation`] out. [`ServerIo`] and [`ClientIo`] put them between a socket and hyper, and
-//! hold the deadlines (HAZARDS §3).
+//! hold the deadlines (HAZARDS §3). Interim responses, which hyper's server cannot write, go out between the others ([`Interim`]).
 //!
 //! ```text
 //! client ─ socket ─ ServerIo(RequestGuard) ─ hyper server ─ … ─ hyper client ─ ClientIo(ResponseGuard) ─ socket ─ origin
@@ -17,6 +17,8 @@ mod client_io;
 mod connection;
 mod deadline;
 mod framing;
+mod interim;
+mod interim_io;
 mod lines;
 mod request;
 mod response;
@@ -28,6 +30,7 @@ mod violation;
 pub use client_io::{ClientIo, ClientState};
 pub use connection::ConnectionState;
 pub use deadline::Deadlines;
+pub use interim::Interim;
 pub use request::{Fault, RequestGuard, Step};
 pub use response::{Asked, RESPONSE_FIELDS_MAX, ResponseGuard};
 pub use server_io::{Protocol, ServerIo};

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::guard::connection::{ConnectionState, Upgrade};
 use crate::guard::deadline::{Awaited, Deadlines, Patience, Stall};
+use crate::guard::interim_io::InterimIo;
 use crate::guard::request::{Fault, RequestGuard};
 use crate::guard::scratch;
 use crate::guard::violation::Violation;
@@ -43,7 +44,7 @@ pub enum Protocol {
 /// A guarded client connection, for hyper's server.
 #[derive(Debug)]
 pub struct ServerIo<T> {
-    io: T,
+    io: InterimIo<T>,
     mode: Mode,
     guard: RequestGuard,
     state: Arc<ConnectionState>,
@@ -80,11 +81,12 @@ enum Mode {
 impl<T: AsyncRead + AsyncWrite + Unpin> ServerIo<T> {
     /// Guards `io`, a connection that opens now.
     pub fn new(io: T, deadlines: Deadlines) -> Self {
+        let state = Arc::default();
         Self {
-            io,
+            io: InterimIo::new(io, &state),
             mode: Mode::Http1,
             guard: RequestGuard::default(),
-            state: Arc::default(),
+            state,
             held: Vec::new(),
             recheck: false,
             cleared: Vec::new(),

@@ -1,10 +1,11 @@
-//! Tells the guard when an answer has ended, so that it knows whether a silent connection is idle or waiting for us.
+//! Tells the guard when an answer begins, so that the interim ones before it are written first, and when it has ended, so that it
+//! knows whether a silent connection is idle or waiting for us.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{self, Future};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -14,7 +15,8 @@ use crate::body::{Body, BodyError};
 use crate::flow::Handling;
 use crate::guard::ConnectionState;
 
-/// An answer on its way to hyper: the guard is told of a tunnel before it opens, and of the answer's end.
+/// An answer on its way to hyper: it waits for the interim ones, and the guard is told of a tunnel before it opens, and of the
+/// answer's end.
 pub(super) struct Answering {
     pub(super) handling: Handling,
     pub(super) state: Arc<ConnectionState>,
@@ -24,7 +26,15 @@ impl Future for Answering {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.handling).poll(cx));
+        let waits = matches!(self.handling, Handling::Waits(_));
+        let Poll::Ready(answer) = Pin::new(&mut self.handling).poll(cx) else {
+            self.state.await_interim(cx.waker());
+            return Poll::Pending;
+        };
+        if waits && self.state.poll_interim_end(cx.waker()).is_pending() {
+            self.handling = Handling::Waits(Box::pin(future::ready(answer)));
+            return Poll::Pending;
+        }
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.state.open_tunnel();
         }

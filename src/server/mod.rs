@@ -199,8 +199,9 @@ impl Door {
     }
 
     fn answer(&self, request: Request<Incoming>, state: &Arc<ConnectionState>, client: Client) -> Answering {
+        let version = request.version();
         let handling = match state.next_request() {
-            None => self.flow.handle(request.map(Body::Incoming), client),
+            None => self.flow.handle(request.map(Body::Incoming), client, || state.interim(version)),
             Some(violation) => {
                 self.metrics.refused(violation.reason());
                 Handling::Done(Some(problem::refused(&violation)))

@@ -61,6 +61,8 @@ pub(crate) fn spare(request: &Request<Body>) -> Option<Request<Body>> {
     *spare.method_mut() = request.method().clone();
     *spare.uri_mut() = request.uri().clone();
     *spare.headers_mut() = request.headers().clone();
+    // Whoever hears of interim answers hears of those to the copy.
+    *spare.extensions_mut() = request.extensions().clone();
     Some(spare)
 }
 

@@ -16,6 +16,7 @@ mod dial;
 mod download;
 mod error;
 mod head;
+mod interim;
 mod limit;
 mod pool;
 mod upload;
@@ -39,6 +40,7 @@ use crate::upstream::pool::{Lease, Server};
 
 pub use crate::upstream::error::{BodyFailure, Error};
 pub(crate) use crate::upstream::head::is_event_stream;
+pub use crate::upstream::interim::OnInterim;
 
 /// Where the origin is and how it is treated.
 #[derive(Clone, Debug)]
@@ -144,7 +146,7 @@ pub enum Upgrade {
 }
 
 /// How one request is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct How {
     /// For each wait by itself: the slot, connecting, the first byte once the request body is sent, the
     /// origin taking no bytes of it, and silence between bytes of the answer (not of an event stream).
@@ -156,6 +158,8 @@ pub struct How {
     pub hold: u64,
     /// Whether a 101 is expected.
     pub upgrade: Upgrade,
+    /// Who is told of interim (1xx) answers; `None`: nobody.
+    pub interim: Option<OnInterim>,
 }
 
 /// The origin, seen from here: its servers, their pools, and the slots for requests. Cheap to clone.
@@ -193,7 +197,8 @@ impl Upstream {
         })))
     }
 
-    /// Sends `request` and gives the answer as soon as its head is there; interim (1xx) answers are skipped.
+    /// Sends `request` and gives the answer as soon as its head is there; interim (1xx) answers go to
+    /// [`How::interim`].
     ///
     /// The request carries a `Host` and an origin-form target; its framing fields are set here from the
     /// body's size (RFC 9112 §6). A pooled connection that died before any byte of an answer is replaced
@@ -207,7 +212,10 @@ impl Upstream {
     /// ([`Error::never_sent`]).
     pub async fn send(&self, request: Request<Body>, how: How) -> Result<Response<Body>, Error> {
         let slot = self.0.slots.acquire(how.priority, how.timeout).await.ok_or(Error::Saturated)?;
-        let request = head::canonical(request, how.upgrade);
+        let mut request = head::canonical(request, how.upgrade);
+        if let Some(interim) = how.interim.clone() {
+            interim.listen(&mut request);
+        }
         let (lease, response) = self.0.exchange(request, how.timeout).await?;
         download::deliver(response, lease, slot, how)
     }

@@ -4,6 +4,7 @@
 
 mod client_io;
 mod corpus;
+mod interim;
 mod properties;
 mod requests;
 mod responses;

@@ -45,7 +45,7 @@ async fn h2_reply(client: &mut SendRequest<Full<Bytes>>, request: Request<Full<B
 }
 
 /// A listener whose connections the test answers byte by byte, and a proxy before it.
-async fn before_bytes(yaml: &str) -> (TcpListener, Proxy) {
+pub(crate) async fn before_bytes(yaml: &str) -> (TcpListener, Proxy) {
     let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = origin.local_addr().unwrap();
     // The first connection is the proxy's look whether anybody is there.
@@ -654,7 +654,7 @@ fn an_event_stream_whose_client_leaves_is_closed_at_the_origin() {
 }
 
 /// Silence of `silence` on everybody's side, without anybody waiting that long.
-async fn silence(silence: Duration) {
+pub(crate) async fn silence(silence: Duration) {
     tokio::time::pause();
     tokio::time::advance(silence).await;
     tokio::time::resume();
@@ -791,20 +791,6 @@ fn a_client_that_expects_100_is_told_to_go_on_and_the_origin_hears_nothing_of_it
         assert!(client.head().await.starts_with("http/1.1 200 "));
         assert_eq!(client.until("5").await, "5");
         assert_eq!(origin.last().header("expect"), None);
-    });
-}
-
-#[test]
-fn interim_answers_of_the_origin_are_skipped() {
-    play(async {
-        let (origin, proxy) = before_bytes(HOUR).await;
-        let client = proxy.get("/a").under_way();
-        let mut app = Raw::accept(&origin).await;
-        app.head().await;
-        app.send("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n").await;
-        app.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await;
-        let reply = client.await.unwrap();
-        assert_eq!((reply.status.as_u16(), reply.text(), reply.header("link")), (200, "hi", None));
     });
 }
 

@@ -5,6 +5,7 @@
 mod bodies;
 mod framing;
 mod harness;
+mod interim;
 mod reuse;
 mod servers;
 mod slots;

@@ -74,7 +74,7 @@ async fn a_server_that_stops_answering_is_passed_over() {
     let short = larder::upstream::How { timeout: Duration::from_millis(100), ..how() };
     let mut timeouts = 0;
     for _ in 0..60 {
-        match within(upstream.send(get(), short)).await {
+        match within(upstream.send(get(), short.clone())).await {
             Ok(response) => assert_eq!(response.status(), 200),
             Err(Error::FirstByteTimeout) => timeouts += 1,
             Err(error) => panic!("{error}"),

@@ -47,7 +47,7 @@ async fn a_request_that_finds_no_slot_in_time_is_told_so() {
     };
     let (mut peer, held) = tokio::join!(script, upstream.send(get(), how()));
     let short = How { timeout: Duration::from_millis(50), ..how() };
-    let error = within(upstream.send(get(), short)).await.err().unwrap();
+    let error = within(upstream.send(get(), short.clone())).await.err().unwrap();
     assert!(matches!(error, Error::Saturated) && error.never_sent());
     peer.write("ok").await;
     read(held.unwrap()).await;
