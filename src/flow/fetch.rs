@@ -278,7 +278,19 @@ impl Fetch {
         arriving: &mut Arriving<'_>,
     ) -> Result<Option<Bytes>, String> {
         let mut room = Some(self.route.settings.entry);
-        while let Some(frame) = body.frame().await {
+        // Who waits for the judgement waits for his first byte: no longer than an origin may take for its own.
+        let mut judgement = std::pin::pin!(tokio::time::sleep(self.how.timeout));
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = &mut judgement, if arriving.is_held_back() => {
+                    self.pass_for(arriving.key(), UNCACHEABLE_FOR);
+                    arriving.withhold("slow");
+                    continue;
+                }
+            };
+            let Some(frame) = frame else { break };
             let frame = frame.map_err(|why| {
                 self.flow.metrics.upstream_error(body_failure(&why));
                 why.to_string()

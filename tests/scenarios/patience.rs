@@ -31,14 +31,19 @@ async fn who_never_reads(proxy: &Proxy, target: &str) -> http::Response<Incoming
     client.send_request(Request::get(uri).body(Empty::<Bytes>::new()).unwrap()).await.unwrap()
 }
 
-/// Moves tokio's time on, by steps in which everybody has a turn, until `done`.
+/// Lets time pass, by steps in which everybody has a turn, until `done`.
 async fn until_done<T>(proxy: &Proxy, done: &JoinHandle<T>) {
     while !done.is_finished() {
         proxy.settled().await;
-        tokio::time::pause();
-        tokio::time::advance(Duration::from_secs(5)).await;
-        tokio::time::resume();
+        pass(Duration::from_secs(5)).await;
     }
+}
+
+/// Moves tokio's time on.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 #[test]
@@ -64,5 +69,42 @@ fn an_http2_client_that_never_reads_is_cut_before_the_others_wait_for_ever() {
         assert_eq!((rest.len(), whole), (64 * CHUNK, true));
         let (read, whole) = read(idle.into_body()).await;
         assert!(!whole && read.len() < 64 * CHUNK, "the one who did not read is cut off");
+    });
+}
+
+#[test]
+fn an_origin_that_takes_its_time_over_a_state_frees_those_who_wait_for_it() {
+    play(async {
+        let (first, second, rest) = (Gate::default(), Gate::default(), Gate::default());
+        let gates = [first.clone(), second.clone(), rest.clone()];
+        let origin = Origin::start(move |seen| {
+            let [first, second, rest] = gates.clone().map(Part::Gate);
+            match seen.nth {
+                0 => {
+                    let slow = Answer::json("{").part(first).text(" ").part(second).text(" ").part(rest);
+                    slow.text(r#""status": "done", "by": 1}"#)
+                }
+                _ => Answer::json(r#"{"status": "running"}"#),
+            }
+        })
+        .await;
+        let proxy = Proxy::start(&origin, "routes: { /a: { preset: job-status } }").await;
+        let asked = proxy.get("/a").under_way();
+        origin.arrived(1).await;
+        let waits = proxy.get("/a").under_way();
+        for gate in [first, second] {
+            proxy.settled().await;
+            pass(Duration::from_secs(20)).await;
+            assert_eq!(origin.count(), 1);
+            // A byte in time: the origin is not silent.
+            gate.open();
+        }
+        assert_eq!(waits.await.unwrap().text(), r#"{"status": "running"}"#);
+        assert!(!asked.is_finished());
+        rest.open();
+        let asked = asked.await.unwrap();
+        assert!(asked.whole && asked.text().contains("done"), "{asked:?}");
+        let hit = proxy.becomes("/a", "HIT").await;
+        assert_eq!(hit.text(), asked.text());
     });
 }
