@@ -234,7 +234,7 @@ impl Fetch {
         let rule = &self.route.settings.rule;
         let storable = policy::may_store(&self.head(), self.sharing(), status, headers, rule, times)
             .map_err(|why| why.as_str())?;
-        let selector = self.flow.select(&self.selecting, headers).map_err(|why| why.as_str())?;
+        let selector = self.flow.select(&self.selecting, headers, rule).map_err(|why| why.as_str())?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.route.settings.entry) {
             return Err("entry-limit");
