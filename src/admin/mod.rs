@@ -36,14 +36,6 @@ pub struct Settings {
     pub probes: Option<SocketAddr>,
 }
 
-impl Settings {
-    /// Whether strangers could reach the API and no token stops them; such a configuration is refused at start.
-    pub fn is_open_to_strangers(&self) -> bool {
-        self.listen.is_some_and(|listen| !listen.ip().is_loopback())
-            && self.token.as_deref().unwrap_or_default().is_empty()
-    }
-}
-
 /// What the admin API shows.
 #[derive(Clone, Debug)]
 pub struct Sources {
@@ -178,19 +170,6 @@ mod tests {
     #[track_caller]
     fn assert_status(answer: &str, status: u16) {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-    }
-
-    #[test]
-    fn an_api_for_the_network_needs_a_token() {
-        let open = |listen: &str, token: Option<&str>| {
-            let (listen, token) = (Some(listen.parse().unwrap()), token.map(str::to_owned));
-            Settings { listen, token, probes: None }.is_open_to_strangers()
-        };
-        assert!(open("0.0.0.0:8081", None));
-        assert!(open("[::]:8081", Some("")));
-        assert!(!open("0.0.0.0:8081", Some("t")));
-        assert!(!open("127.0.0.1:8081", None));
-        assert!(!open("[::1]:8081", None));
     }
 
     #[tokio::test]

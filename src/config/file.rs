@@ -19,7 +19,7 @@ use crate::config::scalar::{Count, NeededSecret, OriginWord, Overridden, Secret,
 use crate::config::shape::{Words, section};
 use crate::flow::ServerError;
 use crate::guard::Framing;
-use crate::policy::{ClientNoCache, HeadRule, RangeRule, Scope, SetCookie, StoreErrors};
+use crate::policy::{ClientNoCache, HeadRule, Languages, RangeRule, Scope, SetCookie, StoreErrors};
 use crate::route::identity::{Credential, UserSource};
 use crate::upstream::Origin;
 
@@ -102,6 +102,10 @@ section! {
         head: HeadRule = "get",
         /// A request for a part that is not in the store asks the origin for the whole (whole), or for the part (forward).
         range: RangeRule = "whole",
+        /// Requests for what varies by Accept-Language: alike if they prefer the same languages in the same order (in-order),
+        /// whatever the order of equal weights (any-order), or if the same of these languages serves them best; the origin
+        /// is asked for that one alone. List those that it has, the one it prefers first.
+        languages: Languages = "in-order",
         /// Sends only keyed and standard request fields to the origin.
         strict: bool = "false",
         /// Adds Cache-Status to answers.
@@ -109,7 +113,7 @@ section! {
         /// Adds X-Cache to answers.
         x_cache: bool = "true",
     }
-    later { "tags" "body_tags" "mode" "methods" "settle" "languages" "forward_tags" }
+    later { "tags" "body_tags" "mode" "methods" "settle" "forward_tags" }
 }
 
 section! {
@@ -158,6 +162,10 @@ section! {
         head: HeadRule,
         /// A request for a part that is not in the store asks the origin for the whole (whole), or for the part (forward).
         range: RangeRule,
+        /// Requests for what varies by Accept-Language: alike if they prefer the same languages in the same order (in-order),
+        /// whatever the order of equal weights (any-order), or if the same of these languages serves them best; the origin
+        /// is asked for that one alone. List those that it has, the one it prefers first.
+        languages: Languages,
         /// Sends only keyed and standard request fields to the origin.
         strict: bool,
         /// Connect plus first byte, then idle, instead of limits.upstream_timeout.
@@ -169,7 +177,7 @@ section! {
         /// Adds X-Cache to answers.
         x_cache: bool,
     }
-    later { "tags" "body_tags" "mode" "methods" "settle" "languages" "forward_tags" }
+    later { "tags" "body_tags" "mode" "methods" "settle" "forward_tags" }
 }
 
 section! {

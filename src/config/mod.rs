@@ -16,6 +16,7 @@ mod duration;
 mod env;
 mod file;
 mod interpolate;
+mod language;
 mod preset;
 mod problem;
 mod reader;

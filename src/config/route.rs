@@ -89,6 +89,7 @@ fn base(merged: &File, defaults: &Defaults) -> Route {
         store_errors: defaults.store_errors,
         head: defaults.head,
         range: defaults.range,
+        languages: defaults.languages,
         strict: defaults.strict,
         entry: limits(merged).entry,
         cache_status: defaults.cache_status,
@@ -211,6 +212,7 @@ fn rule(keys: &Route) -> Rule {
         head: value(&keys.head).unwrap_or(plain.head),
         range: value(&keys.range).unwrap_or(plain.range),
         part_length: plain.part_length,
+        languages: value(&keys.languages).unwrap_or(plain.languages),
     }
 }
 

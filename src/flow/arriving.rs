@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! judged at the head   share()    own: the body as it comes      board: Arriving, later Entry
-//! judged at the end    (held back until then, then one of the two)
+//! judged at the end    (held back until then, then one of the two; too late, then the latter)
 //! not to be shared     withhold() own: the body as it comes      board: Alone
 //! ```
 //! Invariant: the one who asked is answered once.
@@ -126,7 +126,12 @@ impl<'a> Arriving<'a> {
         }
     }
 
-    /// It will not be stored: whoever comes from now on asks for himself.
+    /// Whether nobody has heard of it yet.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// It will not be stored, or nobody can wait until that is known: whoever comes from now on asks for himself.
     pub(crate) fn withhold(&mut self, why: &'static str) {
         match self.reader.take() {
             Some(reader) => self.flight.alone(self.arrival.response(reader), why),

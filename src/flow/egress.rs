@@ -67,6 +67,7 @@ pub(crate) fn fill(visit: &Visit<'_>, headers: &HeaderMap, share: Share) -> Head
     if route.settings.strict {
         identity.strict_fields(&mut headers, &route.key.headers);
     }
+    route.settings.rule.languages.narrow(&mut headers);
     let accepted = coding::fill_accept_encoding(&headers);
     headers.remove(ACCEPT_ENCODING);
     // A state is read from the body, so the body has to come as it is.

@@ -235,7 +235,7 @@ impl Fetch {
         let rule = &self.route.settings.rule;
         let storable = policy::may_store(&self.head(), self.sharing(), status, headers, rule, times)
             .map_err(|why| why.as_str())?;
-        let selector = self.flow.select(&self.selecting, headers).map_err(|why| why.as_str())?;
+        let selector = self.flow.select(&self.selecting, headers, rule).map_err(|why| why.as_str())?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.route.settings.entry) {
             return Err("entry-limit");
@@ -279,7 +279,19 @@ impl Fetch {
         arriving: &mut Arriving<'_>,
     ) -> Result<Option<Bytes>, String> {
         let mut room = Some(self.route.settings.entry);
-        while let Some(frame) = body.frame().await {
+        // Who waits for the judgement waits for his first byte: no longer than an origin may take for its own.
+        let mut judgement = std::pin::pin!(tokio::time::sleep(self.how.timeout));
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = &mut judgement, if arriving.is_held_back() => {
+                    self.pass_for(arriving.key(), UNCACHEABLE_FOR);
+                    arriving.withhold("slow");
+                    continue;
+                }
+            };
+            let Some(frame) = frame else { break };
             let frame = frame.map_err(|why| {
                 self.flow.metrics.upstream_error(body_failure(&why));
                 why.to_string()

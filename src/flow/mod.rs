@@ -48,7 +48,7 @@ use crate::flow::ingress::{Named, Refusal};
 use crate::flow::serve::Answer;
 use crate::guard::Interim;
 use crate::metrics::{Cache, Metrics};
-use crate::policy::{NoStore, Scope, Selector, outdate};
+use crate::policy::{NoStore, Rule, Scope, Selector, outdate};
 use crate::route::host::Scheme;
 use crate::route::share::Share;
 use crate::route::tag::Tag;
@@ -362,8 +362,14 @@ impl Shared {
         selector.matches(headers, &|cookie| self.rules.identity.is_credential_cookie(cookie))
     }
 
-    pub(crate) fn select(&self, request: &HeaderMap, response: &HeaderMap) -> Result<Selector, NoStore> {
-        Selector::of(request, response, &|cookie| self.rules.identity.is_credential_cookie(cookie))
+    pub(crate) fn select(
+        &self,
+        request: &HeaderMap,
+        response: &HeaderMap,
+        rule: &Rule,
+    ) -> Result<Selector, NoStore> {
+        let is_credential_cookie = |cookie: &str| self.rules.identity.is_credential_cookie(cookie);
+        Selector::of(request, response, rule, &is_credential_cookie)
     }
 
     fn refuse(&self, refusal: &Refusal, head: &Head, client: &Client, now: Now) -> Answer {

@@ -5,13 +5,15 @@
 //!               ^ reader A (4)        ^ reader B (7, waits)
 //! ```
 //! While the body may still be stored every chunk is kept, and the writer never waits. Once it has outgrown what is
-//! stored ([`Writer::stop_keeping`]) a chunk goes when the slowest reader has it, and the writer waits for the slowest.
+//! stored ([`Writer::stop_keeping`]) a chunk goes when the slowest reader has it, and the writer waits for the slowest,
+//! though not for ever: whoever makes it wait for [`PATIENCE`] is cut off ([`Relay::cut_off_laggards`]).
 //! It refuses to know what the bytes mean or where they go.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -20,6 +22,14 @@ use crate::body::BodyError;
 
 /// Bytes that the writer may be ahead of the slowest reader once nothing is kept.
 pub(crate) const WINDOW: usize = 512 * 1024;
+
+/// Bytes that the slowest reader may be behind when a writer that had to wait goes on. Less than [`WINDOW`], so that a
+/// reader which takes a chunk now and then is no better than one that takes none.
+const REST: usize = WINDOW / 2;
+
+/// How long the writer waits for that. The guard is as patient with an HTTP/1 client that takes no byte; of an HTTP/2
+/// client that answers pings and leaves its window shut, only this knows.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why the writer should stop.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +41,11 @@ pub(crate) struct Abandoned;
 #[error("the origin's answer broke off: {0}")]
 pub(crate) struct BrokeOff(pub(crate) Arc<str>);
 
+/// What a reader gets that was cut off.
+#[derive(Debug, thiserror::Error)]
+#[error("the origin was kept waiting for this reader for too long")]
+pub(crate) struct TooSlow;
+
 #[derive(Debug)]
 struct Relay {
     chunks: VecDeque<Bytes>,
@@ -38,6 +53,7 @@ struct Relay {
     bytes: usize,
     keeping: bool,
     end: Option<Result<(), BrokeOff>>,
+    /// All but those that were cut off.
     readers: HashMap<u64, Place, ahash::RandomState>,
     named: u64,
     writer: Option<Waker>,
@@ -46,6 +62,8 @@ struct Relay {
 #[derive(Debug)]
 struct Place {
     next: usize,
+    /// Where it was when the writer began to wait.
+    mark: usize,
     waker: Option<Waker>,
 }
 
@@ -94,7 +112,7 @@ impl Source {
         }
         relay.named += 1;
         let name = relay.named;
-        relay.readers.insert(name, Place { next: 0, waker: None });
+        relay.readers.insert(name, Place { next: 0, mark: 0, waker: None });
         Some(Reader { relay: Arc::clone(&self.relay), name, length: self.length })
     }
 }
@@ -119,26 +137,30 @@ impl Writer {
         kept
     }
 
-    /// Waits until the slowest reader is within [`WINDOW`]; at once while everything is kept.
+    /// At once if the slowest reader is within [`WINDOW`], or everything is kept; otherwise waits until it is within
+    /// [`REST`], or has been cut off.
     ///
     /// # Errors
-    /// [`Abandoned`] if nothing is kept and nobody reads.
+    /// [`Abandoned`] if nothing is kept and nobody reads any more.
     pub(crate) async fn room(&self) -> Result<(), Abandoned> {
-        std::future::poll_fn(|cx| {
-            let mut relay = lock(&self.relay);
-            if relay.keeping {
-                return Poll::Ready(Ok(()));
+        if let Some(room) = lock(&self.relay).room(WINDOW) {
+            return room;
+        }
+        loop {
+            lock(&self.relay).mark();
+            let rested = std::future::poll_fn(|cx| {
+                let mut relay = lock(&self.relay);
+                let Some(room) = relay.room(REST) else {
+                    relay.writer = Some(cx.waker().clone());
+                    return Poll::Pending;
+                };
+                Poll::Ready(room)
+            });
+            match tokio::time::timeout(PATIENCE, rested).await {
+                Ok(room) => return room,
+                Err(_elapsed) => lock(&self.relay).cut_off_laggards(),
             }
-            if relay.readers.is_empty() {
-                return Poll::Ready(Err(Abandoned));
-            }
-            if relay.bytes <= WINDOW {
-                return Poll::Ready(Ok(()));
-            }
-            relay.writer = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
+        }
     }
 
     /// All chunks that are kept, copied into one: a chunk may be a small slice of a large read buffer, which an entry
@@ -182,6 +204,39 @@ impl Relay {
         }
     }
 
+    /// What the writer does if the slowest reader may be `behind` bytes behind; `None`: it waits.
+    fn room(&self, behind: usize) -> Option<Result<(), Abandoned>> {
+        if self.keeping {
+            return Some(Ok(()));
+        }
+        if self.readers.is_empty() {
+            return Some(Err(Abandoned));
+        }
+        (self.bytes <= behind).then_some(Ok(()))
+    }
+
+    fn mark(&mut self) {
+        self.readers.values_mut().for_each(|place| place.mark = place.next);
+    }
+
+    /// Those who kept the writer waiting lose their place: all of them while somebody has read everything and wants
+    /// more, otherwise only those who did not move at all. Slow readers among themselves harm nobody.
+    fn cut_off_laggards(&mut self) {
+        let end = self.dropped + self.chunks.len();
+        let someone_wants_more = self.readers.values().any(|place| place.next == end);
+        let (mut behind, mut rested) = (0, end);
+        for chunk in self.chunks.iter().rev() {
+            behind += chunk.len();
+            if behind > REST {
+                break;
+            }
+            rested -= 1;
+        }
+        self.readers
+            .retain(|_, place| place.next >= rested || (place.next > place.mark && !someone_wants_more));
+        self.trim();
+    }
+
     fn trim(&mut self) {
         if self.keeping {
             return;
@@ -192,7 +247,7 @@ impl Relay {
             self.bytes -= chunk.len();
             self.dropped += 1;
         }
-        if (self.bytes <= WINDOW || self.readers.is_empty())
+        if self.room(REST).is_some()
             && let Some(writer) = self.writer.take()
         {
             writer.wake();
@@ -216,7 +271,9 @@ impl HttpBody for Reader {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut relay = lock(&self.relay);
         let relay = &mut *relay;
-        let place = relay.readers.get_mut(&self.name).expect("a reader keeps its place until it is dropped");
+        let Some(place) = relay.readers.get_mut(&self.name) else {
+            return Poll::Ready(Some(Err(TooSlow.into())));
+        };
         if let Some(chunk) = relay.chunks.get(place.next - relay.dropped) {
             let chunk = chunk.clone();
             place.next += 1;
@@ -262,6 +319,10 @@ mod tests {
 
     async fn next(reader: &mut Reader) -> Option<Bytes> {
         reader.frame().await.map(|frame| frame.unwrap().into_data().unwrap())
+    }
+
+    async fn next_error(reader: &mut Reader) -> BodyError {
+        reader.frame().await.unwrap().unwrap_err()
     }
 
     #[tokio::test]
@@ -312,5 +373,108 @@ mod tests {
         assert!(source.reader().is_none(), "the first chunk is gone");
         drop((slow, fast));
         assert!(matches!(writer.room().now_or_never(), Some(Err(Abandoned))));
+    }
+
+    /// Chunks of `size` are pushed until nobody reads any more, or `total` have been.
+    async fn pour(writer: Writer, size: usize, total: usize) -> Result<(), Abandoned> {
+        writer.stop_keeping();
+        for _ in 0..total {
+            writer.push(chunk(size));
+            writer.room().await?;
+        }
+        writer.finish();
+        Ok(())
+    }
+
+    /// One chunk every `pause`; how many came, and whether the end was clean.
+    async fn sip(mut reader: Reader, pause: Duration) -> (usize, bool) {
+        for chunks in 0.. {
+            match reader.frame().await {
+                None => return (chunks, true),
+                Some(Err(_)) => return (chunks, false),
+                Some(Ok(_)) => tokio::time::sleep(pause).await,
+            }
+        }
+        unreachable!("bodies end")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_does_not_move_is_cut_off_and_the_others_get_everything() {
+        let (writer, source) = relay(None);
+        let mut idle = source.reader().unwrap();
+        let others = [(); 2].map(|()| tokio::spawn(sip(source.reader().unwrap(), Duration::ZERO)));
+        let start = tokio::time::Instant::now();
+        let poured = tokio::spawn(pour(writer, WINDOW / 4, 100));
+        for other in others {
+            assert_eq!(other.await.unwrap(), (100, true));
+        }
+        poured.await.unwrap().unwrap();
+        assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs(), "they waited once");
+        assert!(next_error(&mut idle).await.is::<TooSlow>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_a_chunk_now_and_then_does_not_hold_who_reads() {
+        let (writer, source) = relay(None);
+        let trickle = tokio::spawn(sip(source.reader().unwrap(), PATIENCE - Duration::from_secs(1)));
+        let other = source.reader().unwrap();
+        let poured = tokio::spawn(pour(writer, WINDOW / 64, 1000));
+        assert_eq!(sip(other, Duration::ZERO).await, (1000, true));
+        poured.await.unwrap().unwrap();
+        assert!(!trickle.await.unwrap().1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_who_do_not_move_are_cut_off_at_once() {
+        let (writer, source) = relay(None);
+        let mut idle: Vec<_> = (0..50).map(|_| source.reader().unwrap()).collect();
+        let other = source.reader().unwrap();
+        writer.push(chunk(1));
+        writer.push(chunk(1));
+        next(&mut idle[0]).await;
+        let start = tokio::time::Instant::now();
+        let poured = tokio::spawn(pour(writer, WINDOW / 4, 100));
+        assert_eq!(sip(other, Duration::ZERO).await, (102, true));
+        poured.await.unwrap().unwrap();
+        assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_that_nobody_waits_behind_reads_to_the_end() {
+        let (writer, source) = relay(None);
+        let readers = [source.reader().unwrap(), source.reader().unwrap()];
+        let pause = PATIENCE - Duration::from_secs(1);
+        let slow = readers.map(|reader| tokio::spawn(sip(reader, pause)));
+        pour(writer, WINDOW / 64, 200).await.unwrap();
+        for reader in slow {
+            assert_eq!(reader.await.unwrap(), (200, true));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_is_alone_and_does_not_move_lets_the_origin_go() {
+        let (writer, source) = relay(None);
+        let mut idle = source.reader().unwrap();
+        let start = tokio::time::Instant::now();
+        assert!(pour(writer, WINDOW / 4, 100).await.is_err());
+        assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
+        assert!(next_error(&mut idle).await.is::<TooSlow>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_is_slow_costs_no_reader_its_place() {
+        let (writer, source) = relay(None);
+        let (first, second) = (source.reader().unwrap(), source.reader().unwrap());
+        writer.stop_keeping();
+        let origin = async {
+            for _ in 0..10 {
+                tokio::time::sleep(10 * PATIENCE).await;
+                writer.push(chunk(2 * WINDOW));
+                writer.room().await.unwrap();
+            }
+            writer.finish();
+        };
+        let (first, second, ()) = tokio::join!(sip(first, Duration::ZERO), sip(second, PATIENCE / 2), origin);
+        assert_eq!((first, second), ((10, true), (10, true)));
     }
 }

@@ -38,6 +38,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 pub use crate::policy::cache_status::{CacheStatus, Forward};
 pub use crate::policy::freshness::{Life, ResponseTimes, Source};
+pub use crate::policy::language::Languages;
 pub use crate::policy::reuse::{Reuse, WhyValidate, may_reuse, may_serve_on_error, only_if_cached};
 pub use crate::policy::store::{NoStore, Storable, may_store};
 pub use crate::policy::vary::Selector;
@@ -94,6 +95,8 @@ pub struct Rule {
     pub range: RangeRule,
     /// What becomes of a part whose `Content-Range` and length disagree.
     pub part_length: PartLength,
+    /// How requests for a response that varies by `Accept-Language` are compared.
+    pub languages: Languages,
 }
 
 impl Default for Rule {
@@ -114,6 +117,7 @@ impl Default for Rule {
             head: HeadRule::Get,
             range: RangeRule::Whole,
             part_length: PartLength::Checked,
+            languages: Languages::InOrder,
         }
     }
 }

@@ -202,8 +202,14 @@ proptest! {
 
     #[test]
     fn a_selector_matches_the_request_it_was_made_of(request in any_head(REQUEST_FIELDS), response in any_head(RESPONSE_FIELDS)) {
-        if let Ok(selector) = Selector::of(&request, &response, &|_| true) {
-            prop_assert!(selector.matches(&request, &|_| true));
+        let listed = Languages::Listed(["en", "de-AT", "a"].map(Box::from).into());
+        for languages in [Languages::InOrder, Languages::AnyOrder, listed] {
+            let rule = Rule { languages, ..Rule::default() };
+            if let Ok(selector) = Selector::of(&request, &response, &rule, &|_| true) {
+                prop_assert!(selector.matches(&request, &|_| true));
+                let again = Selector::of(&request, &response, &rule, &|_| true);
+                prop_assert_eq!(again.unwrap(), selector);
+            }
         }
     }
 

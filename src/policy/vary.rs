@@ -1,15 +1,17 @@
 //! Which requests a stored response may answer, of those with its key (RFC 9111 §4.1): a [`Selector`].
 //!
 //! Invariant: what `Vary` names matched, or was normalised into the same; a request with `Origin` and one without never
-//! share, whatever `Vary` says (CORS answers differ, and some origins do not say so). It refuses to know the key and
-//! how many variants there are.
+//! share, whatever `Vary` says (CORS answers differ, and some origins do not say so). Values are compared as they are
+//! read: nothing is copied for it. It refuses to know the key and how many variants there are.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::policy::cache_control::members;
 use crate::policy::coding::Coded;
-use crate::policy::language::Languages;
+use crate::policy::language::Asked;
 use crate::policy::store::NoStore;
+use crate::policy::{Rule, Scope};
 
 /// Tells by name whether a cookie is a credential.
 pub type IsCredentialCookie<'a> = &'a dyn Fn(&str) -> bool;
@@ -34,10 +36,17 @@ enum Origin {
 enum Compared {
     /// Any field: its normalised value in the request that fetched the response.
     Field(HeaderName, Option<Box<[u8]>>),
-    /// `Cookie`: the credentials among them, sorted.
-    CredentialCookies(Box<[u8]>),
-    /// `Accept-Language`, and the one language that the response says it is in.
-    Language { asked: Option<Languages>, answered: Option<Box<str>> },
+    /// `Cookie`, sorted.
+    Cookies(Which, Box<[u8]>),
+    /// `Accept-Language`.
+    Language(Asked),
+}
+
+/// Which cookies tell requests apart: those that the fill carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    All,
+    Credentials,
 }
 
 impl Selector {
@@ -49,6 +58,7 @@ impl Selector {
     pub fn of(
         request: &HeaderMap,
         response: &HeaderMap,
+        rule: &Rule,
         is_credential_cookie: IsCredentialCookie<'_>,
     ) -> Result<Self, NoStore> {
         let mut by_coding = false;
@@ -60,12 +70,14 @@ impl Selector {
                     continue;
                 }
                 header::ORIGIN => continue, // told apart with or without it
-                header::COOKIE => Compared::CredentialCookies(cookies(request, is_credential_cookie)),
-                header::ACCEPT_LANGUAGE => {
-                    Compared::Language { asked: Languages::of(request), answered: one_language(response) }
+                header::COOKIE => {
+                    let which = if rule.scope == Scope::Origin { Which::All } else { Which::Credentials };
+                    let value = spelled(&cookies(request, which, is_credential_cookie)).collect();
+                    Compared::Cookies(which, value)
                 }
+                header::ACCEPT_LANGUAGE => Compared::Language(Asked::of(&rule.languages, request, response)),
                 other => {
-                    let value = normalised(request, &other);
+                    let value = normalised(request, &other).map(Iterator::collect);
                     Compared::Field(other, value)
                 }
             };
@@ -96,11 +108,8 @@ impl Selector {
                     Compared::Field(name, value) => {
                         name.as_str().len() + value.as_ref().map_or(0, |v| v.len())
                     }
-                    Compared::CredentialCookies(value) => value.len(),
-                    Compared::Language { asked, answered } => {
-                        asked.as_ref().map_or(0, Languages::size)
-                            + answered.as_ref().map_or(0, |tag| tag.len())
-                    }
+                    Compared::Cookies(_, value) => value.len(),
+                    Compared::Language(asked) => asked.size(),
                 }
         });
         origin + others.sum::<usize>()
@@ -130,14 +139,15 @@ impl Origin {
 impl Compared {
     fn serves(&self, request: &HeaderMap, is_credential_cookie: IsCredentialCookie<'_>) -> bool {
         match self {
-            Self::Field(name, wanted) => normalised(request, name) == *wanted,
-            Self::CredentialCookies(wanted) => cookies(request, is_credential_cookie) == *wanted,
-            Self::Language { asked, answered } => {
-                let asks = Languages::of(request);
-                let best =
-                    answered.as_deref().zip(asks.as_ref()).is_some_and(|(tag, asks)| asks.prefers(tag));
-                best || asks == *asked
+            Self::Field(name, wanted) => match (normalised(request, name), wanted) {
+                (None, None) => true,
+                (Some(value), Some(wanted)) => value.eq(wanted.iter().copied()),
+                _ => false,
+            },
+            Self::Cookies(which, wanted) => {
+                spelled(&cookies(request, *which, is_credential_cookie)).eq(wanted.iter().copied())
             }
+            Self::Language(asked) => asked.serves(request),
         }
     }
 }
@@ -152,36 +162,54 @@ pub(crate) fn names(response: &HeaderMap) -> impl Iterator<Item = Result<HeaderN
     })
 }
 
-/// A field's value with its lines joined and blanks around commas dropped (RFC 9111 §4.1); `None` if it is absent.
-fn normalised(request: &HeaderMap, name: &HeaderName) -> Option<Box<[u8]>> {
-    let mut lines = request.get_all(name).iter().peekable();
+/// Fields that are no lists: a comma is a character of them like any other.
+const SINGLE: [HeaderName; 4] =
+    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::REFERER, header::USER_AGENT];
+
+/// A field's value with its lines joined, blanks around commas and empty members dropped; `None` if it is absent, which
+/// is not the same as empty. RFC 9111 §4.1 allows it where the field's syntax does; fields that we do not know are taken
+/// for lists, as nearly all that have commas are.
+fn normalised(request: &HeaderMap, name: &HeaderName) -> Option<impl Iterator<Item = u8>> {
+    let mut lines = request.get_all(name).iter().map(HeaderValue::as_bytes).peekable();
     lines.peek()?;
-    let parts: Vec<&[u8]> = lines.flat_map(|line| members(line.as_bytes())).collect();
-    Some(parts.join(&b","[..]).into())
+    let is_single = SINGLE.contains(name);
+    let parts = lines.flat_map(move |line| {
+        let whole = is_single.then(|| line.trim_ascii());
+        whole.into_iter().chain((!is_single).then(|| members(line)).into_iter().flatten())
+    });
+    Some(joined(parts, b","))
 }
 
-fn cookies(request: &HeaderMap, is_credential_cookie: IsCredentialCookie<'_>) -> Box<[u8]> {
+/// The cookies of a request, sorted.
+fn cookies<'a>(
+    request: &'a HeaderMap,
+    which: Which,
+    is_credential_cookie: IsCredentialCookie<'_>,
+) -> SmallVec<[&'a [u8]; 16]> {
     let pairs =
         request.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let mut kept: Vec<&[u8]> = pairs
+    let mut kept: SmallVec<[&[u8]; 16]> = pairs
         .map(<[u8]>::trim_ascii)
         .filter(|pair| !pair.is_empty())
         .filter(|pair| {
             let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
             // what cannot be read may be a credential
-            std::str::from_utf8(name).map_or(true, is_credential_cookie)
+            which == Which::All || std::str::from_utf8(name).map_or(true, is_credential_cookie)
         })
         .collect();
     kept.sort_unstable();
-    kept.join(&b"; "[..]).into()
+    kept
 }
 
-fn one_language(response: &HeaderMap) -> Option<Box<str>> {
-    let mut lines = response.get_all(header::CONTENT_LANGUAGE).iter();
-    let (Some(only), None) = (lines.next(), lines.next()) else { return None };
-    let tag = only.to_str().ok()?.trim();
-    let is_one = !tag.is_empty() && !tag.contains([',', ' ']);
-    is_one.then(|| tag.to_ascii_lowercase().into())
+fn spelled(cookies: &[&[u8]]) -> impl Iterator<Item = u8> {
+    joined(cookies.iter().copied(), b"; ")
+}
+
+fn joined<'a>(parts: impl Iterator<Item = &'a [u8]>, between: &'static [u8]) -> impl Iterator<Item = u8> {
+    parts.enumerate().flat_map(move |(index, part)| {
+        let before = if index == 0 { &[][..] } else { between };
+        before.iter().chain(part).copied()
+    })
 }
 
 #[cfg(test)]
@@ -196,7 +224,7 @@ mod tests {
     }
 
     fn selector(request: Fields<'_>, response: Fields<'_>) -> Result<Selector, NoStore> {
-        Selector::of(&head(request), &head(response), &is_credential)
+        Selector::of(&head(request), &head(response), &Rule::default(), &is_credential)
     }
 
     fn serves(first: Fields<'_>, response: Fields<'_>, then: Fields<'_>) -> bool {
@@ -221,6 +249,67 @@ mod tests {
         assert!(!serves(&first, &response, &[("foo", "1")]));
         assert!(!serves(&first, &response, &[("foo", "1"), ("bar", "abc"), ("baz", "")]));
         assert!(!serves(&[], &[("vary", "foo")], &[("foo", "1")]));
+    }
+
+    #[test]
+    fn vary_is_read_in_every_spelling() {
+        for lines in [
+            &["foo, bar"][..],
+            &["FOO,Bar"],
+            &["foo", "bar"],
+            &[" foo\t,\t bar "],
+            &[",, foo,,bar, ,"],
+            &["", "foo", "", "bar"],
+            &["foo, bar, Foo", "BAR"],
+            &["bar, foo"],
+            &["foo, baz, bar"],
+        ] {
+            let response: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
+            let first = [("foo", "1"), ("bar", "2")];
+            assert!(serves(&first, &response, &[("bar", "2"), ("other", "3"), ("foo", "1")]), "{lines:?}");
+            assert!(!serves(&first, &response, &[("foo", "1"), ("bar", "1")]), "{lines:?}");
+            assert!(!serves(&first, &response, &[("foo", "2"), ("bar", "2")]), "{lines:?}");
+            assert!(!serves(&first, &response, &[("foo", "1")]), "{lines:?}");
+        }
+        for nothing in [&[""][..], &[" , ,"], &["", ""], &[]] {
+            let response: Vec<_> = nothing.iter().map(|line| ("vary", *line)).collect();
+            assert!(serves(&[("foo", "1")], &response, &[("foo", "2")]), "{nothing:?}");
+        }
+        for invalid in ["a b", "\"*\"", "foo;bar", "foo:", "b\u{e4}r"] {
+            assert_eq!(selector(&[], &[("vary", "foo"), ("vary", invalid)]), Err(NoStore::VaryInvalid));
+        }
+        assert_eq!(selector(&[], &[("vary", "foo\t,\t*")]), Err(NoStore::VaryStar));
+    }
+
+    #[test]
+    fn absent_is_not_empty() {
+        for name in ["foo", "accept", "accept-language", "user-agent"] {
+            let vary = [("vary", name)];
+            assert!(serves(&[], &vary, &[]), "{name}");
+            assert!(serves(&[(name, "")], &vary, &[(name, "")]), "{name}");
+            assert!(!serves(&[], &vary, &[(name, "")]), "{name}");
+            assert!(!serves(&[(name, "")], &vary, &[]), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_compared_as_it_is() {
+        for name in ["user-agent", "authorization", "referer", "proxy-authorization"] {
+            let vary = [("vary", name)];
+            assert!(serves(&[(name, "a, (b,c)")], &vary, &[(name, "a, (b,c)")]), "{name}");
+            for other in ["a,(b,c)", "a, (b, c)", "a, (b,c),", "A, (b,c)"] {
+                assert!(!serves(&[(name, "a, (b,c)")], &vary, &[(name, other)]), "{name} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn members_keep_their_order_their_case_and_their_repetitions() {
+        for other in ["2, 1", "1, 2, 2", "1", "12", "1 2", "1, 2;q=1"] {
+            assert!(!serves(&[("foo", "1, 2")], &[("vary", "foo")], &[("foo", other)]), "{other}");
+        }
+        assert!(!serves(&[("foo", "A")], &[("vary", "foo")], &[("foo", "a")]));
+        assert!(serves(&[("foo", "1,, 2,")], &[("vary", "foo")], &[("foo", "1, 2")]));
     }
 
     #[test]
@@ -272,6 +361,19 @@ mod tests {
         assert!(!serves(&first, &vary, &[("cookie", "session=y")]));
         assert!(!serves(&first, &vary, &[]));
         assert!(serves(&[], &vary, &[("cookie", "_ga=1")]));
+    }
+
+    #[test]
+    fn where_the_origin_alone_decides_every_cookie_counts() {
+        let rule = Rule { scope: Scope::Origin, ..Rule::default() };
+        let first = head(&[("cookie", "theme=dark; session=x")]);
+        let selector = Selector::of(&first, &head(&[("vary", "Cookie")]), &rule, &is_credential).unwrap();
+        let serves = |cookies: Fields<'_>| selector.matches(&head(cookies), &is_credential);
+        assert!(serves(&[("cookie", "theme=dark; session=x")]));
+        assert!(serves(&[("cookie", "session=x"), ("cookie", "theme=dark")]));
+        assert!(!serves(&[("cookie", "session=x")]));
+        assert!(!serves(&[("cookie", "theme=light; session=x")]));
+        assert!(!serves(&[]));
     }
 
     #[test]

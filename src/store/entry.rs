@@ -236,7 +236,7 @@ pub(in crate::store) mod tests {
         let times = policy::ResponseTimes { requested: now, received: now };
         let storable =
             policy::may_store(&request, Sharing::Shared, StatusCode::OK, headers, &rule, times).unwrap();
-        let selector = Selector::of(&asked, headers, &|_| false).unwrap();
+        let selector = Selector::of(&asked, headers, &rule, &|_| false).unwrap();
         Candidate { key: Key::from_bytes(key.as_bytes()), tags, storable, selector, body: Bytes::from(body) }
     }
 

@@ -2,6 +2,7 @@
 
 mod environment;
 mod files;
+mod languages;
 mod refused;
 mod resolved;
 mod warned;

@@ -43,7 +43,7 @@ fn every_key_of_later_is_refused_by_name() {
     {
         refuses(&[(&format!("{key}: {{a: b}}\n"), &format!("`{key}` is not available yet"))]);
     }
-    for key in ["tags", "body_tags", "methods", "mode", "settle", "languages", "head", "forward_tags"] {
+    for key in ["tags", "body_tags", "methods", "mode", "settle", "head", "forward_tags"] {
         refuses(&[
             (&format!("routes:\n  /a: {{{key}: x}}\n"), &format!("`{key}` is not available yet")),
             (&format!("defaults: {{{key}: x}}\n"), &format!("`{key}` is not available yet")),

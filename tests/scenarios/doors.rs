@@ -552,6 +552,46 @@ fn a_tunnel_does_not_wait_for_a_slot_nor_keep_one() {
 }
 
 #[test]
+fn a_tunnel_in_which_nothing_moves_for_an_hour_is_closed_at_both_ends() {
+    play(async {
+        let (origin, proxy) = before_bytes(HOUR).await;
+        let (mut client, mut app) = tunnel(&origin, &proxy).await;
+        let quiet = async || {
+            proxy.settled().await;
+            silence(Duration::from_secs(59 * 60)).await;
+            proxy.settled().await;
+        };
+        for word in ["one", "two"] {
+            quiet().await;
+            client.send(word).await;
+            assert_eq!(app.until(word).await, word);
+            quiet().await;
+            app.send(word).await;
+            assert_eq!(client.until(word).await, word);
+        }
+        quiet().await;
+        silence(Duration::from_secs(2 * 60)).await;
+        assert_eq!((client.rest().await.as_str(), app.rest().await.as_str()), ("", ""));
+    });
+}
+
+#[test]
+fn a_tunnel_of_which_one_end_has_closed_still_brings_what_the_other_says() {
+    play(async {
+        let (origin, proxy) = before_bytes(HOUR).await;
+        let (mut client, mut app) = tunnel(&origin, &proxy).await;
+        client.send("last").await;
+        client.finish().await;
+        assert_eq!(app.until("last").await, "last");
+        proxy.settled().await;
+        app.send("bye").await;
+        assert_eq!(client.until("bye").await, "bye");
+        drop(app);
+        assert_eq!(client.rest().await, "");
+    });
+}
+
+#[test]
 fn bytes_sent_before_the_upgrade_is_agreed_on_wait_for_it() {
     play(async {
         let (origin, proxy) = before_bytes(HOUR).await;

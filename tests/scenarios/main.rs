@@ -11,6 +11,7 @@ mod doors;
 mod freshness;
 mod identity;
 mod interim;
+mod patience;
 mod variants;
 mod warming;
 mod writes;

@@ -1,9 +1,9 @@
 //! Several answers under one key: which request gets which, and how many are kept.
 
-use crate::harness::client::Reply;
+use crate::harness::client::{Reply, all};
 use crate::harness::origin::{Answer, Origin, Seen};
-use crate::harness::play;
 use crate::harness::proxy::Proxy;
+use crate::harness::{Gate, play};
 
 const HOUR: &str = "routes: { /a: 1h }";
 
@@ -266,5 +266,108 @@ fn vary_on_a_field_that_differs_every_time_costs_one_origin_request_each() {
             assert_eq!(get(&proxy, &[]).await.status, 200);
         }
         assert!(origin.count() <= 3, "{} for three", origin.count());
+    });
+}
+
+/// An origin that has German and English, answers in what is preferred, and says so.
+async fn bilingual() -> Origin {
+    Origin::start(|seen| {
+        let asked = seen.header("accept-language").unwrap_or("nothing");
+        let language = if asked.starts_with("de") { "de" } else { "en" };
+        Answer::json(format!("{language}: {asked}")).header("vary", "Accept-Language")
+    })
+    .await
+}
+
+#[test]
+fn the_origin_is_asked_for_the_one_listed_language_that_serves_best() {
+    play(async {
+        let origin = bilingual().await;
+        let proxy = Proxy::start(&origin, "routes: { /a: { ttl: 1h, languages: en de } }").await;
+        let ask = async |said: &str| {
+            let reply = get(&proxy, &[("accept-language", said)]).await;
+            (reply.text().to_owned(), reply.cache().to_owned())
+        };
+        let (hit, miss) =
+            (|text: &str| (text.into(), "HIT".into()), |text: &str| (text.into(), "MISS".into()));
+        assert_eq!(ask("de-AT,de;q=0.9,en;q=0.8").await, miss("de: de"));
+        assert_eq!(ask("DE").await, hit("de: de"));
+        assert_eq!(ask("fr, de;q=0.1").await, hit("de: de"));
+        assert_eq!(ask("en-US,en;q=0.9").await, miss("en: en"));
+        assert_eq!(ask("de, en").await, hit("en: en"));
+        assert_eq!(ask("*").await, hit("en: en"));
+        assert_eq!(ask("fr, it").await, miss("en: nothing"));
+        assert_eq!(ask("").await, hit("en: nothing"));
+        assert_eq!((get(&proxy, &[]).await.cache(), origin.count()), ("HIT", 3));
+    });
+}
+
+#[test]
+fn what_is_not_cached_is_asked_for_in_the_languages_that_the_client_names() {
+    play(async {
+        let origin = bilingual().await;
+        let yaml = "defaults: { languages: en de }\nroutes: { /a: { ttl: 1h }, /b: bypass }";
+        let proxy = Proxy::start(&origin, yaml).await;
+        for (method, target) in [("GET", "/b"), ("POST", "/a")] {
+            let reply = proxy.ask(method, target).header("accept-language", "de-AT, fr").reply().await;
+            assert_eq!(reply.text(), "de: de-AT, fr");
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_another_language_gets_his_own() {
+    play(async {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Origin::start(move |seen| {
+            let asked = seen.header("accept-language").unwrap_or("nothing").to_owned();
+            Answer::json(asked).header("vary", "Accept-Language").held(&held)
+        })
+        .await;
+        let proxy = Proxy::start(&origin, "routes: { /a: { ttl: 1h, languages: en de } }").await;
+        let asks = ["de", "en-GB", "de-CH, en;q=0.5", "fr"];
+        let waiting = asks.map(|said| proxy.get("/a").header("accept-language", said).under_way());
+        origin.arrived(1).await;
+        proxy.settled().await;
+        gate.open();
+        let replies = all(waiting.into()).await;
+        assert_eq!(replies.iter().map(Reply::text).collect::<Vec<_>>(), ["de", "en", "de", "nothing"]);
+        assert_eq!(origin.count(), 3);
+    });
+}
+
+#[test]
+fn the_order_of_equal_languages_counts_unless_it_is_said_not_to() {
+    play(async {
+        for (languages, turned, weighed) in [("in-order", "MISS", "HIT"), ("any-order", "HIT", "MISS")] {
+            let origin = bilingual().await;
+            let yaml = format!("defaults: {{ languages: {languages} }}\nroutes: {{ /a: 1h }}");
+            let proxy = Proxy::start(&origin, &yaml).await;
+            assert_eq!(get(&proxy, &[("accept-language", "en, de")]).await.text(), "en: en, de");
+            assert_eq!(get(&proxy, &[("accept-language", "de, en")]).await.cache(), turned, "{languages}");
+            let german = get(&proxy, &[("accept-language", "de, en;q=0.5")]).await;
+            assert_eq!((german.cache(), &german.text()[..2]), (weighed, "de"), "{languages}");
+            assert_eq!(get(&proxy, &[("accept-language", "DE ,en;q=0.3")]).await.cache(), "HIT");
+        }
+    });
+}
+
+#[test]
+fn where_the_origin_alone_decides_vary_cookie_compares_all_of_them() {
+    play(async {
+        let origin = Origin::start(|seen| {
+            let answer = Answer::json(seen.header("cookie").unwrap_or("none")).header("vary", "Cookie");
+            answer.header("cache-control", "max-age=60")
+        })
+        .await;
+        let proxy = Proxy::start(&origin, "defaults: { scope: origin }").await;
+        for cookie in ["_ga=1; theme=dark", "_ga=2; theme=dark", "theme=dark"] {
+            for cache in ["MISS", "HIT"] {
+                let reply = get(&proxy, &[("cookie", cookie)]).await;
+                assert_eq!((reply.text(), reply.cache()), (cookie, cache));
+            }
+        }
+        assert_eq!(get(&proxy, &[("cookie", "theme=dark; _ga=1")]).await.text(), "_ga=1; theme=dark");
     });
 }

@@ -34,6 +34,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
         self.stream.flush().await.unwrap();
     }
 
+    /// Says that nothing more will be sent.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// What comes up to and with `end`; what comes behind it stays for the next call.
     pub(crate) async fn until(&mut self, end: &str) -> String {
         loop {
