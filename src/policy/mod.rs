@@ -3,7 +3,7 @@
 //! Nothing here reads a clock, does I/O, logs or holds state.
 //!
 //! ```text
-//! response -> may_store  -> Storable { head, Life } | NoStore      store.rs  (freshness.rs, cache_control.rs, fields.rs)
+//! response -> may_store  -> Storable { head, Life } | NoStore      store.rs  (freshness.rs, date.rs, cache_control.rs, fields.rs)
 //!             Selector::of -> Selector | NoStore                   vary.rs   (coding.rs, language.rs)
 //!             StoreIf::judge -> stored | NoStore                   state.rs
 //! request  -> Selector::matches -> may_reuse -> Reuse              reuse.rs
@@ -15,6 +15,7 @@
 pub mod cache_control;
 pub mod cache_status;
 pub mod coding;
+mod date;
 pub mod fields;
 pub mod freshen;
 pub mod freshness;
