@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, LOCATION};
+use http::header::{AGE, CONTENT_LENGTH, LOCATION};
 use http::request::Parts as Head;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
@@ -253,8 +253,10 @@ impl Fetch {
         let (mut head, mut body) = response.into_parts();
         pass::clean(&mut head.headers);
         let (writer, source) = relay::relay(http_body::Body::size_hint(&body).exact());
-        let arrival =
-            Arrival { status: head.status, headers: head.headers, selector: selector.clone(), source };
+        let is_for_all = |name: &HeaderName| *name == AGE || storable.headers().contains_key(name);
+        let for_one = head.headers.keys().filter(|name| !is_for_all(name)).cloned().collect();
+        let (status, headers) = (head.status, head.headers);
+        let arrival = Arrival { status, headers, for_one, selector: selector.clone(), source };
         let mut arriving = Arriving::new(flight, arrival);
         if self.route.settings.rule.store_if.is_none() {
             arriving.share();

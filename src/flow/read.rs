@@ -176,7 +176,7 @@ impl Question<'_> {
     fn settle(self, landing: Result<Landing, Lost>) -> Option<Answer> {
         match landing {
             Ok(Landing::Arriving(arrival)) if self.fits(&arrival.selector) => {
-                let response = arrival.response(arrival.source.reader()?);
+                let response = arrival.for_others(arrival.source.reader()?);
                 Some(self.deliver(Own { response, kept: Ok(()), took: None }))
             }
             Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) => {

@@ -125,6 +125,7 @@ fn merge(stored: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::SetCookie;
     use crate::policy::testing::{at, get, head};
     use std::time::Duration;
 
@@ -209,6 +210,21 @@ mod tests {
         let outcome =
             freshened(&[("etag", "\"a\""), ("cache-control", "max-age=9")], &[("cache-control", "private")]);
         assert_eq!(outcome.unwrap_err(), NotFreshened::NoStore(NoStore::Private));
+    }
+
+    #[test]
+    fn a_cookie_that_a_304_sets_takes_the_place_of_the_stored_one_where_cookies_are_stored() {
+        let (none, times) = (HeaderMap::new(), ResponseTimes { requested: at(1000), received: at(1000) });
+        let stored = head(&[("etag", "\"a\""), ("cache-control", "max-age=2"), ("set-cookie", "a=1")]);
+        let answer = head(&[("etag", "\"a\""), ("set-cookie", "a=2")]);
+        let under = |set_cookie| {
+            let rule = Rule { set_cookie, ..Rule::default() };
+            let stored = (StatusCode::OK, &stored);
+            freshen(&get(&none), Sharing::Shared, stored, &answer, &rule, times)
+        };
+        assert_eq!(under(SetCookie::Store).unwrap().headers()["set-cookie"], "a=2");
+        assert!(!under(SetCookie::Strip).unwrap().headers().contains_key("set-cookie"));
+        assert_eq!(under(SetCookie::Refuse).unwrap_err(), NotFreshened::NoStore(NoStore::SetCookie));
     }
 
     #[test]

@@ -140,6 +140,9 @@ pub fn may_store(
 
     let mut stored = headers.clone();
     fields::strip_unstored(&mut stored);
+    if rule.set_cookie != SetCookie::Store {
+        fields::strip_cookies(&mut stored);
+    }
     for name in unstored {
         stored.remove(name);
     }
@@ -226,9 +229,10 @@ fn set_cookie_permits<'a>(
     source: Source,
     rule: &Rule,
 ) -> Result<(), NoStore> {
-    let stripped_by_route = source.is_explicit() && rule.set_cookie == SetCookie::Strip;
+    // RFC 9111 §7.3: it is the origin's to forbid; the route's own word never spreads a cookie
+    let chosen = source.is_explicit() && rule.set_cookie != SetCookie::Refuse;
     let replayable = headers.contains_key(header::SET_COOKIE)
-        && !stripped_by_route
+        && !chosen
         && !unstored.any(|name| *name == header::SET_COOKIE);
     if replayable { Err(NoStore::SetCookie) } else { Ok(()) }
 }
@@ -385,7 +389,23 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_never_replayed() {
+    fn a_cookie_is_replayed_only_where_the_rule_and_the_origin_both_allow_it() {
+        let store = Rule { set_cookie: SetCookie::Store, heuristic: true, ..route() };
+        let second = ("set-cookie", "c=d");
+        let storable = judge(&store, 200, &[COOKIE, second, cc("max-age=5")]).unwrap();
+        assert_eq!(storable.headers().get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=b", "c=d"]);
+        let silent = Rule { ttl: None, ..store.clone() };
+        for rule in [&store, &silent] {
+            assert_eq!(why(judge(rule, 200, &[COOKIE, MODIFIED])), Some(NoStore::SetCookie));
+        }
+        for named in ["private=\"set-cookie\", max-age=5", "no-cache=\"set-cookie\", max-age=5"] {
+            let storable = judge(&store, 200, &[COOKIE, cc(named)]).unwrap();
+            assert!(!storable.headers().contains_key("set-cookie"), "{named}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_not_replayed_unless_the_rule_says_so() {
         let strip = Rule { set_cookie: SetCookie::Strip, ..route() };
         assert_eq!(why(judge(&route(), 200, &[COOKIE])), Some(NoStore::SetCookie));
         assert_eq!(why(judge(&route(), 200, &[COOKIE, cc("max-age=5")])), Some(NoStore::SetCookie));
