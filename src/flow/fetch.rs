@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::body::{Body, BodyError};
 use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
+use crate::flow::lesson::Lesson;
 use crate::flow::relay::{self, Writer};
 use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
@@ -47,6 +48,8 @@ pub(crate) struct Fetch {
     for_the_public: bool,
     /// The entry that the request's conditions are about.
     base: Option<Arc<Entry>>,
+    /// What follows if the answer may not be kept.
+    lesson: Lesson,
 }
 
 impl Fetch {
@@ -70,8 +73,9 @@ impl Fetch {
         let how = visit.how(Upgrade::No);
         let for_the_public =
             route.settings.rule.scope == Scope::Public && !visit.flow.is_demoted(route.index);
+        let lesson = Lesson::of(visit, head, share);
         let (flow, route) = (Arc::clone(visit.flow), Arc::clone(route));
-        Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base }
+        Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base, lesson }
     }
 
     /// Behind the clients who wait.
@@ -112,7 +116,8 @@ impl Fetch {
             return None;
         }
         let now = self.flow.clock.now();
-        match self.flow.lookup(&self.selecting, departure.key(), now.mono) {
+        let scope = self.route.settings.rule.scope;
+        match self.flow.lookup(scope, &self.selecting, departure.key(), now.mono) {
             Found::Entry(entry) if entry.life.is_fresh(now) && !entry.life.always_validate() => Some(entry),
             _ => None,
         }
@@ -212,14 +217,21 @@ impl Fetch {
     /// Remembers that waiting for this key is not worth it, and drops the entry that the answer takes the place of.
     fn let_go(&self, flight: &Flight<'_>, status: StatusCode) {
         let failing = status.is_server_error();
-        if let Some(base) = self.base.as_ref().filter(|_| !failing) {
-            self.flow.store.remove(base);
+        if !failing {
+            self.replace_base();
         }
         self.pass_for(flight.departure.key(), if failing { FAILING_FOR } else { UNCACHEABLE_FOR });
     }
 
+    /// Drops the entry that an answer takes the place of, if it does so for all.
+    fn replace_base(&self) {
+        if let (Some(base), Lesson::ForAll) = (&self.base, &self.lesson) {
+            self.flow.store.remove(base);
+        }
+    }
+
     fn pass_for(&self, key: &Key, lasting: Duration) {
-        self.flow.store.remember_uncacheable(key, self.flow.clock.now().mono + lasting);
+        self.lesson.learn(&self.flow.store, key, self.flow.clock.now().mono + lasting);
     }
 
     fn judge(
@@ -234,7 +246,7 @@ impl Fetch {
         let rule = &self.route.settings.rule;
         let storable = policy::may_store(&self.head(), self.sharing(), status, headers, rule, times)
             .map_err(|why| why.as_str())?;
-        let selector = self.flow.select(&self.selecting, headers).map_err(|why| why.as_str())?;
+        let selector = self.flow.select(rule.scope, &self.selecting, headers).map_err(|why| why.as_str())?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.route.settings.entry) {
             return Err("entry-limit");
@@ -303,9 +315,7 @@ impl Fetch {
         if let Some(store_if) = &self.route.settings.rule.store_if
             && let Err(why) = store_if.judge(&body)
         {
-            if let Some(base) = &self.base {
-                self.flow.store.remove(base);
-            }
+            self.replace_base();
             self.pass_for(arriving.key(), UNCACHEABLE_FOR);
             return arriving.withhold(why.as_str());
         }

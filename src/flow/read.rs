@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::flow::arriving::{Landing, Own, Whence};
 use crate::flow::coalesce::{Departure, Lost, Role};
 use crate::flow::fetch::Fetch;
+use crate::flow::lesson::Lesson;
 use crate::flow::serve::{self, Answer};
 use crate::flow::{Visit, pass, problem};
 use crate::metrics::Cache;
@@ -61,7 +62,8 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
     let selecting = visit.selecting(head, share);
     let key = visit.target.key(share, &head.headers, &[]);
     let ask = |why, together| Ask { why, base: None, together };
-    let entry = match flow.lookup(&selecting, &key, now.mono) {
+    let scope = route.settings.rule.scope;
+    let entry = match flow.lookup(scope, &selecting, &key, now.mono) {
         Found::Entry(entry) => entry,
         _ if policy::only_if_cached(&head.headers) => return Ok(not_cached(visit)),
         Found::Nothing => return Err(ask(Forward::UriMiss, true)),
@@ -93,8 +95,9 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
             Ok(answer) => return answer,
             Err(ask) => ask,
         };
-        // Whose answer came with nobody else's so often is better off alone.
-        ask.together &= round < ROUNDS_TOGETHER;
+        // Whose answer came with nobody else's so often, or is his own whatever it will be, is better off alone.
+        let own = Lesson::of(visit, head, share).is_learnt(&visit.flow.store, visit.now.mono);
+        ask.together &= round < ROUNDS_TOGETHER && !own;
         if !ask.together && head.headers.contains_key(RANGE) {
             return pass::pass(visit, head.clone(), Body::Empty, "uncacheable").await;
         }
@@ -281,7 +284,8 @@ impl Question<'_> {
     }
 
     fn fits(&self, selector: &Selector) -> bool {
-        self.visit.flow.fits(selector, self.selecting)
+        let scope = self.visit.target.route.settings.rule.scope;
+        self.visit.flow.fits(scope, selector, self.selecting)
     }
 
     fn forwarded(

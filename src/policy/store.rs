@@ -154,6 +154,11 @@ pub fn may_store(
     Ok(Storable { status, headers: stored, life })
 }
 
+/// Whether a request with these fields forbids storing its answer (RFC 9111 §5.2.1.5), where clients are heard.
+pub fn asks_no_store(request: &HeaderMap, rule: &Rule) -> bool {
+    rule.client_no_cache == ClientNoCache::Honor && RequestDirectives::of(request).no_store
+}
+
 /// GET, and what reads by its body if the body is in the key (QUERY, declared POST). HEAD has no body to store; a POST
 /// that speaks for its target by `Content-Location` (RFC 9110 §9.3.3) is refused for now.
 fn method_permits(req: &RequestHead<'_>) -> Result<(), NoStore> {
@@ -195,7 +200,7 @@ fn directives_permit(req: &RequestHead<'_>, said: &ResponseDirectives, rule: &Ru
     if said.private == Extent::Whole && !beaten_private {
         return Err(NoStore::Private);
     }
-    if rule.client_no_cache == ClientNoCache::Honor && RequestDirectives::of(req.headers).no_store {
+    if asks_no_store(req.headers, rule) {
         return Err(NoStore::RequestNoStore);
     }
     Ok(())
