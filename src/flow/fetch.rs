@@ -144,7 +144,9 @@ impl Fetch {
         if response.status() == StatusCode::NOT_MODIFIED && self.base.is_some() {
             match self.confirm(&flight, response.headers(), times) {
                 Ok(entry) => return flight.departure.land(Landing::Entry(entry, Whence::Confirmed)),
-                Err(NotFreshened::NoStore(why)) => return self.confirm_unstored(flight, why.as_str()),
+                Err(NotFreshened::NoStore(why)) => {
+                    return self.confirm_unstored(flight, response.headers(), why.as_str());
+                }
                 Err(NotFreshened::OtherRepresentation) => {}
             }
             fields::strip_selective(self.request.headers_mut());
@@ -204,12 +206,13 @@ impl Fetch {
         }))
     }
 
-    /// The origin confirmed the body and forbade keeping it.
-    fn confirm_unstored(self, mut flight: Flight<'_>, why: &'static str) {
+    /// The origin confirmed the body, and what it said with that may not be kept.
+    fn confirm_unstored(self, mut flight: Flight<'_>, answer: &HeaderMap, why: &'static str) {
         let Some(base) = &self.base else { return };
         let mut response = Response::new(Body::from(base.response.body.clone()));
         *response.status_mut() = base.response.status;
-        *response.headers_mut() = base.response.origin_headers();
+        *response.headers_mut() = freshen::updated(&base.response.origin_headers(), answer);
+        pass::clean(response.headers_mut());
         self.let_go(&flight, StatusCode::OK);
         flight.alone(response, why);
     }

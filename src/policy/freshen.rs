@@ -46,7 +46,7 @@ pub fn freshen(
     if !is_same_representation(stored, answer) {
         return Err(NotFreshened::OtherRepresentation);
     }
-    let merged = merge(stored, answer);
+    let merged = updated(stored, answer);
     may_store(&as_get(req), sharing, status, &merged, rule, times).map_err(NotFreshened::NoStore)
 }
 
@@ -78,7 +78,7 @@ pub fn update_by_head(
     if !same {
         return HeadUpdate::Outdated;
     }
-    match may_store(&as_get(req), sharing, stored.0, &merge(stored.1, answer.1), rule, times) {
+    match may_store(&as_get(req), sharing, stored.0, &updated(stored.1, answer.1), rule, times) {
         Ok(storable) => HeadUpdate::Freshened(Box::new(storable)),
         Err(_) => HeadUpdate::Outdated,
     }
@@ -103,15 +103,15 @@ fn is_same_representation(stored: &HeaderMap, answer: &HeaderMap) -> bool {
     }
 }
 
-/// RFC 9111 §3.2: every field that the answer brings replaces the stored lines of that name.
-fn merge(stored: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
+/// The stored head with what the answer brings: every field of it replaces the stored lines of that name (RFC 9111 §3.2).
+pub fn updated(stored: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
     let mut brought = answer.clone();
     fields::strip_hop_by_hop(&mut brought);
     for name in &OF_THE_BYTES {
         brought.remove(name);
     }
     let mut merged = stored.clone();
-    // an answer without a Date is of now, not of when the stored one was made
+    // RFC 9110 §6.6.1: an answer without a Date is of now, not of when the stored one was made
     merged.remove(header::DATE);
     for name in brought.keys() {
         merged.remove(name);

@@ -40,21 +40,21 @@ pub struct ResponseTimes {
 /// Whose word made a response fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The origin's `CDN-Cache-Control`.
+    /// The origin's `CDN-Cache-Control` (RFC 9213).
     CdnCacheControl,
-    /// The origin's `s-maxage`.
+    /// The origin's `s-maxage` (RFC 9111 §5.2.2.10).
     SMaxAge,
-    /// The origin's `max-age`.
+    /// The origin's `max-age` (§5.2.2.1).
     MaxAge,
-    /// The origin's `Expires`.
+    /// The origin's `Expires` (§5.3).
     Expires,
-    /// The origin's `no-cache`, with no number beside it.
+    /// The origin's `no-cache`, with no number beside it (§5.2.2.4).
     NoCache,
     /// The route's `ttl`.
     RouteTtl,
     /// The route's `negative`.
     Negative,
-    /// A tenth of the time since the last modification.
+    /// A tenth of the time since the last modification (§4.2.2).
     Heuristic,
 }
 
@@ -230,6 +230,7 @@ pub(crate) fn life(
 
     let said = &word.directives;
     let s_maxage = said.s_maxage.is_some() && source.is_explicit();
+    // §5.2.2.4; a route's ttl that overrides the origin overrides this too
     let always_validate = said.no_cache == Extent::Whole && !(own_word && explicit.is_some());
     let mut life = Life {
         initial_age,
@@ -244,6 +245,7 @@ pub(crate) fn life(
         immutable: said.immutable,
         source,
     };
+    // RFC 5861 §3, §4; RFC 9111 §4.2.4: not against a directive
     if !life.forbids_stale() {
         let window = |origin: Option<Duration>, route: Option<Duration>| origin.or(route).unwrap_or_default();
         life.stale_while_revalidate = window(said.stale_while_revalidate, rule.stale_while_revalidate);

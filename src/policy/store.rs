@@ -171,12 +171,12 @@ fn method_permits(req: &RequestHead<'_>) -> Result<(), NoStore> {
 
 fn status_permits(status: StatusCode, said: &ResponseDirectives, rule: &Rule) -> Result<(), NoStore> {
     match status.as_u16() {
-        206 => return Err(NoStore::Partial), // RFC 9111 §3.3: only combined
-        ..200 | 304 => return Err(NoStore::Status),
+        206 => return Err(NoStore::Partial),        // RFC 9111 §3.3: only combined
+        ..200 | 304 => return Err(NoStore::Status), // §3: only final; §4.3.4: only merged
         428 | 429 | 431 | 511 => return Err(NoStore::Status), // RFC 6585 §3 to §6: MUST NOT be stored
         _ => {}
     }
-    // RFC 9111 §5.2.2.3
+    // RFC 9111 §3, §5.2.2.3
     if said.must_understand && status.canonical_reason().is_none() {
         return Err(NoStore::MustUnderstand);
     }
@@ -193,10 +193,11 @@ fn directives_permit(req: &RequestHead<'_>, said: &ResponseDirectives, rule: &Ru
         OriginHeaders::Respect => (false, false),
         OriginHeaders::Override { no_store, private } => (no_store, private),
     };
-    // RFC 9111 §5.2.2.3: no-store beside must-understand says nothing to who understands the status, as we do here
+    // RFC 9111 §5.2.2.5; §5.2.2.3: beside must-understand it says nothing to who understands the status, as we do here
     if said.no_store && !said.must_understand && !beaten_no_store {
         return Err(NoStore::NoStore);
     }
+    // §3, §5.2.2.7: we are shared
     if said.private == Extent::Whole && !beaten_private {
         return Err(NoStore::Private);
     }
@@ -206,7 +207,7 @@ fn directives_permit(req: &RequestHead<'_>, said: &ResponseDirectives, rule: &Ru
     Ok(())
 }
 
-/// RFC 9111 §3.5. Under a route's ttl an entry per credential is the operator's choice, and nobody else's to see; under
+/// RFC 9111 §3.5, and what opens it: §5.2.2.9, §5.2.2.2, §5.2.2.10. Under a route's ttl an entry per credential is the operator's choice, and nobody else's to see; under
 /// `scope: public` the fill carries no credential.
 fn authorization_forbids(
     req: &RequestHead<'_>,
@@ -242,7 +243,7 @@ fn set_cookie_permits<'a>(
     if replayable { Err(NoStore::SetCookie) } else { Ok(()) }
 }
 
-/// What can neither be used as it is nor be validated only takes room.
+/// What can neither be used as it is (RFC 9111 §4.2.4) nor be validated (§4.3.1) only takes room.
 fn is_of_use(life: &Life, headers: &HeaderMap, rule: &Rule) -> Result<(), NoStore> {
     if validate::has_validator(headers) {
         return Ok(());

@@ -282,6 +282,29 @@ fn a_cookie_is_replayed_as_the_origin_set_it_and_as_a_304_renews_it() {
 }
 
 #[test]
+fn who_asked_is_told_what_a_304_said_that_may_not_be_kept() {
+    play(async {
+        let origin = Origin::start(|seen| match seen.nth {
+            0 => Answer::json("1")
+                .header("etag", "\"a\"")
+                .header("cache-control", "max-age=10")
+                .header("x-kept", "1"),
+            _ => Answer::new(304).header("cache-control", "private").header("set-cookie", "a=b"),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, "").await;
+        get(&proxy, &[]).await;
+        proxy.pass_secs(11);
+        let reply = get(&proxy, &[]).await;
+        assert_eq!((reply.status.as_u16(), reply.text(), reply.cache()), (200, "1", "BYPASS"));
+        assert_eq!(
+            ["cache-control", "set-cookie", "x-kept"].map(|name| reply.header(name).unwrap()),
+            ["private", "a=b", "1"]
+        );
+    });
+}
+
+#[test]
 fn every_final_status_is_stored_on_explicit_freshness() {
     play(async {
         for status in [
