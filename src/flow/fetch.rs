@@ -228,7 +228,7 @@ impl Fetch {
 
     /// Drops the entry that an answer takes the place of, if it does so for all.
     fn replace_base(&self) {
-        if let (Some(base), Lesson::ForAll) = (&self.base, &self.lesson) {
+        if let (Some(base), Lesson::All) = (&self.base, &self.lesson) {
             self.flow.store.remove(base);
         }
     }

@@ -18,11 +18,11 @@ use crate::store::{Found, Store};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lesson {
     /// For all who ask under its key.
-    ForAll,
+    All,
     /// For those who ask with `Authorization` where all share (RFC 9111 §3.5): remembered under this key.
-    ForTheAuthorized(Key),
+    TheAuthorized(Key),
     /// For the one who asked: he said `no-store` (RFC 9111 §5.2.1.5).
-    ForOne,
+    One,
 }
 
 impl Lesson {
@@ -30,34 +30,34 @@ impl Lesson {
     pub(crate) fn of(visit: &Visit<'_>, head: &Head, share: Share) -> Self {
         let rule = &visit.target.route.settings.rule;
         if policy::asks_no_store(&head.headers, rule) {
-            return Self::ForOne;
+            return Self::One;
         }
         // The fill of a public route carries no credential.
         let shared = share == Share::Shared && rule.scope != Scope::Public;
         if shared && head.headers.contains_key(AUTHORIZATION) {
             let whoever = Share::Credential([0; 16].into());
-            return Self::ForTheAuthorized(visit.target.key(whoever, &head.headers, &[]).to_key());
+            return Self::TheAuthorized(visit.target.key(whoever, &head.headers, &[]).to_key());
         }
-        Self::ForAll
+        Self::All
     }
 
     /// Whether it is known beforehand that the answer is for the one who asks only.
     pub(crate) fn is_learnt(&self, store: &Store, now: Duration) -> bool {
         match self {
-            Self::ForAll => false, // whoever looked the key up knows
-            Self::ForTheAuthorized(key) => {
+            Self::All => false, // whoever looked the key up knows
+            Self::TheAuthorized(key) => {
                 matches!(store.lookup(key, |_| false, now), Found::Uncacheable)
             }
-            Self::ForOne => true,
+            Self::One => true,
         }
     }
 
     /// Remembers until `until` (monotonic) that an answer under `key` was not kept.
     pub(crate) fn learn(&self, store: &Store, key: &Key, until: Duration) {
         match self {
-            Self::ForAll => store.remember_uncacheable(key, until),
-            Self::ForTheAuthorized(theirs) => store.remember_uncacheable(theirs, until),
-            Self::ForOne => {}
+            Self::All => store.remember_uncacheable(key, until),
+            Self::TheAuthorized(theirs) => store.remember_uncacheable(theirs, until),
+            Self::One => {}
         }
     }
 }

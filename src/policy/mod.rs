@@ -98,7 +98,7 @@ pub struct Rule {
 }
 
 impl Default for Rule {
-    /// A plain RFC 9111 shared cache: stored only by the origin's explicit word.
+    /// A plain shared cache: stored only by the origin's explicit word.
     fn default() -> Self {
         Self {
             ttl: None,
@@ -152,7 +152,8 @@ pub enum Scope {
     /// Always per credential; bypass without one.
     User,
     /// As the origin says (RFC 9111 §3.5): all share, except what a request with `Authorization` fetched and the origin
-    /// did not open to others. Nothing else counts as a credential, and the fill carries them all.
+    /// did not open to others. Nothing else counts as a credential, and the fill carries them all: cookies and API keys do
+    /// no harm only if the origin's `Cache-Control` and `Vary` are to be trusted.
     Origin,
 }
 
