@@ -4,6 +4,8 @@
 
 use std::net::SocketAddr;
 
+use http::header::AUTHORIZATION;
+
 use crate::config::address::Listen;
 use crate::config::collection::{Admin, RawRule};
 use crate::config::file::{File, Limits};
@@ -130,6 +132,13 @@ pub(crate) fn warming(
                 format!("warming `{path}` keeps nothing: it is bypassed"),
                 "give the path a route with a ttl",
             ))
+        } else if scope == Scope::Origin {
+            warm.headers.contains_key(AUTHORIZATION).then(|| {
+                let message = format!(
+                    "warming `{path}` with `authorization` keeps only what the origin opens to others"
+                );
+                (message, "let it say `public`, `s-maxage` or `must-revalidate`, or warm without the field")
+            })
         } else if let (Some(name), true) = (credential, scope != Scope::Public) {
             let message =
                 format!("`{path}` is warmed with `{name}` and is not public: only that credential gets it");

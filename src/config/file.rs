@@ -85,7 +85,8 @@ section! {
         overridden as "override": Words<Overridden>,
         /// Whether a browser's reload is served from the cache (ignore) or not (honor).
         client_no_cache: ClientNoCache = "ignore",
-        /// Requests that no route matches: stored on the origin's explicit word (origin), or never (bypass).
+        /// Requests that no route matches: stored on the origin's word, its explicit freshness or else a tenth of the time
+        /// since Last-Modified, at most a day (origin); or never (bypass).
         unmatched: Unmatched = "origin",
         /// Query names, as globs, that do not count and are not sent to the origin.
         ignore_query: Words<String>,
@@ -96,7 +97,8 @@ section! {
         /// Answers that carry Set-Cookie: not stored (refuse), or with explicit origin freshness without it (strip) or
         /// with it, for everybody (store).
         set_cookie: SetCookie = "refuse",
-        /// 400, 405, 413, 414 and 5xx: stored if `negative` lists them (listed), or on the origin's word as any status (fresh).
+        /// Errors that a stranger can provoke: 400, 405, 413 and 414 are stored if `negative` lists them, and 5xx are not
+        /// (listed), or all of them on the origin's word, as any status (fresh).
         store_errors: StoreErrors = "listed",
         /// A HEAD that is not in the store asks the origin for the whole (get), or is forwarded (forward).
         head: HeadRule = "get",
@@ -156,7 +158,8 @@ section! {
         /// Answers that carry Set-Cookie: not stored (refuse), or with explicit origin freshness without it (strip) or
         /// with it, for everybody (store).
         set_cookie: SetCookie,
-        /// 400, 405, 413, 414 and 5xx: stored if `negative` lists them (listed), or on the origin's word as any status (fresh).
+        /// Errors that a stranger can provoke: 400, 405, 413 and 414 are stored if `negative` lists them, and 5xx are not
+        /// (listed), or all of them on the origin's word, as any status (fresh).
         store_errors: StoreErrors,
         /// A HEAD that is not in the store asks the origin for the whole (get), or is forwarded (forward).
         head: HeadRule,

@@ -123,6 +123,17 @@ fn complain(keys: &Route, template: &Template, base: &Route, problems: &mut Vec<
             }
         }
     }
+    if let (Some(scope), Some(ttl)) = (&keys.scope, &keys.ttl)
+        && scope.value == Scope::Origin
+        && !ttl.value.is_zero()
+        && !problems.iter().any(|problem| problem.source == scope.source)
+    {
+        let message =
+            "`scope: origin` shares what a `ttl` keeps, whoever's cookie or API key it was fetched with";
+        let hint =
+            "write `ttl: 0` beside it: only what the origin gives a life is kept then; or `scope: auto`";
+        problems.push(Problem::of(scope.source, message).hint(hint).warning());
+    }
 }
 
 fn respects(word: &Option<At<OriginWord>>) -> bool {
@@ -136,8 +147,8 @@ fn bypass(template: &Template, base: &Route) -> route::Settings {
     route::Settings { bypass: true, rule: Rule::default(), ..settings }
 }
 
-/// A plain shared cache for what no route matches: only the origin's explicit word stores, and nothing is shared
-/// across credentials, whatever `defaults` say of the routes.
+/// A plain shared cache for what no route matches: only the origin's word stores, and nothing is shared across
+/// credentials because `defaults` call the routes public. `scope: origin` is about just this, and counts.
 fn unmatched(defaults: &Defaults, base: Route, identity: &identity::Settings) -> Option<route::Settings> {
     if defaults.unmatched.as_ref().is_some_and(|word| word.value == Unmatched::Bypass) {
         return None;

@@ -65,7 +65,7 @@ choice!(Overridden, "`no-store` or `private`", {
 /// `defaults.unmatched:`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unmatched {
-    /// Stored on the origin's explicit word only.
+    /// Stored on the origin's word only, explicit or by heuristics (RFC 9111 §4.2.2).
     Origin,
     /// Never stored.
     Bypass,

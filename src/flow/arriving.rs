@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::body::Body;
@@ -53,6 +53,8 @@ pub(crate) enum Whence {
 pub(crate) struct Arrival {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Fields that are not stored, as a cookie: they are for the one who asked.
+    pub(crate) for_one: Vec<HeaderName>,
     pub(crate) selector: Selector,
     pub(crate) source: Source,
 }
@@ -100,11 +102,20 @@ impl Flight<'_> {
 }
 
 impl Arrival {
-    /// The answer over one reader of its body.
+    /// The answer over one reader of its body, for the one who asked.
     pub(crate) fn response(&self, reader: Reader) -> Response<Body> {
         let mut response = Response::new(Body::stream(reader));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
+        response
+    }
+
+    /// The answer as everyone else may read it.
+    pub(crate) fn for_others(&self, reader: Reader) -> Response<Body> {
+        let mut response = self.response(reader);
+        for name in &self.for_one {
+            response.headers_mut().remove(name);
+        }
         response
     }
 }

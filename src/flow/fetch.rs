@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, LOCATION};
+use http::header::{AGE, CONTENT_LENGTH, LOCATION};
 use http::request::Parts as Head;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
 use crate::body::{Body, BodyError};
 use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
+use crate::flow::lesson::Lesson;
 use crate::flow::relay::{self, Writer};
 use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
@@ -47,6 +48,8 @@ pub(crate) struct Fetch {
     for_the_public: bool,
     /// The entry that the request's conditions are about.
     base: Option<Arc<Entry>>,
+    /// What follows if the answer may not be kept.
+    lesson: Lesson,
 }
 
 impl Fetch {
@@ -70,8 +73,9 @@ impl Fetch {
         let how = visit.how(Upgrade::No);
         let for_the_public =
             route.settings.rule.scope == Scope::Public && !visit.flow.is_demoted(route.index);
+        let lesson = Lesson::of(visit, head, share);
         let (flow, route) = (Arc::clone(visit.flow), Arc::clone(route));
-        Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base }
+        Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base, lesson }
     }
 
     /// Behind the clients who wait, and with nobody who hears of interim answers.
@@ -140,7 +144,9 @@ impl Fetch {
         if response.status() == StatusCode::NOT_MODIFIED && self.base.is_some() {
             match self.confirm(&flight, response.headers(), times) {
                 Ok(entry) => return flight.departure.land(Landing::Entry(entry, Whence::Confirmed)),
-                Err(NotFreshened::NoStore(why)) => return self.confirm_unstored(flight, why.as_str()),
+                Err(NotFreshened::NoStore(why)) => {
+                    return self.confirm_unstored(flight, response.headers(), why.as_str());
+                }
                 Err(NotFreshened::OtherRepresentation) => {}
             }
             fields::strip_selective(self.request.headers_mut());
@@ -200,12 +206,13 @@ impl Fetch {
         }))
     }
 
-    /// The origin confirmed the body and forbade keeping it.
-    fn confirm_unstored(self, mut flight: Flight<'_>, why: &'static str) {
+    /// The origin confirmed the body, and what it said with that may not be kept.
+    fn confirm_unstored(self, mut flight: Flight<'_>, answer: &HeaderMap, why: &'static str) {
         let Some(base) = &self.base else { return };
         let mut response = Response::new(Body::from(base.response.body.clone()));
         *response.status_mut() = base.response.status;
-        *response.headers_mut() = base.response.origin_headers();
+        *response.headers_mut() = freshen::updated(&base.response.origin_headers(), answer);
+        pass::clean(response.headers_mut());
         self.let_go(&flight, StatusCode::OK);
         flight.alone(response, why);
     }
@@ -213,14 +220,21 @@ impl Fetch {
     /// Remembers that waiting for this key is not worth it, and drops the entry that the answer takes the place of.
     fn let_go(&self, flight: &Flight<'_>, status: StatusCode) {
         let failing = status.is_server_error();
-        if let Some(base) = self.base.as_ref().filter(|_| !failing) {
-            self.flow.store.remove(base);
+        if !failing {
+            self.replace_base();
         }
         self.pass_for(flight.departure.key(), if failing { FAILING_FOR } else { UNCACHEABLE_FOR });
     }
 
+    /// Drops the entry that an answer takes the place of, if it does so for all.
+    fn replace_base(&self) {
+        if let (Some(base), Lesson::All) = (&self.base, &self.lesson) {
+            self.flow.store.remove(base);
+        }
+    }
+
     fn pass_for(&self, key: &Key, lasting: Duration) {
-        self.flow.store.remember_uncacheable(key, self.flow.clock.now().mono + lasting);
+        self.lesson.learn(&self.flow.store, key, self.flow.clock.now().mono + lasting);
     }
 
     fn judge(
@@ -254,8 +268,10 @@ impl Fetch {
         let (mut head, mut body) = response.into_parts();
         pass::clean(&mut head.headers);
         let (writer, source) = relay::relay(http_body::Body::size_hint(&body).exact());
-        let arrival =
-            Arrival { status: head.status, headers: head.headers, selector: selector.clone(), source };
+        let is_for_all = |name: &HeaderName| *name == AGE || storable.headers().contains_key(name);
+        let for_one = head.headers.keys().filter(|name| !is_for_all(name)).cloned().collect();
+        let (status, headers) = (head.status, head.headers);
+        let arrival = Arrival { status, headers, for_one, selector: selector.clone(), source };
         let mut arriving = Arriving::new(flight, arrival);
         if self.route.settings.rule.store_if.is_none() {
             arriving.share();
@@ -314,9 +330,7 @@ impl Fetch {
         if let Some(store_if) = &self.route.settings.rule.store_if
             && let Err(why) = store_if.judge(&body)
         {
-            if let Some(base) = &self.base {
-                self.flow.store.remove(base);
-            }
+            self.replace_base();
             self.pass_for(arriving.key(), UNCACHEABLE_FOR);
             return arriving.withhold(why.as_str());
         }

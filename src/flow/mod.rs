@@ -16,6 +16,7 @@ mod fetch;
 mod handling;
 mod ingress;
 mod interim;
+mod lesson;
 mod pass;
 pub mod problem;
 mod read;
@@ -23,9 +24,9 @@ mod record;
 mod relay;
 mod serve;
 mod tunnel;
+mod variant;
 mod write;
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 
 use crate::access_log::AccessLog;
@@ -48,12 +49,12 @@ use crate::flow::ingress::{Named, Refusal};
 use crate::flow::serve::Answer;
 use crate::guard::Interim;
 use crate::metrics::{Cache, Metrics};
-use crate::policy::{NoStore, Rule, Scope, Selector, outdate};
+use crate::policy::outdate;
 use crate::route::host::Scheme;
 use crate::route::share::Share;
 use crate::route::tag::Tag;
 use crate::route::target::{Rules, Target};
-use crate::store::{Found, Store};
+use crate::store::Store;
 use crate::upstream::{self, How, Upgrade, Upstream};
 
 /// How requests are treated, whatever their route.
@@ -296,24 +297,6 @@ impl Visit<'_> {
         self.request_id.get_or_init(egress::request_id)
     }
 
-    /// What variants of an answer are chosen by: the client's fields, without those that its fill never carries.
-    pub(crate) fn selecting<'h>(&self, head: &'h Head, share: Share) -> Cow<'h, HeaderMap> {
-        let (route, identity) = (self.target.route, &self.flow.rules.identity);
-        let public = share == Share::Shared && route.settings.rule.scope == Scope::Public;
-        let public = public && identity.has_credentials(&head.headers);
-        if !public && !route.settings.strict {
-            return Cow::Borrowed(&head.headers);
-        }
-        let mut headers = head.headers.clone();
-        if public {
-            identity.strip_for_shared_fill(&mut headers, &route.key.headers);
-        }
-        if route.settings.strict {
-            identity.strict_fields(&mut headers, &route.key.headers);
-        }
-        Cow::Owned(headers)
-    }
-
     /// How the origin is asked.
     pub(crate) fn how(&self, upgrade: Upgrade) -> How {
         let route = &self.target.route.settings;
@@ -351,25 +334,6 @@ impl Shared {
         {
             self.store.outdate(std::slice::from_ref(tag));
         }
-    }
-
-    /// The newest live entry under `key` that answers a request with these fields.
-    pub(crate) fn lookup(&self, headers: &HeaderMap, key: &[u8], now: Duration) -> Found {
-        self.store.lookup(key, |selector| self.fits(selector, headers), now)
-    }
-
-    pub(crate) fn fits(&self, selector: &Selector, headers: &HeaderMap) -> bool {
-        selector.matches(headers, &|cookie| self.rules.identity.is_credential_cookie(cookie))
-    }
-
-    pub(crate) fn select(
-        &self,
-        request: &HeaderMap,
-        response: &HeaderMap,
-        rule: &Rule,
-    ) -> Result<Selector, NoStore> {
-        let is_credential_cookie = |cookie: &str| self.rules.identity.is_credential_cookie(cookie);
-        Selector::of(request, response, rule, &is_credential_cookie)
     }
 
     fn refuse(&self, refusal: &Refusal, head: &Head, client: &Client, now: Now) -> Answer {

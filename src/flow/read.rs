@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::flow::arriving::{Landing, Own, Whence};
 use crate::flow::coalesce::{Departure, Lost, Role};
 use crate::flow::fetch::Fetch;
+use crate::flow::lesson::Lesson;
 use crate::flow::serve::{self, Answer};
 use crate::flow::{Visit, pass, problem};
 use crate::metrics::Cache;
@@ -93,8 +94,9 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
             Ok(answer) => return answer,
             Err(ask) => ask,
         };
-        // Whose answer came with nobody else's so often is better off alone.
-        ask.together &= round < ROUNDS_TOGETHER;
+        // Whose answer came with nobody else's so often, or is his own whatever it will be, is better off alone.
+        let own = Lesson::of(visit, head, share).is_learnt(&visit.flow.store, visit.now.mono);
+        ask.together &= round < ROUNDS_TOGETHER && !own;
         if !ask.together && head.headers.contains_key(RANGE) {
             return pass::pass(visit, head.clone(), Body::Empty, "uncacheable").await;
         }
@@ -176,7 +178,7 @@ impl Question<'_> {
     fn settle(self, landing: Result<Landing, Lost>) -> Option<Answer> {
         match landing {
             Ok(Landing::Arriving(arrival)) if self.fits(&arrival.selector) => {
-                let response = arrival.response(arrival.source.reader()?);
+                let response = arrival.for_others(arrival.source.reader()?);
                 Some(self.deliver(Own { response, kept: Ok(()), took: None }))
             }
             Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) => {

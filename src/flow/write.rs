@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::body::Body;
 use crate::flow::serve::Answer;
-use crate::flow::{Shared, Visit, pass};
+use crate::flow::{ServerError, Shared, Visit, pass};
 use crate::policy::cache_status::Forward;
 use crate::policy::outdate;
 use crate::route::host::Scheme;
@@ -68,7 +68,7 @@ impl Shared {
     fn outdate(&self, method: &Method, target: &Target, answer: &Result<Response<Body>, upstream::Error>) {
         let mut tags = target.tags.clone();
         match answer {
-            Ok(response) if has_effect(method, response.status()) => {
+            Ok(response) if self.has_effect(method, response.status()) => {
                 let authority = target.uri.authority().map_or("", Authority::as_str);
                 let is_ours = |named: &str| {
                     let named = self.rules.hosts.resolve(target.scheme, named);
@@ -84,9 +84,10 @@ impl Shared {
         }
         self.store.outdate(&tags);
     }
-}
 
-/// A 5xx says nothing about what was done before it.
-fn has_effect(method: &Method, status: StatusCode) -> bool {
-    outdate::outdates_target(method, status) || status.is_server_error()
+    /// A 5xx says nothing about what was done before it; RFC 9111 §4.4 asks for nothing then, and so may the configuration.
+    fn has_effect(&self, method: &Method, status: StatusCode) -> bool {
+        let in_doubt = status.is_server_error() && self.settings.on_server_error == ServerError::Invalidate;
+        outdate::outdates_target(method, status) || in_doubt
+    }
 }

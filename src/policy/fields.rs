@@ -14,15 +14,16 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
-/// RFC 9111 §3.1 beyond the hop-by-hop ones; `Age` is counted anew, and a cookie is set once.
-const UNSTORED: [HeaderName; 6] = [
+/// RFC 9111 §3.1 beyond the hop-by-hop ones; `Age` is counted anew (§5.1).
+const UNSTORED: [HeaderName; 4] = [
     header::PROXY_AUTHENTICATE,
     HeaderName::from_static("proxy-authentication-info"),
     header::PROXY_AUTHORIZATION,
     header::AGE,
-    header::SET_COOKIE,
-    HeaderName::from_static("set-cookie2"),
 ];
+
+/// What sets a cookie, today and by RFC 2965.
+const COOKIES: [HeaderName; 2] = [header::SET_COOKIE, HeaderName::from_static("set-cookie2")];
 
 /// What the meaning of a stored response rests on: without one of these it would say something else.
 const ESSENTIAL: [HeaderName; 10] = [
@@ -75,6 +76,13 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 pub(crate) fn strip_unstored(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     for name in &UNSTORED {
+        headers.remove(name);
+    }
+}
+
+/// Removes what sets a cookie: one visitor's is not for the next.
+pub(crate) fn strip_cookies(headers: &mut HeaderMap) {
+    for name in &COOKIES {
         headers.remove(name);
     }
 }
@@ -136,18 +144,24 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_of_the_proxy_or_sets_a_cookie_is_not_stored() {
+    fn what_speaks_of_the_proxy_is_not_stored() {
         let mut headers = head(&[
             ("proxy-authenticate", "Basic"),
             ("proxy-authentication-info", "x"),
             ("proxy-authorization", "x"),
-            ("set-cookie", "a=b"),
             ("age", "5"),
             ("surrogate-key", "kept"),
         ]);
         strip_unstored(&mut headers);
         assert_eq!(names(&headers), ["surrogate-key"]);
         assert!(is_for_caches(&HeaderName::from_static("surrogate-key")));
+    }
+
+    #[test]
+    fn no_field_that_sets_a_cookie_is_left() {
+        let mut headers = head(&[("set-cookie", "a=b"), ("set-cookie2", "a=c"), ("etag", "\"x\"")]);
+        strip_cookies(&mut headers);
+        assert_eq!(names(&headers), ["etag"]);
     }
 
     #[test]

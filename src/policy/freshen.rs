@@ -46,7 +46,7 @@ pub fn freshen(
     if !is_same_representation(stored, answer) {
         return Err(NotFreshened::OtherRepresentation);
     }
-    let merged = merge(stored, answer);
+    let merged = updated(stored, answer);
     may_store(&as_get(req), sharing, status, &merged, rule, times).map_err(NotFreshened::NoStore)
 }
 
@@ -78,7 +78,7 @@ pub fn update_by_head(
     if !same {
         return HeadUpdate::Outdated;
     }
-    match may_store(&as_get(req), sharing, stored.0, &merge(stored.1, answer.1), rule, times) {
+    match may_store(&as_get(req), sharing, stored.0, &updated(stored.1, answer.1), rule, times) {
         Ok(storable) => HeadUpdate::Freshened(Box::new(storable)),
         Err(_) => HeadUpdate::Outdated,
     }
@@ -103,15 +103,15 @@ fn is_same_representation(stored: &HeaderMap, answer: &HeaderMap) -> bool {
     }
 }
 
-/// RFC 9111 §3.2: every field that the answer brings replaces the stored lines of that name.
-fn merge(stored: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
+/// The stored head with what the answer brings: every field of it replaces the stored lines of that name (RFC 9111 §3.2).
+pub fn updated(stored: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
     let mut brought = answer.clone();
     fields::strip_hop_by_hop(&mut brought);
     for name in &OF_THE_BYTES {
         brought.remove(name);
     }
     let mut merged = stored.clone();
-    // an answer without a Date is of now, not of when the stored one was made
+    // RFC 9110 §6.6.1: an answer without a Date is of now, not of when the stored one was made
     merged.remove(header::DATE);
     for name in brought.keys() {
         merged.remove(name);
@@ -125,6 +125,7 @@ fn merge(stored: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::SetCookie;
     use crate::policy::testing::{at, get, head};
     use std::time::Duration;
 
@@ -209,6 +210,21 @@ mod tests {
         let outcome =
             freshened(&[("etag", "\"a\""), ("cache-control", "max-age=9")], &[("cache-control", "private")]);
         assert_eq!(outcome.unwrap_err(), NotFreshened::NoStore(NoStore::Private));
+    }
+
+    #[test]
+    fn a_cookie_that_a_304_sets_takes_the_place_of_the_stored_one_where_cookies_are_stored() {
+        let (none, times) = (HeaderMap::new(), ResponseTimes { requested: at(1000), received: at(1000) });
+        let stored = head(&[("etag", "\"a\""), ("cache-control", "max-age=2"), ("set-cookie", "a=1")]);
+        let answer = head(&[("etag", "\"a\""), ("set-cookie", "a=2")]);
+        let under = |set_cookie| {
+            let rule = Rule { set_cookie, ..Rule::default() };
+            let stored = (StatusCode::OK, &stored);
+            freshen(&get(&none), Sharing::Shared, stored, &answer, &rule, times)
+        };
+        assert_eq!(under(SetCookie::Store).unwrap().headers()["set-cookie"], "a=2");
+        assert!(!under(SetCookie::Strip).unwrap().headers().contains_key("set-cookie"));
+        assert_eq!(under(SetCookie::Refuse).unwrap_err(), NotFreshened::NoStore(NoStore::SetCookie));
     }
 
     #[test]

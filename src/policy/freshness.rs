@@ -17,7 +17,7 @@ use http::header::{AGE, DATE, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_
 
 use crate::clock::Now;
 use crate::policy::cache_control::{Extent, ResponseDirectives, delta_seconds, members};
-use crate::policy::{OriginHeaders, Rule};
+use crate::policy::{OriginHeaders, Rule, date};
 
 /// Heuristic freshness ends here, however old the last modification (RFC 9111 §4.2.2 leaves the limit to us).
 const LONGEST_GUESS: Duration = Duration::from_secs(24 * 3600);
@@ -40,21 +40,21 @@ pub struct ResponseTimes {
 /// Whose word made a response fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The origin's `CDN-Cache-Control`.
+    /// The origin's `CDN-Cache-Control` (RFC 9213).
     CdnCacheControl,
-    /// The origin's `s-maxage`.
+    /// The origin's `s-maxage` (RFC 9111 §5.2.2.10).
     SMaxAge,
-    /// The origin's `max-age`.
+    /// The origin's `max-age` (§5.2.2.1).
     MaxAge,
-    /// The origin's `Expires`.
+    /// The origin's `Expires` (§5.3).
     Expires,
-    /// The origin's `no-cache`, with no number beside it.
+    /// The origin's `no-cache`, with no number beside it (§5.2.2.4).
     NoCache,
     /// The route's `ttl`.
     RouteTtl,
     /// The route's `negative`.
     Negative,
-    /// A tenth of the time since the last modification.
+    /// A tenth of the time since the last modification (§4.2.2).
     Heuristic,
 }
 
@@ -230,6 +230,7 @@ pub(crate) fn life(
 
     let said = &word.directives;
     let s_maxage = said.s_maxage.is_some() && source.is_explicit();
+    // §5.2.2.4; a route's ttl that overrides the origin overrides this too
     let always_validate = said.no_cache == Extent::Whole && !(own_word && explicit.is_some());
     let mut life = Life {
         initial_age,
@@ -244,6 +245,7 @@ pub(crate) fn life(
         immutable: said.immutable,
         source,
     };
+    // RFC 5861 §3, §4; RFC 9111 §4.2.4: not against a directive
     if !life.forbids_stale() {
         let window = |origin: Option<Duration>, route: Option<Duration>| origin.or(route).unwrap_or_default();
         life.stale_while_revalidate = window(said.stale_while_revalidate, rule.stale_while_revalidate);
@@ -280,9 +282,8 @@ fn guess(
     if !rule.heuristic || !guessable || names_no_cache(headers) {
         return None;
     }
-    let modified = date_field(headers, &LAST_MODIFIED)?;
-    let sent = date_field(headers, &DATE).unwrap_or(received.wall);
-    let unchanged = sent.duration_since(modified).unwrap_or_default();
+    let modified = date::field(headers, &LAST_MODIFIED, received.wall)?;
+    let unchanged = sent(headers, received).duration_since(modified).unwrap_or_default();
     Some((unchanged / 10).min(LONGEST_GUESS))
 }
 
@@ -293,17 +294,22 @@ fn names_no_cache(headers: &HeaderMap) -> bool {
 
 /// RFC 9111 §5.3: a date that cannot be read, as `0`, is in the past; of several the earliest counts (§4.2.1).
 fn until_expires(headers: &HeaderMap, received: Now) -> Duration {
-    let sent = date_field(headers, &DATE).unwrap_or(received.wall);
+    let sent = sent(headers, received);
     let lives = headers.get_all(EXPIRES).iter().map(|line| {
-        let expires = date(line).unwrap_or(SystemTime::UNIX_EPOCH);
+        let expires = date::parse(line.as_bytes(), received.wall).unwrap_or(SystemTime::UNIX_EPOCH);
         expires.duration_since(sent).unwrap_or_default()
     });
     lives.min().unwrap_or_default()
 }
 
+/// When the response was made; where it does not say so legibly, when it came (RFC 9110 §6.6.1).
+fn sent(headers: &HeaderMap, received: Now) -> SystemTime {
+    date::field(headers, &DATE, received.wall).unwrap_or(received.wall)
+}
+
 /// RFC 9111 §4.2.3.
 fn corrected_initial_age(upstream_age: Duration, headers: &HeaderMap, times: ResponseTimes) -> Duration {
-    let sent = date_field(headers, &DATE).unwrap_or(times.received.wall);
+    let sent = sent(headers, times.received);
     // A Date has no fractions, so a difference of less than a second says nothing.
     let apparent_age = times.received.wall.duration_since(sent).unwrap_or_default();
     let apparent_age = Duration::from_secs(apparent_age.as_secs());
@@ -319,15 +325,9 @@ fn age_field(headers: &HeaderMap) -> Duration {
     unquoted.and_then(delta_seconds).unwrap_or_default()
 }
 
-/// The date that a field holds, if there is one line of it and it can be read (RFC 9110 §5.6.7, all three forms).
+/// The date that a field of a stored head holds, if there is one line of it and it can be read.
 pub(crate) fn date_field(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    let mut lines = headers.get_all(name).iter();
-    let only = lines.next()?;
-    if lines.next().is_some() { None } else { date(only) }
-}
-
-fn date(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?.trim()).ok()
+    date::field(headers, name, date::made(headers))
 }
 
 /// A time as a `Date` field has it; `None` outside the years 1970 to 9999.
@@ -421,6 +421,26 @@ mod tests {
         assert_eq!(plain(&[("expires", "0")]).fresh_for, Duration::ZERO);
         assert_eq!(plain(&[("expires", &on(160)), ("expires", &on(130))]).fresh_for, Duration::from_secs(30));
         assert_eq!(plain(&[("expires", &on(160)), ("expires", "0")]).fresh_for, Duration::ZERO);
+    }
+
+    #[test]
+    fn an_expires_in_any_of_the_three_forms_counts_and_a_far_one_outlasts_everything() {
+        let fresh_for = |expires: &str| plain(&[("expires", expires), ("date", &on(100))]).fresh_for;
+        let year_2050 = fresh_for("Thu, 18 Aug 2050 02:01:18 GMT");
+        assert!(year_2050 > Duration::from_secs(20 * 365 * 86_400));
+        for written in
+            ["Thursday, 18-Aug-50 02:01:18 GMT", "Mon Aug 18 02:01:18 2050", "THU, 18 AUG 2050 02:01:18 gMT"]
+        {
+            assert_eq!(fresh_for(written), year_2050, "{written}");
+        }
+        let last = plain(&[("expires", "Fri, 31 Dec 9999 23:59:59 GMT")]);
+        assert!(last.is_fresh(at(u64::from(u32::MAX))) && last.ttl(at(100)) > 200_000_000_000);
+    }
+
+    #[test]
+    fn a_date_in_the_past_of_all_clocks_makes_no_age_overflow() {
+        let life = plain(&[("cache-control", "max-age=60"), ("date", "Thu, 01 Jan 1970 00:00:00 GMT")]);
+        assert!(life.initial_age > Duration::from_secs(50 * 365 * 86_400) && !life.is_fresh(at(100)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Nothing here reads a clock, does I/O, logs or holds state.
 //!
 //! ```text
-//! response -> may_store  -> Storable { head, Life } | NoStore      store.rs  (freshness.rs, cache_control.rs, fields.rs)
+//! response -> may_store  -> Storable { head, Life } | NoStore      store.rs  (freshness.rs, date.rs, cache_control.rs, fields.rs)
 //!             Selector::of -> Selector | NoStore                   vary.rs   (coding.rs, language.rs)
 //!             StoreIf::judge -> stored | NoStore                   state.rs
 //! request  -> Selector::matches -> may_reuse -> Reuse              reuse.rs
@@ -15,6 +15,7 @@
 pub mod cache_control;
 pub mod cache_status;
 pub mod coding;
+mod date;
 pub mod fields;
 pub mod freshen;
 pub mod freshness;
@@ -40,7 +41,7 @@ pub use crate::policy::cache_status::{CacheStatus, Forward};
 pub use crate::policy::freshness::{Life, ResponseTimes, Source};
 pub use crate::policy::language::Languages;
 pub use crate::policy::reuse::{Reuse, WhyValidate, may_reuse, may_serve_on_error, only_if_cached};
-pub use crate::policy::store::{NoStore, Storable, may_store};
+pub use crate::policy::store::{NoStore, Storable, asks_no_store, may_store};
 pub use crate::policy::vary::Selector;
 
 /// What the policy looks at in a request.
@@ -100,7 +101,7 @@ pub struct Rule {
 }
 
 impl Default for Rule {
-    /// A plain RFC 9111 shared cache: stored only by the origin's explicit word.
+    /// A plain shared cache: stored only by the origin's explicit word.
     fn default() -> Self {
         Self {
             ttl: None,
@@ -155,7 +156,8 @@ pub enum Scope {
     /// Always per credential; bypass without one.
     User,
     /// As the origin says (RFC 9111 §3.5): all share, except what a request with `Authorization` fetched and the origin
-    /// did not open to others. Nothing else counts as a credential, and the fill carries them all.
+    /// did not open to others. Nothing else counts as a credential, and the fill carries them all: cookies and API keys do
+    /// no harm only if the origin's `Cache-Control` and `Vary` are to be trusted.
     Origin,
 }
 

@@ -12,12 +12,14 @@ pub fn is_safe(method: &Method) -> bool {
     matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "QUERY")
 }
 
-/// Whether the answer to `method` outdates its target: the method is unsafe and the answer is no error (2xx, 3xx).
+/// Whether the answer to `method` outdates its target: the method is unsafe and the answer is no error (2xx, 3xx;
+/// RFC 9111 §4.4).
 pub fn outdates_target(method: &Method, status: StatusCode) -> bool {
     !is_safe(method) && (status.is_success() || status.is_redirection())
 }
 
-/// The paths that the answer names beside its target, resolved against it; those of other hosts left out. `target` has
+/// The paths that the answer names beside its target (RFC 9110 §10.2.2, §8.7), resolved against it; those of other hosts
+/// left out (RFC 9111 §4.4: whoever answers for one origin outdates nothing of another). `target` has
 /// an authority; `is_ours` knows its other names. The scheme is not compared: behind TLS that ended elsewhere an origin
 /// cannot know it.
 pub fn also_outdated(target: &Uri, headers: &HeaderMap, is_ours: &dyn Fn(&str) -> bool) -> Vec<PathAndQuery> {

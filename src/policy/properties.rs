@@ -87,15 +87,16 @@ const REQUEST_FIELDS: &[&str] = &[
 
 fn every_rule() -> impl Strategy<Value = Rule> {
     let seconds = || proptest::option::of((0..100_u64).prop_map(Duration::from_secs));
-    let scope = proptest::sample::select(vec![Scope::Auto, Scope::Public, Scope::User]);
-    (seconds(), seconds(), any::<(bool, bool, bool, bool)>(), scope).prop_map(
-        |(ttl, window, (honor, heuristic, strip, overrides), scope)| Rule {
+    let scope = proptest::sample::select(vec![Scope::Auto, Scope::Public, Scope::User, Scope::Origin]);
+    let set_cookie = proptest::sample::select(vec![SetCookie::Refuse, SetCookie::Strip, SetCookie::Store]);
+    (seconds(), seconds(), any::<(bool, bool, bool)>(), scope, set_cookie).prop_map(
+        |(ttl, window, (honor, heuristic, overrides), scope, set_cookie)| Rule {
             ttl,
             stale_while_revalidate: window,
             stale_if_error: window,
             client_no_cache: if honor { ClientNoCache::Honor } else { ClientNoCache::Ignore },
             heuristic,
-            set_cookie: if strip { SetCookie::Strip } else { SetCookie::Refuse },
+            set_cookie,
             origin_headers: match overrides {
                 true => OriginHeaders::Override { no_store: false, private: false },
                 false => OriginHeaders::Respect,
@@ -163,11 +164,15 @@ proptest! {
     }
 
     #[test]
-    fn what_is_stored_carries_no_cookie_and_nothing_of_one_hop(rule in every_rule(), response in any_head(RESPONSE_FIELDS)) {
+    fn what_is_stored_carries_nothing_of_one_hop_and_a_cookie_only_by_two_explicit_words(
+        rule in every_rule(), response in any_head(RESPONSE_FIELDS),
+    ) {
         if let Ok(storable) = stored(&rule, Sharing::Shared, &response) {
-            for name in ["set-cookie", "connection", "age", "transfer-encoding"] {
+            for name in ["connection", "age", "transfer-encoding"] {
                 prop_assert!(!storable.headers().contains_key(name));
             }
+            let allowed = rule.set_cookie == SetCookie::Store && storable.life().source().is_explicit();
+            prop_assert!(allowed || !storable.headers().contains_key("set-cookie"));
         }
     }
 

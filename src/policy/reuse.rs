@@ -64,7 +64,7 @@ impl WhyValidate {
     }
 }
 
-/// Decides how the stored response that lives `life` may answer `req`.
+/// Decides how the stored response that lives `life` may answer `req` (RFC 9111 §4).
 pub fn may_reuse(req: &RequestHead<'_>, life: &Life, rule: &Rule, now: Now) -> Reuse {
     let honor = rule.client_no_cache == ClientNoCache::Honor;
     if !honor && life.is_fresh(now) && !life.always_validate() {
@@ -79,42 +79,52 @@ pub fn may_reuse(req: &RequestHead<'_>, life: &Life, rule: &Rule, now: Now) -> R
 }
 
 fn unasked(life: &Life, asked: &RequestDirectives, now: Now) -> Result<Reuse, WhyValidate> {
+    // §5.2.2.4
     if life.always_validate() {
         return Err(WhyValidate::NoCache);
     }
+    // §5.2.1.4
     if asked.no_cache {
         return Err(WhyValidate::RequestNoCache);
     }
-    let fresh = life.is_fresh(now);
-    // RFC 8246 §2: a plain reload need not ask for what is immutable and fresh
-    let reload_is_idle = fresh && life.immutable();
+    if life.is_fresh(now) {
+        return fresh_enough(life, asked, now).map(|()| Reuse::Fresh);
+    }
+    // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
+    if life.forbids_stale() {
+        return Err(WhyValidate::MustRevalidate);
+    }
+    let granted = stale_by_request(life, asked, now);
+    // §5.2.1.1 to §5.2.1.3: who says how old it may be wants nothing staler than he said
+    let indifferent = asked.max_age.or(asked.max_stale).or(asked.min_fresh).is_none();
+    if within(life.stale_while_revalidate(), life, now) && (granted || indifferent) {
+        return Ok(Reuse::StaleWhileRevalidate);
+    }
+    if granted { Ok(Reuse::StaleByRequest) } else { Err(WhyValidate::Stale) }
+}
+
+/// What is fresh may yet be too old for the request.
+fn fresh_enough(life: &Life, asked: &RequestDirectives, now: Now) -> Result<(), WhyValidate> {
+    // §5.2.1.1; RFC 8246 §2: a plain reload need not ask for what is immutable and fresh
     if let Some(oldest) = asked.max_age
-        && !reload_is_idle
+        && !life.immutable()
         && (life.age(now) > oldest || oldest.is_zero())
-        && !stale_by_request(life, asked, now)
     {
         return Err(WhyValidate::RequestMaxAge);
     }
+    // §5.2.1.3
     if let Some(longer) = asked.min_fresh
         && life.fresh_for().saturating_sub(life.age(now)) < longer
     {
         return Err(WhyValidate::RequestMinFresh);
     }
-    if fresh {
-        return Ok(Reuse::Fresh);
-    }
-    if life.forbids_stale() {
-        return Err(WhyValidate::MustRevalidate);
-    }
-    if within(life.stale_while_revalidate(), life, now) {
-        return Ok(Reuse::StaleWhileRevalidate);
-    }
-    if stale_by_request(life, asked, now) { Ok(Reuse::StaleByRequest) } else { Err(WhyValidate::Stale) }
+    Ok(())
 }
 
-/// RFC 9111 §5.2.1.1: `max-age` beside `max-stale` does not shut out what is stale.
+/// RFC 9111 §5.2.1.2, and §5.2.1.1: `max-age` beside `max-stale` does not shut out what is stale; `min-fresh` does.
 fn stale_by_request(life: &Life, asked: &RequestDirectives, now: Now) -> bool {
-    !life.is_fresh(now) && asked.max_stale.is_some_and(|granted| life.staleness(now) <= granted)
+    let granted = asked.max_stale.is_some_and(|granted| life.staleness(now) <= granted);
+    granted && asked.min_fresh.is_none() && !life.is_fresh(now)
 }
 
 fn within(window: Duration, life: &Life, now: Now) -> bool {
@@ -139,6 +149,7 @@ pub fn may_serve_on_error(
     if life.always_validate() {
         return Err(WhyValidate::NoCache);
     }
+    // RFC 9111 §5.2.1.4, unless the client said itself what to do then
     if asked.no_cache && asked.stale_if_error.is_none() {
         return Err(WhyValidate::RequestNoCache);
     }
@@ -223,7 +234,7 @@ mod tests {
         let forced = reuse(&honor(), "max-age=10, immutable", "no-cache", 5);
         assert_eq!(forced, Reuse::Validate(WhyValidate::RequestNoCache));
         let stale = reuse(&honor(), "max-age=10, immutable", "max-age=0", 11);
-        assert_eq!(stale, Reuse::Validate(WhyValidate::RequestMaxAge));
+        assert_eq!(stale, Reuse::Validate(WhyValidate::Stale));
     }
 
     #[test]
@@ -250,6 +261,21 @@ mod tests {
         assert_eq!(reuse(&Rule::default(), said, "", 16), Reuse::Validate(WhyValidate::Stale));
         let forbidden = format!("{said}, must-revalidate");
         assert_eq!(reuse(&Rule::default(), &forbidden, "", 11), Reuse::Validate(WhyValidate::MustRevalidate));
+    }
+
+    #[test]
+    fn who_says_how_old_it_may_be_is_served_nothing_staler() {
+        let said = "max-age=10, stale-while-revalidate=50";
+        let at_15 = |asked| reuse(&honor(), said, asked, 15);
+        for asked in
+            ["max-age=60", "min-fresh=0", "max-stale=4", "max-age=60, max-stale=4", "min-fresh=1, max-stale"]
+        {
+            assert_eq!(at_15(asked), Reuse::Validate(WhyValidate::Stale), "{asked}");
+        }
+        for asked in ["", "no-transform", "max-stale=5", "max-stale", "max-age=12, max-stale=5"] {
+            assert_eq!(at_15(asked), Reuse::StaleWhileRevalidate, "{asked}");
+        }
+        assert_eq!(reuse(&Rule::default(), said, "max-age=60", 15), Reuse::StaleWhileRevalidate);
     }
 
     #[test]

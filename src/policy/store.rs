@@ -140,6 +140,9 @@ pub fn may_store(
 
     let mut stored = headers.clone();
     fields::strip_unstored(&mut stored);
+    if rule.set_cookie != SetCookie::Store {
+        fields::strip_cookies(&mut stored);
+    }
     for name in unstored {
         stored.remove(name);
     }
@@ -149,6 +152,11 @@ pub fn may_store(
         stored.insert(header::DATE, date); // RFC 9110 §6.6.1
     }
     Ok(Storable { status, headers: stored, life })
+}
+
+/// Whether a request with these fields forbids storing its answer (RFC 9111 §5.2.1.5), where clients are heard.
+pub fn asks_no_store(request: &HeaderMap, rule: &Rule) -> bool {
+    rule.client_no_cache == ClientNoCache::Honor && RequestDirectives::of(request).no_store
 }
 
 /// GET, and what reads by its body if the body is in the key (QUERY, declared POST). HEAD has no body to store; a POST
@@ -163,12 +171,12 @@ fn method_permits(req: &RequestHead<'_>) -> Result<(), NoStore> {
 
 fn status_permits(status: StatusCode, said: &ResponseDirectives, rule: &Rule) -> Result<(), NoStore> {
     match status.as_u16() {
-        206 => return Err(NoStore::Partial), // RFC 9111 §3.3: only combined
-        ..200 | 304 => return Err(NoStore::Status),
+        206 => return Err(NoStore::Partial),        // RFC 9111 §3.3: only combined
+        ..200 | 304 => return Err(NoStore::Status), // §3: only final; §4.3.4: only merged
         428 | 429 | 431 | 511 => return Err(NoStore::Status), // RFC 6585 §3 to §6: MUST NOT be stored
         _ => {}
     }
-    // RFC 9111 §5.2.2.3
+    // RFC 9111 §3, §5.2.2.3
     if said.must_understand && status.canonical_reason().is_none() {
         return Err(NoStore::MustUnderstand);
     }
@@ -185,20 +193,21 @@ fn directives_permit(req: &RequestHead<'_>, said: &ResponseDirectives, rule: &Ru
         OriginHeaders::Respect => (false, false),
         OriginHeaders::Override { no_store, private } => (no_store, private),
     };
-    // RFC 9111 §5.2.2.3: no-store beside must-understand says nothing to who understands the status, as we do here
+    // RFC 9111 §5.2.2.5; §5.2.2.3: beside must-understand it says nothing to who understands the status, as we do here
     if said.no_store && !said.must_understand && !beaten_no_store {
         return Err(NoStore::NoStore);
     }
+    // §3, §5.2.2.7: we are shared
     if said.private == Extent::Whole && !beaten_private {
         return Err(NoStore::Private);
     }
-    if rule.client_no_cache == ClientNoCache::Honor && RequestDirectives::of(req.headers).no_store {
+    if asks_no_store(req.headers, rule) {
         return Err(NoStore::RequestNoStore);
     }
     Ok(())
 }
 
-/// RFC 9111 §3.5. Under a route's ttl an entry per credential is the operator's choice, and nobody else's to see; under
+/// RFC 9111 §3.5, and what opens it: §5.2.2.9, §5.2.2.2, §5.2.2.10. Under a route's ttl an entry per credential is the operator's choice, and nobody else's to see; under
 /// `scope: public` the fill carries no credential.
 fn authorization_forbids(
     req: &RequestHead<'_>,
@@ -226,14 +235,15 @@ fn set_cookie_permits<'a>(
     source: Source,
     rule: &Rule,
 ) -> Result<(), NoStore> {
-    let stripped_by_route = source.is_explicit() && rule.set_cookie == SetCookie::Strip;
+    // RFC 9111 §7.3: it is the origin's to forbid; the route's own word never spreads a cookie
+    let chosen = source.is_explicit() && rule.set_cookie != SetCookie::Refuse;
     let replayable = headers.contains_key(header::SET_COOKIE)
-        && !stripped_by_route
+        && !chosen
         && !unstored.any(|name| *name == header::SET_COOKIE);
     if replayable { Err(NoStore::SetCookie) } else { Ok(()) }
 }
 
-/// What can neither be used as it is nor be validated only takes room.
+/// What can neither be used as it is (RFC 9111 §4.2.4) nor be validated (§4.3.1) only takes room.
 fn is_of_use(life: &Life, headers: &HeaderMap, rule: &Rule) -> Result<(), NoStore> {
     if validate::has_validator(headers) {
         return Ok(());
@@ -385,7 +395,23 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_never_replayed() {
+    fn a_cookie_is_replayed_only_where_the_rule_and_the_origin_both_allow_it() {
+        let store = Rule { set_cookie: SetCookie::Store, heuristic: true, ..route() };
+        let second = ("set-cookie", "c=d");
+        let storable = judge(&store, 200, &[COOKIE, second, cc("max-age=5")]).unwrap();
+        assert_eq!(storable.headers().get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=b", "c=d"]);
+        let silent = Rule { ttl: None, ..store.clone() };
+        for rule in [&store, &silent] {
+            assert_eq!(why(judge(rule, 200, &[COOKIE, MODIFIED])), Some(NoStore::SetCookie));
+        }
+        for named in ["private=\"set-cookie\", max-age=5", "no-cache=\"set-cookie\", max-age=5"] {
+            let storable = judge(&store, 200, &[COOKIE, cc(named)]).unwrap();
+            assert!(!storable.headers().contains_key("set-cookie"), "{named}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_not_replayed_unless_the_rule_says_so() {
         let strip = Rule { set_cookie: SetCookie::Strip, ..route() };
         assert_eq!(why(judge(&route(), 200, &[COOKIE])), Some(NoStore::SetCookie));
         assert_eq!(why(judge(&route(), 200, &[COOKIE, cc("max-age=5")])), Some(NoStore::SetCookie));

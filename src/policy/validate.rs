@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::policy::RequestHead;
+use crate::policy::date;
 use crate::policy::fields::strip_selective;
 use crate::policy::freshness::date_field;
 
@@ -130,7 +131,8 @@ pub fn not_modified(
             .iter()
             .any(|line| is_among(line.as_bytes(), shown));
     }
-    let Some(since) = date_field(req.headers, &header::IF_MODIFIED_SINCE) else { return false };
+    let since = date::field(req.headers, &header::IF_MODIFIED_SINCE, date::made(stored));
+    let Some(since) = since else { return false };
     if !matches!(*req.method, Method::GET | Method::HEAD) {
         return false;
     }
@@ -243,6 +245,8 @@ mod tests {
             assert!(!answered_304(&[("if-modified-since", since)], &stored), "{since}");
         }
         assert!(answered_304(&[("if-modified-since", MODIFIED)], &[("date", MODIFIED)]));
+        let before = "Tue, 31 Dec 2019 23:59:59 GMT";
+        assert!(!answered_304(&[("if-modified-since", before)], &[("date", MODIFIED)]));
         assert!(!answered_304(&[("if-modified-since", MODIFIED)], &[]));
         let twice = [("if-modified-since", MODIFIED), ("if-modified-since", MODIFIED)];
         assert!(!answered_304(&twice, &stored));

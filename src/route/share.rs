@@ -6,7 +6,7 @@ use crate::route::path::Ambiguity;
 /// Whose entries a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// Those of everybody; a fill carries no credential.
+    /// Those of everybody; a fill carries no credential, unless it is the origin who says what all share (`scope: origin`).
     Shared,
     /// Those of whoever sends the same credentials.
     Credential(Digest),

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use larder::config::{Config, Env, Flags, load, load_str, schema};
+use larder::flow::ServerError;
+use larder::guard::Framing;
+use larder::policy::{ClientNoCache, HeadRule, PartLength, RangeRule, Scope, SetCookie, StoreErrors};
 use serde_json::Value;
 
 fn path(name: &str) -> PathBuf {
@@ -20,7 +23,7 @@ fn loaded(name: &str) -> Config {
 
 #[test]
 fn every_published_file_is_good_and_silent_but_for_what_it_says_of_warming() {
-    for name in ["quickstart.yaml", "projects.yaml", "example.yaml"] {
+    for name in ["quickstart.yaml", "projects.yaml", "example.yaml", "standards.yaml"] {
         let config = loaded(name);
         assert!(config.warnings.problems.is_empty(), "{name}\n{}", config.warnings);
     }
@@ -54,6 +57,19 @@ fn the_project_api_is_as_designed() {
     }
     let auth = config.routes.last().unwrap();
     assert!(auth.bypass && auth.template == "/api/auth/{rest:path}");
+}
+
+#[test]
+fn the_standards_are_every_word_of_the_letter_and_no_route() {
+    let config = loaded("standards.yaml");
+    assert!(config.routes.is_empty());
+    assert_eq!((config.upstream.framing, config.flow.on_server_error), (Framing::Lenient, ServerError::Keep));
+    let rule = config.unmatched.unwrap().rule;
+    assert_eq!((rule.ttl, rule.heuristic), (None, true));
+    assert_eq!((rule.scope, rule.client_no_cache), (Scope::Origin, ClientNoCache::Honor));
+    assert_eq!((rule.set_cookie, rule.store_errors), (SetCookie::Store, StoreErrors::IfFresh));
+    assert_eq!((rule.head, rule.range), (HeadRule::Forward, RangeRule::Forward));
+    assert_eq!(rule.part_length, PartLength::AsItCame);
 }
 
 #[test]
@@ -112,12 +128,13 @@ fn collect(schema: &Value, keys: &mut Vec<String>) {
 
 #[test]
 fn what_is_shown_is_a_configuration_that_says_the_same() {
-    for name in ["quickstart.yaml", "projects.yaml", "example.yaml"] {
+    for name in ["quickstart.yaml", "projects.yaml", "example.yaml", "standards.yaml"] {
         let config = loaded(name);
         let shown = config.yaml().replace("<redacted>", "secret");
         let again = load_str("shown.yaml", &shown, &Flags::default(), &Env::default());
         let again = again.unwrap_or_else(|report| panic!("{name}\n{shown}\n{report}"));
         assert_eq!(format!("{:?}", config.routes), format!("{:?}", again.routes), "{name}");
+        assert_eq!(format!("{:?}", config.unmatched), format!("{:?}", again.unmatched), "{name}");
         assert_eq!(config.digest, again.digest, "{name}\n{shown}");
     }
 }

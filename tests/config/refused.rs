@@ -38,12 +38,13 @@ fn an_unknown_key_is_shown_with_the_nearest_known_one() {
 
 #[test]
 fn every_key_of_later_is_refused_by_name() {
-    for key in
-        ["writes", "dependencies", "events", "redis", "webhooks", "invalidation", "monitor", "tests", "mode"]
-    {
+    for key in ["writes", "dependencies", "events", "redis", "webhooks", "monitor", "tests", "mode"] {
         refuses(&[(&format!("{key}: {{a: b}}\n"), &format!("`{key}` is not available yet"))]);
     }
-    for key in ["tags", "body_tags", "methods", "mode", "settle", "head", "forward_tags"] {
+    for key in ["debounce", "max_batch", "settle"] {
+        refuses(&[(&format!("invalidation: {{{key}: 1s}}\n"), &format!("`{key}` is not available yet"))]);
+    }
+    for key in ["tags", "body_tags", "methods", "mode", "settle", "forward_tags"] {
         refuses(&[
             (&format!("routes:\n  /a: {{{key}: x}}\n"), &format!("`{key}` is not available yet")),
             (&format!("defaults: {{{key}: x}}\n"), &format!("`{key}` is not available yet")),
@@ -100,8 +101,18 @@ fn values_of_the_wrong_kind_are_named() {
         ("limits: {entry: 2Mib2}\n", "is not a size"),
         ("log: {access: everything}\n", "write one of: all, errors, off, 0.01"),
         ("upgrades: h2c\n", "`h2c` is not"),
+        ("origin_framing: loose\n", "write one of: strict, lenient"),
+        ("invalidation: keep\n", "wants keys of its own, this is text"),
+        ("invalidation: {on_server_error: ignore}\n", "write one of: invalidate, keep"),
+        ("invalidation: {on_server_eror: keep}\n", "did you mean `on_server_error`?"),
+        ("on_server_error: keep\n", "`on_server_error` belongs under `invalidation`"),
         ("routes: {/a: {preset: crud}}\n", "is not a preset"),
         ("routes: {/a: {scope: users}}\n", "did you mean `user`?"),
+        ("routes: {/a: {scope: all}}\n", "write one of: auto, public, user, origin"),
+        ("routes: {/a: {set_cookie: keep}}\n", "write one of: refuse, strip, store"),
+        ("defaults: {store_errors: all}\n", "write one of: listed, fresh"),
+        ("defaults: {head: forwards}\n", "did you mean `forward`?"),
+        ("defaults: {range: part}\n", "write one of: whole, forward"),
         ("admin: on\n", "wants keys of its own"),
         ("listen: 8080:80\n", "is not an address"),
     ]);

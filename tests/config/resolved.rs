@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use larder::access_log::Access;
-use larder::policy::{ClientNoCache, OriginHeaders, Scope, SetCookie};
+use larder::flow::ServerError;
+use larder::guard::Framing;
+use larder::policy::{
+    ClientNoCache, HeadRule, OriginHeaders, PartLength, RangeRule, Scope, SetCookie, StoreErrors,
+};
 use larder::route::Settings;
 use larder::route::identity::{Credential, UserSource};
 use larder::upstream::Origin;
@@ -35,8 +39,12 @@ fn nothing_said_means_the_defaults_of_the_readme() {
     assert_eq!((config.store.memory, config.store.entries), (512 << 20, None));
     assert_eq!((config.log.access, config.log.level), (Access::All, tracing::Level::INFO));
     assert!(config.flow.upgrades && config.server.tls.is_none() && config.hosts.is_empty());
+    assert_eq!(
+        (config.upstream.framing, config.flow.on_server_error),
+        (Framing::Strict, ServerError::Invalidate)
+    );
     let unmatched = config.unmatched.unwrap();
-    assert_eq!((unmatched.rule.ttl, unmatched.rule.heuristic, unmatched.entry), (None, false, 2 << 20));
+    assert_eq!((unmatched.rule.ttl, unmatched.rule.heuristic, unmatched.entry), (None, true, 2 << 20));
 }
 
 #[test]
@@ -48,6 +56,9 @@ fn a_route_with_nothing_said_inherits_every_default() {
         assert_eq!(route.rule.origin_headers, OriginHeaders::Respect);
         assert_eq!(route.rule.client_no_cache, ClientNoCache::Ignore);
         assert_eq!((route.rule.scope, route.rule.set_cookie), (Scope::Auto, SetCookie::Refuse));
+        assert_eq!((route.rule.store_errors, route.rule.heuristic), (StoreErrors::IfListed, false));
+        assert_eq!((route.rule.head, route.rule.range), (HeadRule::Get, RangeRule::Whole));
+        assert_eq!(route.rule.part_length, PartLength::Checked);
         assert_eq!((route.entry, route.timeout, route.strict), (2 << 20, None, false));
         assert!(route.cache_status && route.x_cache && !route.bypass);
     }
@@ -71,6 +82,7 @@ fn every_key_of_a_route_arrives() {
         "ttl: 1m\nstale_while_revalidate: 2m\nstale_if_error: 3m\norigin_headers: override\noverride: no-store\n\
          client_no_cache: honor\nscope: user\nkey: {query: [page, q], headers: [X-Tenant-Id]}\nignore_query: utm_* x\n\
          negative: {404: 10s, 301: 1h}\nstore_if: {path: $.status, in: [done, failed]}\nset_cookie: strip\n\
+         store_errors: fresh\nhead: forward\nrange: forward\n\
          strict: true\ntimeout: 10m\nentry: 64MiB\ncache_status: false\nx_cache: false",
     );
     let rule = &route.rule;
@@ -80,7 +92,8 @@ fn every_key_of_a_route_arrives() {
     );
     assert_eq!(rule.origin_headers, OriginHeaders::Override { no_store: true, private: false });
     assert_eq!((rule.client_no_cache, rule.scope), (ClientNoCache::Honor, Scope::User));
-    assert_eq!(rule.set_cookie, SetCookie::Strip);
+    assert_eq!((rule.set_cookie, rule.store_errors), (SetCookie::Strip, StoreErrors::IfFresh));
+    assert_eq!((rule.head, rule.range), (HeadRule::Forward, RangeRule::Forward));
     let negative: Vec<_> =
         rule.negative.iter().map(|(status, ttl)| (status.as_u16(), ttl.as_secs())).collect();
     assert_eq!(negative, [(404, 10), (301, 3600)]);
@@ -123,6 +136,40 @@ fn what_no_route_matches_never_shares_by_a_default_that_spoke_of_routes() {
     assert_eq!(unmatched.key.ignore_query, ["utm_*"]);
     assert!(!unmatched.x_cache);
     assert!(good("defaults: {unmatched: bypass}\n").unmatched.is_none());
+}
+
+#[test]
+fn the_letter_of_the_rfc_reaches_what_no_route_matches() {
+    let text = "defaults: {scope: origin, client_no_cache: honor, set_cookie: store, store_errors: fresh, \
+                head: forward, range: forward}\nroutes: {/a: 1m}\n";
+    let config = good(text);
+    for settings in [&config.routes[0], &config.unmatched.unwrap()] {
+        let rule = &settings.rule;
+        assert_eq!((rule.scope, rule.client_no_cache), (Scope::Origin, ClientNoCache::Honor));
+        assert_eq!((rule.set_cookie, rule.store_errors), (SetCookie::Store, StoreErrors::IfFresh));
+        assert_eq!((rule.head, rule.range), (HeadRule::Forward, RangeRule::Forward));
+    }
+}
+
+#[test]
+fn lenient_framing_reaches_the_wire_and_every_rule() {
+    let config = good("origin_framing: lenient\nroutes: {/a: 1m, /b: bypass}\n");
+    assert_eq!(config.upstream.framing, Framing::Lenient);
+    for settings in config.routes.iter().chain(&config.unmatched) {
+        assert_eq!(settings.rule.part_length, PartLength::AsItCame, "{}", settings.template);
+    }
+}
+
+#[test]
+fn what_an_error_after_a_write_means_is_said_once_for_all() {
+    for (text, means) in [
+        ("", ServerError::Invalidate),
+        ("invalidation: {}\n", ServerError::Invalidate),
+        ("invalidation: {on_server_error: invalidate}\n", ServerError::Invalidate),
+        ("invalidation: {on_server_error: keep}\n", ServerError::Keep),
+    ] {
+        assert_eq!(good(text).flow.on_server_error, means, "{text}");
+    }
 }
 
 #[test]
@@ -220,7 +267,12 @@ fn a_routes_digest_stands_for_its_rules_and_nothing_else() {
         "key: {query: [a]}",
         "key: {headers: [a]}",
         "negative: {404: 1s}",
+        "scope: origin",
         "set_cookie: strip",
+        "set_cookie: store",
+        "store_errors: fresh",
+        "head: forward",
+        "range: forward",
         "client_no_cache: honor",
     ];
     let mut digests: Vec<_> = all.iter().map(|keys| digest(keys)).collect();
@@ -230,5 +282,5 @@ fn a_routes_digest_stands_for_its_rules_and_nothing_else() {
     let with_credentials =
         good("identity: {credentials: X-Key}\nroutes: {/a: {ttl: 1m}}\n").routes.remove(0).digest;
     assert_ne!(digest("ttl: 1m"), with_credentials, "who is told apart decides who may be given an entry");
-    assert_eq!(digest("ttl: 1m"), 1_178_857_035_262_869_495, "equal across runs and machines");
+    assert_eq!(digest("ttl: 1m"), 9_288_331_761_517_557_373, "equal across runs and machines");
 }

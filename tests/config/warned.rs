@@ -62,6 +62,37 @@ fn an_override_of_defaults_that_no_default_calls_for() {
 }
 
 #[test]
+fn a_ttl_of_ours_where_all_share_what_a_cookie_fetched() {
+    let warned = |text: &str| warnings(&format!("{text}\n"));
+    for text in [
+        "routes: {/a: {scope: origin}}",
+        "routes: {/a: {scope: origin, ttl: 1m}, /b: 1m}",
+        "defaults: {scope: origin}\nroutes: {/a: 1m, /b: {preset: stats}}",
+    ] {
+        let warned = warned(text);
+        assert!(warned.len() == 1 && warned[0].contains("`scope: origin`"), "{text}: {warned:?}");
+    }
+    for text in [
+        "defaults: {scope: origin}",
+        "defaults: {scope: origin, ttl: 0}\nroutes: {/a: {}, /b: bypass, /c: {ttl: 1m, scope: user}}",
+    ] {
+        assert!(warned(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn warming_with_authorization_where_the_origin_says_who_shares() {
+    let text = |header: &str| {
+        format!(
+            "hosts: a.b\nroutes: {{/a: {{scope: origin, ttl: 0}}}}\n\
+             warm: {{headers: {{{header}: v}}, requests: [{{get: /a}}]}}\n"
+        )
+    };
+    assert!(warnings(&text("Authorization"))[0].contains("opens to others"));
+    assert!(warnings(&text("X-Api-Key")).is_empty(), "it sets nobody apart there");
+}
+
+#[test]
 fn warnings_are_shown_with_their_place() {
     let shown = good("warm:\n  requests: [{get: /a}]\n").warnings.render(false);
     assert!(shown.contains("warning: ") && shown.contains("larder.yaml:3:3"), "{shown}");

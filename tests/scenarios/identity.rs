@@ -1,7 +1,7 @@
 //! Who shares an entry with whom, and what of a request the origin hears when an entry is filled for all.
 
-use crate::harness::client::{Ask, Reply, all};
-use crate::harness::origin::{Answer, Origin};
+use crate::harness::client::{Ask, Reply, all, read};
+use crate::harness::origin::{Answer, Origin, Part};
 use crate::harness::proxy::Proxy;
 use crate::harness::{Gate, play};
 
@@ -378,6 +378,44 @@ fn those_who_wait_under_set_cookie_strip_do_not_get_the_cookie_either() {
         gate.open();
         first.await.unwrap();
         assert_eq!(other.await.unwrap().header("set-cookie"), None, "one session is not for two");
+    });
+}
+
+#[test]
+fn who_reads_along_gets_no_field_that_is_not_for_him() {
+    play(async {
+        for (keys, word, kept) in [
+            ("set_cookie: strip", "max-age=60", [false, true]),
+            ("set_cookie: store", "max-age=60", [true, true]),
+            ("set_cookie: store", "max-age=60, private=\"set-cookie\"", [false, true]),
+            ("set_cookie: strip", "max-age=60, no-cache=\"x-who\"", [false, false]),
+        ] {
+            let gate = Gate::default();
+            let half = gate.clone();
+            let origin = Origin::start(move |_| {
+                let fields =
+                    [("set-cookie", "session=s"), ("x-who", "a"), ("cache-control", word), ("age", "3")];
+                let answer = fields
+                    .iter()
+                    .fold(Answer::json("one"), |answer, (name, value)| answer.header(name, value));
+                answer.part(Part::Gate(half.clone())).text(" two")
+            })
+            .await;
+            let proxy = Proxy::start(&origin, &format!("routes: {{ /a: {{ ttl: 1h, {keys} }} }}")).await;
+            let first = proxy.get("/a").head().await;
+            let other = proxy.get("/a").head().await;
+            gate.open();
+            let has =
+                |headers: &http::HeaderMap| ["set-cookie", "x-who"].map(|name| headers.contains_key(name));
+            assert_eq!(has(first.headers()), [true, true], "the one who asked, under {keys}, {word}");
+            assert_eq!(has(other.headers()), kept, "the one who reads along, under {keys}, {word}");
+            assert_eq!(other.headers()["age"], "3");
+            assert_eq!(read(first.into_body()).await, ("one two".into(), true));
+            assert_eq!(read(other.into_body()).await, ("one two".into(), true));
+            let hit = get(&proxy, &[]).await;
+            assert_eq!((hit.cache(), has(&hit.headers)), ("HIT", kept), "a hit, under {keys}, {word}");
+            assert_eq!(origin.count(), 1);
+        }
     });
 }
 

@@ -12,6 +12,7 @@ mod freshness;
 mod identity;
 mod interim;
 mod patience;
+mod standards;
 mod variants;
 mod warming;
 mod writes;

@@ -12,6 +12,7 @@ use crate::harness::raw::Raw;
 use crate::harness::{Gate, play};
 
 const HOUR: &str = "routes: { /a: 1h, '/b/{id}': 1h }";
+const KEEP: &str = "routes: { /a: 1h, '/b/{id}': 1h }\ninvalidation: { on_server_error: keep }";
 
 /// An origin with one value: an unsafe request raises it, a read says what it was when the read came.
 /// `shape` makes the answer to the first read at or after the `from`th of all requests out of the value.
@@ -310,6 +311,43 @@ fn a_write_that_fails_at_the_origin_outdates_since_nobody_knows_what_it_did() {
         for status in [500, 502, 503, 504] {
             let origin = writing(move |_| Answer::new(status)).await;
             let proxy = Proxy::start(&origin, HOUR).await;
+            store(&proxy, &["/a"]).await;
+            assert_eq!(proxy.ask("PUT", "/a").reply().await.status, status);
+            assert_eq!(cache(&proxy, "/a").await, "MISS", "{status}");
+        }
+    });
+}
+
+#[test]
+fn a_write_that_fails_at_the_origin_outdates_nothing_if_the_configuration_says_so() {
+    play(async {
+        for (status, cached) in [
+            (500, "HIT"),
+            (502, "HIT"),
+            (503, "HIT"),
+            (504, "HIT"),
+            (599, "HIT"),
+            (200, "MISS"),
+            (303, "MISS"),
+        ] {
+            let origin = writing(move |_| Answer::new(status).header("location", "/b/1")).await;
+            let proxy = Proxy::start(&origin, KEEP).await;
+            store(&proxy, &["/a", "/b/1"]).await;
+            assert_eq!(proxy.ask("M-SEARCH", "/a").reply().await.status, status);
+            assert_eq!([cache(&proxy, "/a").await, cache(&proxy, "/b/1").await], [cached; 2], "{status}");
+        }
+    });
+}
+
+#[test]
+fn a_write_of_which_nobody_knows_whether_it_was_done_outdates_whatever_the_configuration_says() {
+    play(async {
+        let never = Gate::default();
+        let (cut, late) = (Answer::cut(), Answer::new(204).held(&never));
+        for (answer, status) in [(cut, 502), (late, 504)] {
+            let origin = writing(move |_| answer.clone()).await;
+            let proxy =
+                Proxy::start(&origin, &format!("limits: {{ upstream_timeout: 100ms }}\n{KEEP}")).await;
             store(&proxy, &["/a"]).await;
             assert_eq!(proxy.ask("PUT", "/a").reply().await.status, status);
             assert_eq!(cache(&proxy, "/a").await, "MISS", "{status}");
