@@ -104,7 +104,7 @@ fn is_same_representation(stored: &HeaderMap, answer: &HeaderMap) -> bool {
 }
 
 /// RFC 9111 §3.2: every field that the answer brings replaces the stored lines of that name.
-fn merge(stored: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
+pub(in crate::policy) fn merge(stored: &HeaderMap, answer: &HeaderMap) -> HeaderMap {
     let mut brought = answer.clone();
     fields::strip_hop_by_hop(&mut brought);
     for name in &OF_THE_BYTES {
