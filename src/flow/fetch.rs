@@ -1,4 +1,4 @@
-//! One fetch of a read, on its flight: asks the origin, judges the answer, hands it on as it comes, and stores it whole.
+//! One fetch of a read, on its flight: asks the origin, judges the answer, hands it on as it comes, and stores it.
 //!
 //! Invariant: the ticket is taken before the origin is touched; only a body that came to its clean end is stored, and
 //! before its last reader learns of the end.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, LOCATION};
+use http::header::{CONTENT_LENGTH, LOCATION, RANGE};
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -16,11 +16,13 @@ use tokio::sync::oneshot;
 use crate::body::{Body, BodyError};
 use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
+use crate::flow::part::{self, Wanted};
 use crate::flow::relay::{self, Writer};
 use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
+use crate::policy::range::Asked;
 use crate::policy::validate::{self, Conditional, Proof};
-use crate::policy::{self, RequestHead, ResponseTimes, Scope, Selector, Sharing, Storable, fields};
+use crate::policy::{RequestHead, ResponseTimes, Scope, Selector, Sharing, Storable, fields};
 use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::route::table::Route;
@@ -47,6 +49,8 @@ pub(crate) struct Fetch {
     for_the_public: bool,
     /// The entry that the request's conditions are about.
     base: Option<Arc<Entry>>,
+    /// How much of the representation is asked for.
+    wanted: Wanted,
 }
 
 impl Fetch {
@@ -71,7 +75,15 @@ impl Fetch {
         let for_the_public =
             route.settings.rule.scope == Scope::Public && !visit.flow.is_demoted(route.index);
         let (flow, route) = (Arc::clone(visit.flow), Arc::clone(route));
-        Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base }
+        let (selecting, wanted) = (selecting.clone(), Wanted::Whole);
+        Self { flow, route, share, request, selecting, how, for_the_public, base, wanted }
+    }
+
+    /// For one client, who wants this part and no more.
+    pub(crate) fn for_part(mut self, asked: Asked) -> Self {
+        self.request.headers_mut().insert(RANGE, asked.to_value());
+        self.wanted = Wanted::Part;
+        self
     }
 
     /// Behind the clients who wait.
@@ -88,6 +100,7 @@ impl Fetch {
         }
         let ticket = departure.depart(self.flow.store.ticket());
         self.let_the_dead_rest();
+        self.build_on_a_part(departure.key());
         match self.exchange().await {
             Ok((response, times)) => {
                 let took = times.received.mono.saturating_sub(times.requested.mono);
@@ -106,9 +119,17 @@ impl Fetch {
         }
     }
 
+    /// A stored beginning saves its bytes. It is looked for under the ticket: what outdates it later refuses the fill.
+    fn build_on_a_part(&mut self, key: &Key) {
+        if self.base.is_none() && matches!(self.wanted, Wanted::Whole) {
+            let (flow, route) = (&self.flow, &self.route);
+            self.wanted = part::rest(flow, route, key, &self.selecting, self.request.headers_mut());
+        }
+    }
+
     /// Check again on the flight: the one before may have landed between the lookup and the joining.
     fn stored_meanwhile(&self, departure: &Departure<Landing>) -> Option<Arc<Entry>> {
-        if self.base.is_some() {
+        if self.base.is_some() || matches!(self.wanted, Wanted::Part) {
             return None;
         }
         let now = self.flow.clock.now();
@@ -136,14 +157,17 @@ impl Fetch {
         mut response: Response<Body>,
         mut times: ResponseTimes,
     ) {
+        let mut of_another = self.wanted.complete(&mut response).is_err();
         if response.status() == StatusCode::NOT_MODIFIED && self.base.is_some() {
             match self.confirm(&flight, response.headers(), times) {
                 Ok(entry) => return flight.departure.land(Landing::Entry(entry, Whence::Confirmed)),
                 Err(NotFreshened::NoStore(why)) => return self.confirm_unstored(flight, why.as_str()),
-                Err(NotFreshened::OtherRepresentation) => {}
+                Err(NotFreshened::OtherRepresentation) => of_another = true,
             }
+        }
+        if of_another {
             fields::strip_selective(self.request.headers_mut());
-            self.base = None;
+            (self.base, self.wanted) = (None, Wanted::Whole);
             match self.exchange().await {
                 Ok((again, then)) => (response, times) = (again, then),
                 Err(error) => return flight.departure.land(Landing::Failed(Arc::new(error))),
@@ -161,7 +185,9 @@ impl Fetch {
         match verdict {
             Ok((storable, selector)) => self.collect(flight, response, storable, selector).await,
             Err(why) => {
-                self.let_go(&flight, status);
+                if self.wanted.concerns_the_whole(status) {
+                    self.let_go(&flight, status);
+                }
                 pass::clean(response.headers_mut());
                 flight.alone(response, why);
             }
@@ -212,8 +238,9 @@ impl Fetch {
     /// Remembers that waiting for this key is not worth it, and drops the entry that the answer takes the place of.
     fn let_go(&self, flight: &Flight<'_>, status: StatusCode) {
         let failing = status.is_server_error();
-        if let Some(base) = self.base.as_ref().filter(|_| !failing) {
-            self.flow.store.remove(base);
+        let replaced = self.base.as_ref().or(self.wanted.outlived());
+        if let Some(replaced) = replaced.filter(|_| !failing) {
+            self.flow.store.remove(replaced);
         }
         self.pass_for(flight.departure.key(), if failing { FAILING_FOR } else { UNCACHEABLE_FOR });
     }
@@ -232,7 +259,9 @@ impl Fetch {
             return Err("event-stream");
         }
         let rule = &self.route.settings.rule;
-        let storable = policy::may_store(&self.head(), self.sharing(), status, headers, rule, times)
+        let storable = self
+            .wanted
+            .may_store(&self.head(), self.sharing(), status, headers, rule, times)
             .map_err(|why| why.as_str())?;
         let selector = self.flow.select(&self.selecting, headers).map_err(|why| why.as_str())?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -316,9 +345,12 @@ impl Fetch {
             selector,
             body,
         };
-        match self.flow.store.fill(flight.ticket, candidate) {
-            Ok(entry) => flight.departure.land(Landing::Entry(entry, Whence::Fetched)),
-            Err(refused) => self.flow.metrics.fill_discarded(refused.why.as_str()),
+        match self.wanted.fill(&self.flow, &self.route, &self.selecting, flight.ticket, candidate) {
+            Ok(entry) if entry.part.is_none() => {
+                flight.departure.land(Landing::Entry(entry, Whence::Fetched));
+            }
+            Ok(_part) => {}
+            Err(why) => self.flow.metrics.fill_discarded(why),
         }
     }
 

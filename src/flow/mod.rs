@@ -15,6 +15,7 @@ mod egress;
 mod fetch;
 mod handling;
 mod ingress;
+mod part;
 mod pass;
 pub mod problem;
 mod read;
