@@ -391,6 +391,7 @@ mod tests {
         let (range, headers, held) = stored(&part(0, 5, "\"a\""), bytes(0, 4));
         let short = Stored { range, headers: &headers, bytes: held };
         assert!(combine(short, &part(5, 10, "\"a\""), bytes(5, 10), 10).is_none());
+        assert!(combine(short, &part(3, 10, "\"a\""), bytes(3, 10), 10).is_none(), "whichever is missing");
         assert!(ask_for_rest(short).is_none());
         let exact = Stored { bytes: bytes(0, 5), ..short };
         assert!(combine(exact, &part(5, 10, "\"a\""), bytes(5, 9), 10).is_none());

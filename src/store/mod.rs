@@ -164,18 +164,66 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::policy::{PartLength, RequestHead, ResponseTimes, Rule, Sharing, partial};
     use crate::store::entry::tests::candidate;
-    use http::HeaderMap;
+    use http::{HeaderMap, Method};
+    use std::time::SystemTime;
+
+    fn store() -> Store {
+        Store::new(&Settings { memory: 1 << 20, entries: None }, Arc::new(Metrics::new(&[])))
+    }
 
     fn answer(tags: Vec<Tag>) -> Candidate {
         candidate("k", tags, &HeaderMap::new(), "body")
+    }
+
+    /// The first four of ten bytes.
+    fn part() -> Candidate {
+        let (now, none) = (Clock::manual(SystemTime::UNIX_EPOCH).now(), HeaderMap::new());
+        let request = RequestHead { method: &Method::GET, headers: &none, body_keyed: false };
+        let mut headers = HeaderMap::new();
+        headers.insert("content-range", "bytes 0-3/10".parse().unwrap());
+        headers.insert("cache-control", "max-age=60".parse().unwrap());
+        let times = ResponseTimes { requested: now, received: now };
+        let storable = partial::may_store(&request, Sharing::Shared, &headers, &Rule::default(), times);
+        let storable = partial::measured(storable.unwrap(), 4, PartLength::Checked).unwrap();
+        Candidate { storable, ..answer(vec![Tag::named("t")]) }
+    }
+
+    fn whole(store: &Store) -> Found {
+        store.lookup(b"k", |_| true, Duration::ZERO)
+    }
+
+    #[test]
+    fn a_part_is_found_by_who_asks_for_parts_until_it_is_dead() {
+        let store = store();
+        let entry = store.fill(&store.ticket(), part()).unwrap();
+        assert_eq!(store.part(b"k", |_| true).unwrap().id(), entry.id());
+        assert!(store.part(b"k", |_| false).is_none());
+        assert!(matches!(whole(&store), Found::Nothing));
+        entry.kill();
+        assert!(store.part(b"k", |_| true).is_none());
+    }
+
+    #[test]
+    fn only_a_whole_makes_the_key_worth_waiting_for_again() {
+        let (store, key) = (store(), Key::from_bytes(b"k"));
+        store.remember_uncacheable(&key, Duration::from_secs(1));
+        store.fill(&store.ticket(), part()).unwrap();
+        assert!(matches!(whole(&store), Found::Uncacheable));
+        store.fill(&store.ticket(), answer(vec![])).unwrap();
+        store.outdate(&[Tag::named("t")]);
+        assert!(matches!(whole(&store), Found::Entry(_)));
+        assert!(store.part(b"k", |_| true).is_none(), "the whole took its place");
+        assert!(matches!(store.lookup(b"k", |_| false, Duration::ZERO), Found::OtherVariants));
     }
 
     #[test]
     fn what_holds_older_bytes_is_refused_by_whatever_outdated_them() {
         let (both, older_only) = (Tag::named("both"), Tag::named("older"));
         for outdated in [&both, &older_only] {
-            let store = Store::new(&Settings { memory: 1 << 20, entries: None }, Arc::new(Metrics::new(&[])));
+            let store = store();
             let first = store.ticket();
             let older = store.fill(&first, answer(vec![both.clone(), older_only.clone()])).unwrap();
             let newer = || answer(vec![both.clone()]);

@@ -211,6 +211,24 @@ fn a_range_that_nothing_satisfies_is_passed_on_and_not_stored() {
 }
 
 #[test]
+fn a_part_that_is_not_stored_says_nothing_of_the_whole() {
+    play(async {
+        for of_the_part in [Answer::new(416), part(2, 5, TEXT).header("cache-control", "no-store")] {
+            let gate = Gate::default();
+            let answer = Answer::json(TEXT).header(MINUTE.0, MINUTE.1).held(&gate);
+            let (origin, proxy) = telling([of_the_part, answer]).await;
+            assert_eq!(range(&proxy, "2-4").await.cache(), "BYPASS");
+            let waiting: Vec<_> = (0..3).map(|_| proxy.get("/a").under_way()).collect();
+            origin.arrived(2).await;
+            proxy.settled().await;
+            gate.open();
+            crate::harness::client::all(waiting).await.iter().for_each(|reply| is(reply, 200, "MISS", TEXT));
+            assert_eq!(origin.count(), 2, "they still wait for one another");
+        }
+    });
+}
+
+#[test]
 fn another_status_is_for_everybody_as_ever() {
     play(async {
         let (origin, proxy) = telling([Answer::new(404).header(MINUTE.0, MINUTE.1).text("none")]).await;
@@ -584,9 +602,9 @@ fn the_newer_part_brings_the_fields_and_the_life() {
 #[test]
 fn parts_that_are_not_known_to_belong_together_replace_one_another() {
     play(async {
-        let tagged = |first, end, text, tag| {
+        let tagged = |first, end, text, tag: &str| {
             let answer = part(first, end, text).header(MINUTE.0, MINUTE.1);
-            if tag == "" { answer } else { answer.header("etag", tag) }
+            if tag.is_empty() { answer } else { answer.header("etag", tag) }
         };
         for (older, newer) in [
             (tagged(0, 5, TEXT, ""), tagged(5, 10, TEXT, "")),
