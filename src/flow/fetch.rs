@@ -1,4 +1,4 @@
-//! One fetch of a read, on its flight: asks the origin, judges the answer, hands it on as it comes, and stores it whole.
+//! One fetch of a read, on its flight: asks the origin, judges the answer, hands it on as it comes, and stores it.
 //!
 //! Invariant: the ticket is taken before the origin is touched; only a body that came to its clean end is stored, and
 //! before its last reader learns of the end.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, LOCATION};
+use http::header::{AGE, CONTENT_LENGTH, LOCATION, RANGE};
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -17,11 +17,13 @@ use crate::body::{Body, BodyError};
 use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
 use crate::flow::lesson::Lesson;
+use crate::flow::part::{self, Wanted};
 use crate::flow::relay::{self, Writer};
 use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
+use crate::policy::range::Asked;
 use crate::policy::validate::{self, Conditional, Proof};
-use crate::policy::{self, RequestHead, ResponseTimes, Scope, Selector, Sharing, Storable, fields};
+use crate::policy::{RequestHead, ResponseTimes, Scope, Selector, Sharing, Storable, fields};
 use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::route::table::Route;
@@ -50,6 +52,8 @@ pub(crate) struct Fetch {
     base: Option<Arc<Entry>>,
     /// What follows if the answer may not be kept.
     lesson: Lesson,
+    /// How much of the representation is asked for.
+    wanted: Wanted,
 }
 
 impl Fetch {
@@ -75,7 +79,15 @@ impl Fetch {
             route.settings.rule.scope == Scope::Public && !visit.flow.is_demoted(route.index);
         let lesson = Lesson::of(visit, head, share);
         let (flow, route) = (Arc::clone(visit.flow), Arc::clone(route));
-        Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base, lesson }
+        let (selecting, wanted) = (selecting.clone(), Wanted::Whole);
+        Self { flow, route, share, request, selecting, how, for_the_public, base, lesson, wanted }
+    }
+
+    /// For one client, who wants this part and no more.
+    pub(crate) fn for_part(mut self, asked: Asked) -> Self {
+        self.request.headers_mut().insert(RANGE, asked.to_value());
+        self.wanted = Wanted::Part;
+        self
     }
 
     /// Behind the clients who wait, and with nobody who hears of interim answers.
@@ -93,6 +105,7 @@ impl Fetch {
         }
         let ticket = departure.depart(self.flow.store.ticket());
         self.let_the_dead_rest();
+        self.build_on_a_part(departure.key());
         match self.exchange().await {
             Ok((response, times)) => {
                 let took = times.received.mono.saturating_sub(times.requested.mono);
@@ -111,9 +124,17 @@ impl Fetch {
         }
     }
 
+    /// A stored beginning saves its bytes. It is looked for under the ticket: what outdates it later refuses the fill.
+    fn build_on_a_part(&mut self, key: &Key) {
+        if self.base.is_none() && matches!(self.wanted, Wanted::Whole) {
+            let (flow, route) = (&self.flow, &self.route);
+            self.wanted = part::rest(flow, route, key, &self.selecting, self.request.headers_mut());
+        }
+    }
+
     /// Check again on the flight: the one before may have landed between the lookup and the joining.
     fn stored_meanwhile(&self, departure: &Departure<Landing>) -> Option<Arc<Entry>> {
-        if self.base.is_some() {
+        if self.base.is_some() || matches!(self.wanted, Wanted::Part) {
             return None;
         }
         let now = self.flow.clock.now();
@@ -141,16 +162,19 @@ impl Fetch {
         mut response: Response<Body>,
         mut times: ResponseTimes,
     ) {
+        let mut of_another = self.wanted.complete(&mut response).is_err();
         if response.status() == StatusCode::NOT_MODIFIED && self.base.is_some() {
             match self.confirm(&flight, response.headers(), times) {
                 Ok(entry) => return flight.departure.land(Landing::Entry(entry, Whence::Confirmed)),
                 Err(NotFreshened::NoStore(why)) => {
                     return self.confirm_unstored(flight, response.headers(), why.as_str());
                 }
-                Err(NotFreshened::OtherRepresentation) => {}
+                Err(NotFreshened::OtherRepresentation) => of_another = true,
             }
+        }
+        if of_another {
             fields::strip_selective(self.request.headers_mut());
-            self.base = None;
+            (self.base, self.wanted) = (None, Wanted::Whole);
             match self.exchange().await {
                 Ok((again, then)) => (response, times) = (again, then),
                 Err(error) => return flight.departure.land(Landing::Failed(Arc::new(error))),
@@ -168,7 +192,9 @@ impl Fetch {
         match verdict {
             Ok((storable, selector)) => self.collect(flight, response, storable, selector).await,
             Err(why) => {
-                self.let_go(&flight, status);
+                if self.wanted.concerns_the_whole(status) {
+                    self.let_go(&flight, status);
+                }
                 pass::clean(response.headers_mut());
                 flight.alone(response, why);
             }
@@ -228,8 +254,9 @@ impl Fetch {
 
     /// Drops the entry that an answer takes the place of, if it does so for all.
     fn replace_base(&self) {
-        if let (Some(base), Lesson::All) = (&self.base, &self.lesson) {
-            self.flow.store.remove(base);
+        let replaced = self.base.as_ref().or(self.wanted.outlived());
+        if let (Some(replaced), Lesson::All) = (replaced, &self.lesson) {
+            self.flow.store.remove(replaced);
         }
     }
 
@@ -247,7 +274,9 @@ impl Fetch {
             return Err("event-stream");
         }
         let rule = &self.route.settings.rule;
-        let storable = policy::may_store(&self.head(), self.sharing(), status, headers, rule, times)
+        let storable = self
+            .wanted
+            .may_store(&self.head(), self.sharing(), status, headers, rule, times)
             .map_err(|why| why.as_str())?;
         let selector = self.flow.select(&self.selecting, headers, rule).map_err(|why| why.as_str())?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -343,9 +372,12 @@ impl Fetch {
             selector,
             body,
         };
-        match self.flow.store.fill(flight.ticket, candidate) {
-            Ok(entry) => flight.departure.land(Landing::Entry(entry, Whence::Fetched)),
-            Err(refused) => self.flow.metrics.fill_discarded(refused.why.as_str()),
+        match self.wanted.fill(&self.flow, &self.route, &self.selecting, flight.ticket, candidate) {
+            Ok(entry) if entry.part.is_none() => {
+                flight.departure.land(Landing::Entry(entry, Whence::Fetched));
+            }
+            Ok(_part) => {}
+            Err(why) => self.flow.metrics.fill_discarded(why),
         }
     }
 

@@ -17,6 +17,7 @@ mod handling;
 mod ingress;
 mod interim;
 mod lesson;
+mod part;
 mod pass;
 pub mod problem;
 mod read;

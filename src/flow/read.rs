@@ -15,10 +15,12 @@ use crate::flow::arriving::{Landing, Own, Whence};
 use crate::flow::coalesce::{Departure, Lost, Role};
 use crate::flow::fetch::Fetch;
 use crate::flow::lesson::Lesson;
+use crate::flow::part::{self, Plan};
 use crate::flow::serve::{self, Answer};
 use crate::flow::{Visit, pass, problem};
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
+use crate::policy::range::Asked;
 use crate::policy::{self, RequestHead, Reuse, Selector};
 use crate::route::key::Key;
 use crate::route::share::Share;
@@ -49,6 +51,8 @@ struct Question<'a> {
     selecting: &'a HeaderMap,
     share: Share,
     ask: Ask,
+    /// The part that the origin is asked for; `None`: the whole.
+    part: Option<Asked>,
     collapsed: bool,
 }
 
@@ -62,25 +66,31 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
     let selecting = visit.selecting(head, share);
     let key = visit.target.key(share, &head.headers, &[]);
     let ask = |why, together| Ask { why, base: None, together };
+    let from_part = |why| part::from_store(visit, head, &selecting, &key, why);
+    let missed = |why, together| match from_part(why) {
+        Ok(answer) => Ok(answer),
+        Err(_) if policy::only_if_cached(&head.headers) => Ok(not_cached(visit)),
+        Err(why) => Err(ask(why, together)),
+    };
     let entry = match flow.lookup(&selecting, &key, now.mono) {
         Found::Entry(entry) => entry,
-        _ if policy::only_if_cached(&head.headers) => return Ok(not_cached(visit)),
-        Found::Nothing => return Err(ask(Forward::UriMiss, true)),
-        Found::OtherVariants => return Err(ask(Forward::VaryMiss, true)),
-        Found::Uncacheable => return Err(ask(Forward::UriMiss, false)),
+        Found::Nothing => return missed(Forward::UriMiss, true),
+        Found::OtherVariants => return missed(Forward::VaryMiss, true),
+        Found::Uncacheable => return missed(Forward::UriMiss, false),
     };
     let cache = match policy::may_reuse(&request, &entry.life, &route.settings.rule, now) {
         Reuse::Fresh => Cache::Hit,
         Reuse::StaleByRequest => Cache::Stale,
         Reuse::StaleWhileRevalidate => {
             let ask = Ask { base: Some(Arc::clone(&entry)), ..ask(Forward::Stale, true) };
-            Question { visit, head, selecting: &selecting, share, ask, collapsed: false }.refresh(&entry);
+            Question { visit, head, selecting: &selecting, share, ask, part: None, collapsed: false }
+                .refresh(&entry);
             Cache::Stale
         }
-        Reuse::OnlyIfCached(_) => return Ok(not_cached(visit)),
+        Reuse::OnlyIfCached(_) => return missed(Forward::Stale, true),
         Reuse::Validate(why) => {
             let why = if why.is_of_request() { Forward::Request } else { Forward::Stale };
-            return Err(Ask { base: Some(entry), ..ask(why, true) });
+            return from_part(why).map_err(|_| Ask { base: Some(entry), ..ask(why, true) });
         }
     };
     let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
@@ -97,11 +107,17 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
         // Whose answer came with nobody else's so often, or is his own whatever it will be, is better off alone.
         let own = Lesson::of(visit, head, share).is_learnt(&visit.flow.store, visit.now.mono);
         ask.together &= round < ROUNDS_TOGETHER && !own;
-        if !ask.together && head.headers.contains_key(RANGE) {
-            return pass::pass(visit, head.clone(), Body::Empty, "uncacheable").await;
-        }
+        let as_it_is = |why| pass::pass(visit, head.clone(), Body::Empty, why);
+        let part = match part::plan(visit, head, ask.base.as_deref()) {
+            Plan::AsItIs => return as_it_is("if-range").await,
+            Plan::Part(asked) => Some(asked),
+            Plan::Whole if !ask.together && head.headers.contains_key(RANGE) => {
+                return as_it_is("uncacheable").await;
+            }
+            Plan::Whole => None,
+        };
         let selecting = visit.selecting(head, share);
-        let question = Question { visit, head, selecting: &selecting, share, ask, collapsed: false };
+        let question = Question { visit, head, selecting: &selecting, share, ask, part, collapsed: false };
         if let Some(answer) = question.answer().await {
             return answer;
         }
@@ -111,7 +127,8 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
     Answer::new(problem, visit.target.route, Cache::Miss, CacheStatus::forward(Forward::UriMiss))
 }
 
-fn request(head: &Head) -> RequestHead<'_> {
+/// What the policy looks at.
+pub(crate) fn request(head: &Head) -> RequestHead<'_> {
     RequestHead { method: &head.method, headers: &head.headers, body_keyed: false }
 }
 
@@ -133,7 +150,7 @@ impl Question<'_> {
     /// Joins whoever asks the same, or asks for all of them. `None`: go round again.
     async fn answer(mut self) -> Option<Answer> {
         let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.tags());
-        if !self.ask.together {
+        if !self.ask.together || self.part.is_some() {
             return self.fly(flights.alone(&key, &tags)).await;
         }
         match flights.join(&key, &tags, |landing| self.suits(landing)) {
@@ -254,11 +271,15 @@ impl Question<'_> {
     }
 
     fn wants_part(&self) -> bool {
-        self.head.headers.contains_key(RANGE)
+        self.part.is_none() && self.head.headers.contains_key(RANGE)
     }
 
     fn fetch(&self) -> Fetch {
-        Fetch::new(self.visit, self.head, self.selecting, self.share, self.ask.base.clone())
+        let fetch = |base| Fetch::new(self.visit, self.head, self.selecting, self.share, base);
+        match self.part {
+            Some(asked) => fetch(None).for_part(asked),
+            None => fetch(self.ask.base.clone()),
+        }
     }
 
     fn key(&self) -> Key {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: it is what the origin sent plus `Age`, `Cache-Status` and `X-Cache`; a stored head is copied, never changed.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,8 @@ use crate::body::Body;
 use crate::clock::Now;
 use crate::metrics::Cache;
 use crate::policy::cache_status::CacheStatus;
-use crate::policy::range::{self, Part};
-use crate::policy::{RequestHead, validate};
+use crate::policy::range::{self, Asked, Part};
+use crate::policy::{RequestHead, partial, validate};
 use crate::route::table::Route;
 use crate::store::entry::{self, Entry};
 
@@ -84,6 +85,22 @@ pub(crate) fn entry(
     Answer { response: whole(head), cache, detail: None, age: Some(age), upstream: None, error: None }
 }
 
+/// Answers `request` from a stored part; `None` if not all that it asks for lies there, or `If-Range` speaks of another.
+pub(crate) fn part(request: &RequestHead<'_>, entry: &Entry, route: &Route, now: Now) -> Option<Answer> {
+    let (range, stored) = (entry.part?, &entry.response);
+    let (headers, etag) = (&stored.headers, stored.headers.get(ETAG));
+    let asked = Asked::by(request).filter(|_| range::if_range_holds(request.headers, headers, etag))?;
+    let (bytes, given) = partial::locate(asked, &range, stored.body.len() as u64)?;
+    let has_it = is_conditional(request.headers)
+        && validate::not_modified(request, StatusCode::PARTIAL_CONTENT, etag, headers);
+    let mut response =
+        if has_it { not_modified(headers) } else { cut(stored, &bytes, given.content_range()) };
+    let age = entry.life.age(now).as_secs();
+    response.headers_mut().insert(AGE, HeaderValue::from(age));
+    let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
+    Some(Answer { age: Some(age), ..Answer::new(response, route, Cache::Hit, status) })
+}
+
 fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -123,17 +140,32 @@ pub(crate) fn answers_with_304(request: &RequestHead<'_>, response: &Response<Bo
 }
 
 fn partial(stored: &entry::Response, part: &Part) -> Response<Body> {
-    let (status, body) = match part {
-        Part::Whole => (stored.status, stored.body.clone()),
-        Part::Bytes(bytes) => {
-            let slice = usize::try_from(bytes.start).ok().zip(usize::try_from(bytes.end).ok());
-            let (start, end) = slice.expect("a stored body lies in memory");
-            (StatusCode::PARTIAL_CONTENT, stored.body.slice(start..end))
+    let content_range = part.content_range(stored.body.len() as u64);
+    match part {
+        Part::Whole => respond(stored.status, stored.headers.clone(), stored.body.clone().into()),
+        Part::Bytes(bytes) => cut(stored, bytes, content_range),
+        Part::Unsatisfiable => {
+            ranged(StatusCode::RANGE_NOT_SATISFIABLE, stored.headers.clone(), Bytes::new(), content_range)
         }
-        Part::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new()),
-    };
-    let mut response = respond(status, stored.headers.clone(), Body::from(body));
-    if let Some(content_range) = part.content_range(stored.body.len() as u64) {
+    }
+}
+
+/// 206 with these bytes of a stored body.
+fn cut(stored: &entry::Response, bytes: &Range<u64>, content_range: Option<HeaderValue>) -> Response<Body> {
+    let slice = usize::try_from(bytes.start).ok().zip(usize::try_from(bytes.end).ok());
+    let (start, end) = slice.expect("a stored body lies in memory");
+    let body = stored.body.slice(start..end);
+    ranged(StatusCode::PARTIAL_CONTENT, stored.headers.clone(), body, content_range)
+}
+
+fn ranged(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    content_range: Option<HeaderValue>,
+) -> Response<Body> {
+    let mut response = respond(status, headers, body.into());
+    if let Some(content_range) = content_range {
         let headers = response.headers_mut();
         headers.insert(CONTENT_RANGE, content_range);
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -9,6 +9,7 @@
 //! request  -> Selector::matches -> may_reuse -> Reuse              reuse.rs
 //!             not_modified, range::select                          validate.rs, range.rs
 //! 304      -> freshen -> Storable | NotFreshened                   freshen.rs
+//! 206      -> partial::may_store, measured, combine, complete      partial.rs
 //! write    -> outdates_target, also_outdated                       outdate.rs
 //! ```
 
@@ -21,6 +22,7 @@ pub mod freshen;
 pub mod freshness;
 pub mod language;
 pub mod outdate;
+pub mod partial;
 pub mod range;
 pub mod reuse;
 pub mod state;

@@ -67,6 +67,7 @@ const RESPONSE_FIELDS: &[&str] = &[
     "vary",
     "content-encoding",
     "content-language",
+    "content-range",
     "connection",
     "location",
     "set-cookie",
@@ -242,6 +243,12 @@ proptest! {
             may_reuse(&req, storable.life(), &rule, at(20));
             let kept = (status, storable.headers());
             let _ = freshen::freshen(&req, Sharing::Shared, kept, &response, &rule, times);
+        }
+        if let Ok(part) = partial::may_store(&req, Sharing::Shared, &response, &rule, times) {
+            let _ = partial::measured(part, length, rule.part_length);
+        }
+        if let (Some(asked), Some(range)) = (range::Asked::by(&req), partial::ContentRange::of(&response)) {
+            let _ = partial::locate(asked, &range, length);
         }
         let etag = response.get("etag");
         validate::not_modified(&req, status, etag, &response);

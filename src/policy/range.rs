@@ -1,4 +1,5 @@
-//! One byte range out of a complete stored body (RFC 9110 §14): 206, 416, or the whole.
+//! One byte range: what a request asks for, and what that is out of a complete stored body (RFC 9110 §14): 206, 416, or
+//! the whole.
 //!
 //! Invariant: whatever is not one plain satisfiable range is answered with the whole, which is always right (§14.2),
 //! or with 416. It refuses to know the bytes.
@@ -11,6 +12,67 @@ use http::{Method, StatusCode};
 use crate::policy::RequestHead;
 use crate::policy::freshness::date_field;
 use crate::policy::validate::Etag;
+
+/// The one range that a request asks for (RFC 9110 §14.1.2), before anybody knows how long the representation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// `first-last`: both ends included, never backwards.
+    FromTo(u64, u64),
+    /// `first-`: from there to the end.
+    From(u64),
+    /// `-n`: the last `n` bytes.
+    Last(u64),
+}
+
+impl Asked {
+    /// What a GET asks for; `None` if that is not one well-formed byte range.
+    pub fn by(req: &RequestHead<'_>) -> Option<Self> {
+        let mut lines = req.headers.get_all(header::RANGE).iter();
+        match (lines.next(), lines.next()) {
+            // RFC 9110 §14.2: for GET only
+            (Some(range), None) if *req.method == Method::GET => Self::parse(range.as_bytes()),
+            _ => None,
+        }
+    }
+
+    fn parse(value: &[u8]) -> Option<Self> {
+        let equals = value.iter().position(|byte| *byte == b'=')?;
+        let (unit, spec) = (&value[..equals], value[equals + 1..].trim_ascii());
+        if !unit.eq_ignore_ascii_case(b"bytes") {
+            return None;
+        }
+        let dash = spec.iter().position(|byte| *byte == b'-')?;
+        let (first, last) = (&spec[..dash], &spec[dash + 1..]);
+        match (first.is_empty(), last.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(Self::Last(position(last)?)),
+            (false, true) => Some(Self::From(position(first)?)),
+            (false, false) => {
+                let (first, last) = (position(first)?, position(last)?);
+                (first <= last).then_some(Self::FromTo(first, last))
+            }
+        }
+    }
+
+    /// Which bytes these are of `length`; empty if none of them is there.
+    pub fn of(self, length: u64) -> Range<u64> {
+        match self {
+            Self::FromTo(first, last) => first..last.saturating_add(1).min(length),
+            Self::From(first) => first..length,
+            Self::Last(count) => length.saturating_sub(count)..length,
+        }
+    }
+
+    /// The `Range` that asks for it.
+    pub fn to_value(self) -> HeaderValue {
+        let text = match self {
+            Self::FromTo(first, last) => format!("bytes={first}-{last}"),
+            Self::From(first) => format!("bytes={first}-"),
+            Self::Last(count) => format!("bytes=-{count}"),
+        };
+        HeaderValue::from_str(&text).expect("digits are visible ASCII")
+    }
+}
 
 /// Which part of a stored body answers the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,21 +106,18 @@ pub fn select(
     etag: Option<&HeaderValue>,
     length: u64,
 ) -> Part {
-    let mut lines = req.headers.get_all(header::RANGE).iter();
-    let (Some(range), None) = (lines.next(), lines.next()) else { return Part::Whole };
-    if *req.method != Method::GET || status != StatusCode::OK || length == 0 {
+    let Some(asked) = Asked::by(req) else { return Part::Whole };
+    if status != StatusCode::OK || length == 0 || !if_range_holds(req.headers, stored, etag) {
         return Part::Whole;
     }
-    if let Some(condition) = req.headers.get(header::IF_RANGE)
-        && !if_range_holds(condition, stored, etag)
-    {
-        return Part::Whole;
-    }
-    one_range(range.as_bytes(), length).unwrap_or(Part::Whole)
+    let bytes = asked.of(length);
+    if bytes.start < length { Part::Bytes(bytes) } else { Part::Unsatisfiable }
 }
 
-/// RFC 9110 §13.1.5: the same strong tag, or exactly the stored `Last-Modified`, and that a strong one (§8.8.2.2).
-fn if_range_holds(condition: &HeaderValue, stored: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
+/// Whether `If-Range`, if the request has one, lets a stored response be cut (RFC 9110 §13.1.5): the same strong tag, or
+/// exactly the stored `Last-Modified`, and that a strong one (§8.8.2.2). `etag` is what the client is shown.
+pub fn if_range_holds(request: &HeaderMap, stored: &HeaderMap, etag: Option<&HeaderValue>) -> bool {
+    let Some(condition) = request.get(header::IF_RANGE) else { return true };
     if let Some(asked) = Etag::parse(condition.as_bytes()) {
         let shown = etag.and_then(|value| Etag::parse(value.as_bytes()));
         return shown.is_some_and(|shown| shown.strongly_equals(&asked));
@@ -67,30 +126,6 @@ fn if_range_holds(condition: &HeaderValue, stored: &HeaderMap, etag: Option<&Hea
     let sent = date_field(stored, &header::DATE);
     let is_strong = matches!((modified, sent), (Some(modified), Some(sent)) if sent > modified);
     is_strong && stored.get(header::LAST_MODIFIED) == Some(condition)
-}
-
-/// `None` if it is not one well-formed byte range (RFC 9110 §14.1.2).
-fn one_range(value: &[u8], length: u64) -> Option<Part> {
-    let equals = value.iter().position(|byte| *byte == b'=')?;
-    let (unit, spec) = (&value[..equals], value[equals + 1..].trim_ascii());
-    if !unit.eq_ignore_ascii_case(b"bytes") {
-        return None;
-    }
-    let dash = spec.iter().position(|byte| *byte == b'-')?;
-    let (first, last) = (&spec[..dash], &spec[dash + 1..]);
-    let bytes = match (first.is_empty(), last.is_empty()) {
-        (true, true) => return None,
-        (true, false) => length.saturating_sub(position(last)?)..length,
-        (false, true) => position(first)?..length,
-        (false, false) => {
-            let (first, last) = (position(first)?, position(last)?);
-            if last < first {
-                return None;
-            }
-            first..last.saturating_add(1).min(length)
-        }
-    };
-    Some(if bytes.start < length { Part::Bytes(bytes) } else { Part::Unsatisfiable })
 }
 
 /// Digits only; too large is the largest.
@@ -174,6 +209,14 @@ mod tests {
         assert!(!under(modified, &[("last-modified", modified), ("date", modified)]));
         assert!(!under(later, &[("last-modified", modified), ("date", later)]));
         assert!(!under("junk", &[("etag", "\"a\"")]));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_written_as_it_was_read() {
+        for range in ["bytes=2-4", "bytes=7-", "bytes=-5", "bytes=0-0"] {
+            let headers = head(&[("range", range)]);
+            assert_eq!(Asked::by(&get(&headers)).unwrap().to_value(), range);
+        }
     }
 
     #[test]

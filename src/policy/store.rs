@@ -9,6 +9,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use crate::policy::cache_control::{Extent, RequestDirectives, ResponseDirectives};
 use crate::policy::fields;
 use crate::policy::freshness::{self, Life, ResponseTimes, Source, Word};
+use crate::policy::partial::ContentRange;
 use crate::policy::validate;
 use crate::policy::vary;
 use crate::policy::{
@@ -22,8 +23,10 @@ pub enum NoStore {
     Method,
     /// The status is never stored, or nobody gave this one a life.
     Status,
-    /// A part of a representation (206).
+    /// A part of a representation (206) that is not to be stored as one.
     Partial,
+    /// The body is not as long as its `Content-Range` says.
+    PartLength,
     /// The origin said `no-store`.
     NoStore,
     /// The client said `no-store`, and `client_no_cache: honor` obeys.
@@ -61,6 +64,7 @@ impl NoStore {
             Self::Method => "method",
             Self::Status => "status",
             Self::Partial => "partial",
+            Self::PartLength => "part-length",
             Self::NoStore => "no-store",
             Self::RequestNoStore => "request-no-store",
             Self::Private => "private",
@@ -85,6 +89,7 @@ pub struct Storable {
     status: StatusCode,
     headers: HeaderMap,
     life: Life,
+    part: Option<ContentRange>,
 }
 
 impl Storable {
@@ -101,6 +106,22 @@ impl Storable {
     /// How long it lives.
     pub fn life(&self) -> &Life {
         &self.life
+    }
+
+    /// Which bytes it has, if it is a part of a representation: then its status is 206, and its fields say nothing of
+    /// where it lies. `None`: it is whole.
+    pub fn part(&self) -> Option<ContentRange> {
+        self.part
+    }
+
+    /// The same over other bytes of its representation.
+    pub(in crate::policy) fn with(
+        self,
+        status: StatusCode,
+        headers: HeaderMap,
+        part: Option<ContentRange>,
+    ) -> Self {
+        Self { status, headers, part, ..self }
     }
 
     /// Takes it apart.
@@ -151,7 +172,7 @@ pub fn may_store(
     {
         stored.insert(header::DATE, date); // RFC 9110 §6.6.1
     }
-    Ok(Storable { status, headers: stored, life })
+    Ok(Storable { status, headers: stored, life, part: None })
 }
 
 /// Whether a request with these fields forbids storing its answer (RFC 9111 §5.2.1.5), where clients are heard.
@@ -171,7 +192,7 @@ fn method_permits(req: &RequestHead<'_>) -> Result<(), NoStore> {
 
 fn status_permits(status: StatusCode, said: &ResponseDirectives, rule: &Rule) -> Result<(), NoStore> {
     match status.as_u16() {
-        206 => return Err(NoStore::Partial),        // RFC 9111 §3.3: only combined
+        206 => return Err(NoStore::Partial), // RFC 9111 §3.3: only by the door for parts
         ..200 | 304 => return Err(NoStore::Status), // §3: only final; §4.3.4: only merged
         428 | 429 | 431 | 511 => return Err(NoStore::Status), // RFC 6585 §3 to §6: MUST NOT be stored
         _ => {}
@@ -225,7 +246,9 @@ fn no_life(status: StatusCode) -> NoStore {
 }
 
 /// The fields that `private` and `no-cache` keep from being used unvalidated (RFC 9111 §5.2.2.4, §5.2.2.7): not stored.
-fn unstored_fields(said: &ResponseDirectives) -> impl Iterator<Item = &HeaderName> + Clone {
+pub(in crate::policy) fn unstored_fields(
+    said: &ResponseDirectives,
+) -> impl Iterator<Item = &HeaderName> + Clone {
     said.private.fields().iter().chain(said.no_cache.fields())
 }
 

@@ -10,6 +10,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
+use crate::policy::partial::{ContentRange, Stored};
 use crate::policy::{Life, Selector, Storable, fields, validate};
 use crate::route::key::Key;
 use crate::route::tag::Tag;
@@ -27,7 +28,7 @@ impl EntryId {
     }
 }
 
-/// A stored, complete response.
+/// A stored response: a complete one, or a part that says where it lies.
 #[derive(Debug)]
 pub struct Entry {
     id: EntryId,
@@ -36,6 +37,8 @@ pub struct Entry {
     position: Position,
     /// What is kept of the response.
     pub response: Response,
+    /// Where its body lies in the whole; `None`: it is the whole.
+    pub part: Option<ContentRange>,
     /// Which requests for the key it answers.
     pub selector: Selector,
     /// Its times.
@@ -53,13 +56,13 @@ pub struct Response {
     pub status: StatusCode,
     /// Fields as a client gets them, their values over one shared block.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// The whole body, or that of the part.
     pub body: Bytes,
     /// Whether the `ETag` is one of our own making: for clients only, never sent upstream.
     pub etag_is_made: bool,
 }
 
-/// A whole answer that the policy would keep.
+/// An answer that came to its end, and that the policy would keep.
 #[derive(Debug)]
 pub struct Candidate {
     /// What it answers.
@@ -70,7 +73,7 @@ pub struct Candidate {
     pub storable: Storable,
     /// Which requests for the key it answers.
     pub selector: Selector,
-    /// The whole body.
+    /// All of its body.
     pub body: Bytes,
 }
 
@@ -80,13 +83,15 @@ impl Entry {
         let Candidate { key, mut tags, storable, selector, body } = candidate;
         tags.sort_unstable();
         tags.dedup();
+        let part = storable.part();
         let (status, headers, life) = storable.into_parts();
         Self {
             id: EntryId::next(),
             key,
             tags: tags.into(),
             position,
-            response: Response::new(status, headers, body),
+            response: Response::new(status, headers, body, part.is_none()),
+            part,
             selector,
             life,
             stamp: Stamp::default(),
@@ -113,6 +118,12 @@ impl Entry {
     /// Where its fetch began.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The part that it is; `None`: it is the whole.
+    pub fn stored_part(&self) -> Option<Stored<'_>> {
+        let Response { headers, body, .. } = &self.response;
+        self.part.map(|range| Stored { range, headers, bytes: body })
     }
 
     /// Whether an invalidation has reached it; a dead entry is served to nobody.
@@ -156,12 +167,13 @@ impl Drop for Refreshing {
 }
 
 impl Response {
-    fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Self {
+    /// An entity tag is made for a whole only: parts of two representations may have the same bytes.
+    fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes, is_whole: bool) -> Self {
         let for_caches: Vec<_> = headers.keys().filter(|name| fields::is_for_caches(name)).cloned().collect();
         for name in for_caches {
             headers.remove(name);
         }
-        let etag_is_made = validate::valid_etag(&headers).is_none();
+        let etag_is_made = is_whole && validate::valid_etag(&headers).is_none();
         if etag_is_made {
             headers.insert(ETAG, validate::made_etag(digest(&headers, &body)));
         }

@@ -14,16 +14,60 @@ use smallvec::SmallVec;
 use crate::route::key::Key;
 use crate::store::entry::Entry;
 
-/// Most variants of one key; one more pushes the oldest out.
+/// Most variants of one key, and most that have a part of it; one more pushes the oldest out.
 pub const MAX_VARIANTS: usize = 16;
+
+/// A key's entries of one kind.
+pub type Entries = SmallVec<[Arc<Entry>; 1]>;
 
 /// What is known of one key.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     /// Stored answers, newest first.
-    pub variants: SmallVec<[Arc<Entry>; 1]>,
+    pub variants: Entries,
+    /// Stored parts of answers, newest first: apart, so that who asks for a whole never meets one.
+    pub parts: Entries,
     /// Until when (monotonic) answers to this key are taken for uncacheable; zero: they are not.
     pub pass_until: Duration,
+}
+
+impl Group {
+    /// Adds an entry in place of that with the same selector, and gives what had to go: a whole takes the place of
+    /// parts too, a part of parts only.
+    pub fn put(&mut self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+        let mut gone = Vec::new();
+        let stays = |other: &Arc<Entry>| !other.is_dead() && other.selector != entry.selector;
+        let mut make_room = |entries: &mut Entries| {
+            let (stay, go): (Entries, Entries) = entries.drain(..).partition(stays);
+            *entries = stay;
+            gone.extend(go);
+        };
+        make_room(&mut self.parts);
+        let place = if entry.part.is_some() {
+            &mut self.parts
+        } else {
+            self.pass_until = Duration::ZERO;
+            make_room(&mut self.variants);
+            &mut self.variants
+        };
+        place.insert(0, Arc::clone(entry));
+        gone.extend(place.drain(MAX_VARIANTS.min(place.len())..));
+        gone
+    }
+
+    /// Drops what is dead.
+    pub fn sweep(&mut self) {
+        self.variants.retain(|entry| !entry.is_dead());
+        self.parts.retain(|entry| !entry.is_dead());
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.variants.iter().chain(&self.parts)
+    }
+
+    fn says_nothing(&self) -> bool {
+        self.variants.is_empty() && self.parts.is_empty() && self.pass_until.is_zero()
+    }
 }
 
 /// The memory tier.
@@ -42,7 +86,7 @@ impl Memory {
             .weigher(move |key, group: &Arc<Group>| weigh(key, group, share))
             .eviction_listener(move |_, group: Arc<Group>, cause| {
                 if cause == RemovalCause::Size {
-                    group.variants.iter().for_each(|entry| evicted(entry));
+                    group.entries().for_each(|entry| evicted(entry));
                 }
             })
             .build_with_hasher(ahash::RandomState::new());
@@ -60,7 +104,7 @@ impl Memory {
             let known = present.is_some();
             let mut group = present.map(|entry| Group::clone(entry.value())).unwrap_or_default();
             change(&mut group);
-            match (group.variants.is_empty() && group.pass_until.is_zero(), known) {
+            match (group.says_nothing(), known) {
                 (false, _) => Op::Put(Arc::new(group)),
                 (true, true) => Op::Remove,
                 (true, false) => Op::Nop,
@@ -75,6 +119,6 @@ impl Memory {
 }
 
 fn weigh(key: &Key, group: &Group, share: u64) -> u32 {
-    let entries: u64 = group.variants.iter().map(|entry| entry.weight().max(share)).sum();
+    let entries: u64 = group.entries().map(|entry| entry.weight().max(share)).sum();
     u32::try_from(entries + key.len() as u64 + 128).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! Keeps complete responses, finds them again, and drops what is outdated.
+//! Keeps complete responses, and parts of them, finds them again, and drops what is outdated.
 //!
 //! Invariant: an entry is served only while it is alive, and lives only if it passed the gate. The order is always
 //! gate first, memory second, never both: an entry that dies between the two is dead on arrival.
@@ -18,7 +18,7 @@ use crate::policy::Selector;
 use crate::route::key::Key;
 use crate::route::tag::Tag;
 use crate::store::entry::{Candidate, Entry};
-use crate::store::memory::{MAX_VARIANTS, Memory};
+use crate::store::memory::{Group, Memory};
 use crate::store::position::{Gate, Outdated};
 use crate::store::ticket::FillTicket;
 
@@ -85,30 +85,47 @@ impl Store {
         }
     }
 
+    /// Finds the newest live part of an answer under `key` whose selector `matches`.
+    pub fn part(&self, key: &[u8], matches: impl Fn(&Selector) -> bool) -> Option<Arc<Entry>> {
+        let group = self.memory.find(key)?;
+        group.parts.iter().find(|entry| !entry.is_dead() && matches(&entry.selector)).map(Arc::clone)
+    }
+
     /// The ticket without which nothing is stored; to be taken before the origin is touched.
     pub fn ticket(&self) -> FillTicket {
         self.gate.ticket()
     }
 
-    /// Makes an answer visible, in place of the variant with the same selector.
+    /// Makes an answer visible, in place of the variant with the same selector; a part takes the place of parts only.
     ///
     /// # Errors
     /// [`Refused`] if one of its tags was invalidated since the ticket was taken.
     pub fn fill(&self, ticket: &FillTicket, candidate: Candidate) -> Result<Arc<Entry>, Refused> {
-        let entry = Arc::new(Entry::new(candidate, ticket.position()));
+        self.put(Entry::new(candidate, ticket.position()))
+    }
+
+    /// The same for an answer that holds bytes of `older`: it is as old as they are, and depends on what they do.
+    /// `older` has to be found while the ticket was out, or what outdated it before may have left no trace.
+    ///
+    /// # Errors
+    /// [`Refused`] if one of the tags of either was invalidated since the older of the two was asked for.
+    pub fn fill_with(
+        &self,
+        ticket: &FillTicket,
+        mut candidate: Candidate,
+        older: &Entry,
+    ) -> Result<Arc<Entry>, Refused> {
+        candidate.tags.extend_from_slice(older.tags());
+        self.put(Entry::new(candidate, ticket.position().min(older.position())))
+    }
+
+    fn put(&self, entry: Entry) -> Result<Arc<Entry>, Refused> {
+        let entry = Arc::new(entry);
         if let Err(why) = self.gate.admit(&entry) {
             return Err(Refused { why, entry });
         }
         let mut gone = Vec::new();
-        self.memory.change(entry.key(), |group| {
-            group.pass_until = Duration::ZERO;
-            let stays = |other: &Arc<Entry>| !other.is_dead() && other.selector != entry.selector;
-            let (stay, go): (Vec<_>, Vec<_>) = group.variants.drain(..).partition(stays);
-            gone = go;
-            group.variants.push(Arc::clone(&entry));
-            group.variants.extend(stay);
-            gone.extend(group.variants.drain(MAX_VARIANTS.min(group.variants.len())..));
-        });
+        self.memory.change(entry.key(), |group| gone = group.put(&entry));
         gone.iter().for_each(|entry| self.gate.forget(entry));
         Ok(entry)
     }
@@ -140,6 +157,81 @@ impl Store {
     }
 
     fn sweep(&self, key: &Key) {
-        self.memory.change(key, |group| group.variants.retain(|entry| !entry.is_dead()));
+        self.memory.change(key, Group::sweep);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::policy::{PartLength, RequestHead, ResponseTimes, Rule, Sharing, partial};
+    use crate::store::entry::tests::candidate;
+    use http::{HeaderMap, Method};
+    use std::time::SystemTime;
+
+    fn store() -> Store {
+        Store::new(&Settings { memory: 1 << 20, entries: None }, Arc::new(Metrics::new(&[])))
+    }
+
+    fn answer(tags: Vec<Tag>) -> Candidate {
+        candidate("k", tags, &HeaderMap::new(), "body")
+    }
+
+    /// The first four of ten bytes.
+    fn part() -> Candidate {
+        let (now, none) = (Clock::manual(SystemTime::UNIX_EPOCH).now(), HeaderMap::new());
+        let request = RequestHead { method: &Method::GET, headers: &none, body_keyed: false };
+        let mut headers = HeaderMap::new();
+        headers.insert("content-range", "bytes 0-3/10".parse().unwrap());
+        headers.insert("cache-control", "max-age=60".parse().unwrap());
+        let times = ResponseTimes { requested: now, received: now };
+        let storable = partial::may_store(&request, Sharing::Shared, &headers, &Rule::default(), times);
+        let storable = partial::measured(storable.unwrap(), 4, PartLength::Checked).unwrap();
+        Candidate { storable, ..answer(vec![Tag::named("t")]) }
+    }
+
+    fn whole(store: &Store) -> Found {
+        store.lookup(b"k", |_| true, Duration::ZERO)
+    }
+
+    #[test]
+    fn a_part_is_found_by_who_asks_for_parts_until_it_is_dead() {
+        let store = store();
+        let entry = store.fill(&store.ticket(), part()).unwrap();
+        assert_eq!(store.part(b"k", |_| true).unwrap().id(), entry.id());
+        assert!(store.part(b"k", |_| false).is_none());
+        assert!(matches!(whole(&store), Found::Nothing));
+        entry.kill();
+        assert!(store.part(b"k", |_| true).is_none());
+    }
+
+    #[test]
+    fn only_a_whole_makes_the_key_worth_waiting_for_again() {
+        let (store, key) = (store(), Key::from_bytes(b"k"));
+        store.remember_uncacheable(&key, Duration::from_secs(1));
+        store.fill(&store.ticket(), part()).unwrap();
+        assert!(matches!(whole(&store), Found::Uncacheable));
+        store.fill(&store.ticket(), answer(vec![])).unwrap();
+        store.outdate(&[Tag::named("t")]);
+        assert!(matches!(whole(&store), Found::Entry(_)));
+        assert!(store.part(b"k", |_| true).is_none(), "the whole took its place");
+        assert!(matches!(store.lookup(b"k", |_| false, Duration::ZERO), Found::OtherVariants));
+    }
+
+    #[test]
+    fn what_holds_older_bytes_is_refused_by_whatever_outdated_them() {
+        let (both, older_only) = (Tag::named("both"), Tag::named("older"));
+        for outdated in [&both, &older_only] {
+            let store = store();
+            let first = store.ticket();
+            let older = store.fill(&first, answer(vec![both.clone(), older_only.clone()])).unwrap();
+            let newer = || answer(vec![both.clone()]);
+            assert!(store.fill_with(&store.ticket(), newer(), &older).is_ok());
+            store.outdate(std::slice::from_ref(outdated));
+            let second = store.ticket();
+            assert!(store.fill(&second, newer()).is_ok(), "alone it is new enough");
+            assert!(store.fill_with(&second, newer(), &older).is_err());
+        }
     }
 }

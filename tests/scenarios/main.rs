@@ -11,6 +11,7 @@ mod doors;
 mod freshness;
 mod identity;
 mod interim;
+mod parts;
 mod patience;
 mod standards;
 mod variants;
