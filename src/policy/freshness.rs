@@ -220,6 +220,9 @@ pub(crate) fn life(
         OriginHeaders::Respect => explicit.or(ours),
     }
     .or_else(|| guess(word, status, headers, rule, times.received).map(|life| (life, Source::Heuristic)))?;
+    if source == Source::NoCache && !is_guessable(status) && !word.directives.public {
+        return None; // RFC 9111 §3: no-cache forbids a use, and permits storing nothing
+    }
 
     let upstream_age = age_field(headers);
     let initial_age = corrected_initial_age(upstream_age, headers, times);
