@@ -91,7 +91,6 @@ fn unasked(life: &Life, asked: &RequestDirectives, now: Now) -> Result<Reuse, Wh
     if let Some(oldest) = asked.max_age
         && !reload_is_idle
         && (life.age(now) > oldest || oldest.is_zero())
-        && !stale_by_request(life, asked, now)
     {
         return Err(WhyValidate::RequestMaxAge);
     }
@@ -112,7 +111,8 @@ fn unasked(life: &Life, asked: &RequestDirectives, now: Now) -> Result<Reuse, Wh
     if stale_by_request(life, asked, now) { Ok(Reuse::StaleByRequest) } else { Err(WhyValidate::Stale) }
 }
 
-/// RFC 9111 §5.2.1.1: `max-age` beside `max-stale` does not shut out what is stale.
+/// RFC 9111 §5.2.1.2. A `max-age` beside it is a limit of its own (§5.2.1.1): what is too old while it is fresh is no
+/// better when it is stale.
 fn stale_by_request(life: &Life, asked: &RequestDirectives, now: Now) -> bool {
     !life.is_fresh(now) && asked.max_stale.is_some_and(|granted| life.staleness(now) <= granted)
 }
@@ -230,7 +230,6 @@ mod tests {
     fn max_stale_grants_what_no_directive_of_the_response_forbids() {
         assert_eq!(reuse(&honor(), "max-age=10", "max-stale=5", 15), Reuse::StaleByRequest);
         assert_eq!(reuse(&honor(), "max-age=10", "max-stale", 9999), Reuse::StaleByRequest);
-        assert_eq!(reuse(&honor(), "max-age=10", "max-age=12, max-stale=5", 15), Reuse::StaleByRequest);
         assert_eq!(reuse(&honor(), "max-age=10", "max-stale=5", 16), Reuse::Validate(WhyValidate::Stale));
         assert_eq!(
             reuse(&Rule::default(), "max-age=10", "max-stale=5", 15),
@@ -241,6 +240,18 @@ mod tests {
             let why = Reuse::Validate(WhyValidate::MustRevalidate);
             assert_eq!(reuse(&honor(), &said, "max-stale=5", 12), why, "{forbidden}");
         }
+    }
+
+    #[test]
+    fn what_is_older_than_max_age_is_not_served_for_being_stale_as_well() {
+        let both = |second| reuse(&honor(), "max-age=10", "max-age=5, max-stale=20", second);
+        assert_eq!(both(5), Reuse::Fresh);
+        for second in [6, 10, 15] {
+            assert_eq!(both(second), Reuse::Validate(WhyValidate::RequestMaxAge), "{second}");
+        }
+        let later = |second| reuse(&honor(), "max-age=10", "max-age=12, max-stale=5", second);
+        assert_eq!(later(12), Reuse::StaleByRequest);
+        assert_eq!(later(13), Reuse::Validate(WhyValidate::RequestMaxAge));
     }
 
     #[test]
