@@ -220,6 +220,9 @@ pub(crate) fn life(
         OriginHeaders::Respect => explicit.or(ours),
     }
     .or_else(|| guess(word, status, headers, rule, times.received).map(|life| (life, Source::Heuristic)))?;
+    if source == Source::NoCache && !is_guessable(status) && !word.directives.public {
+        return None; // RFC 9111 §3: no-cache forbids a use, and permits storing nothing
+    }
 
     let upstream_age = age_field(headers);
     let initial_age = corrected_initial_age(upstream_age, headers, times);
@@ -236,7 +239,10 @@ pub(crate) fn life(
         initial_age,
         received: times.received.mono,
         fresh_for,
-        fresh_until: times.received.mono.saturating_add(fresh_for.saturating_sub(initial_age)),
+        fresh_until: match fresh_for.saturating_sub(initial_age) {
+            Duration::ZERO => Duration::ZERO, // never, and not to a request from before it came either
+            left => times.received.mono.saturating_add(left),
+        },
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
         must_revalidate: said.must_revalidate,
@@ -552,6 +558,13 @@ mod tests {
         assert_eq!([100, 109, 110, 115].map(|now| life.ttl(at(now))), [10, 1, 0, -5]);
         assert_eq!([100, 109, 110].map(|now| life.is_fresh(at(now))), [true, true, false]);
         assert_eq!(life.staleness(at(115)), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_has_no_life_is_not_fresh_before_it_came_either() {
+        let life = plain(&[("cache-control", "max-age=0")]);
+        assert_eq!([0, 99, 100].map(|now| life.is_fresh(at(now))), [false; 3]);
+        assert!(plain(&[("cache-control", "max-age=1")]).is_fresh(at(99)));
     }
 
     #[test]

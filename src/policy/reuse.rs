@@ -121,10 +121,12 @@ fn fresh_enough(life: &Life, asked: &RequestDirectives, now: Now) -> Result<(), 
     Ok(())
 }
 
-/// RFC 9111 §5.2.1.2, and §5.2.1.1: `max-age` beside `max-stale` does not shut out what is stale; `min-fresh` does.
+/// RFC 9111 §5.2.1.2. A `max-age` beside it is a limit of its own (§5.2.1.1): what is too old while it is fresh is no
+/// better when it is stale; nor does `min-fresh` go with it.
 fn stale_by_request(life: &Life, asked: &RequestDirectives, now: Now) -> bool {
     let granted = asked.max_stale.is_some_and(|granted| life.staleness(now) <= granted);
-    granted && asked.min_fresh.is_none() && !life.is_fresh(now)
+    let young_enough = asked.max_age.is_none_or(|oldest| life.age(now) <= oldest);
+    granted && young_enough && asked.min_fresh.is_none() && !life.is_fresh(now)
 }
 
 fn within(window: Duration, life: &Life, now: Now) -> bool {
@@ -241,7 +243,6 @@ mod tests {
     fn max_stale_grants_what_no_directive_of_the_response_forbids() {
         assert_eq!(reuse(&honor(), "max-age=10", "max-stale=5", 15), Reuse::StaleByRequest);
         assert_eq!(reuse(&honor(), "max-age=10", "max-stale", 9999), Reuse::StaleByRequest);
-        assert_eq!(reuse(&honor(), "max-age=10", "max-age=12, max-stale=5", 15), Reuse::StaleByRequest);
         assert_eq!(reuse(&honor(), "max-age=10", "max-stale=5", 16), Reuse::Validate(WhyValidate::Stale));
         assert_eq!(
             reuse(&Rule::default(), "max-age=10", "max-stale=5", 15),
@@ -252,6 +253,17 @@ mod tests {
             let why = Reuse::Validate(WhyValidate::MustRevalidate);
             assert_eq!(reuse(&honor(), &said, "max-stale=5", 12), why, "{forbidden}");
         }
+    }
+
+    #[test]
+    fn what_is_older_than_max_age_is_not_served_for_being_stale_as_well() {
+        let both = |second| reuse(&honor(), "max-age=10", "max-age=5, max-stale=20", second);
+        assert_eq!(both(5), Reuse::Fresh);
+        assert_eq!(both(6), Reuse::Validate(WhyValidate::RequestMaxAge));
+        assert_eq!(both(10), Reuse::Validate(WhyValidate::Stale));
+        let later = |second| reuse(&honor(), "max-age=10", "max-age=12, max-stale=5", second);
+        assert_eq!(later(12), Reuse::StaleByRequest);
+        assert_eq!(later(13), Reuse::Validate(WhyValidate::Stale));
     }
 
     #[test]

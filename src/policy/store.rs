@@ -472,6 +472,15 @@ mod tests {
     }
 
     #[test]
+    fn no_cache_permits_no_status_that_nothing_else_permits() {
+        let no_cache = |status, said| why(judge(&letter(), status, &[cc(said), MODIFIED]));
+        assert_eq!(no_cache(302, "no-cache"), Some(NoStore::Status));
+        for (status, said) in [(302, "no-cache, public"), (302, "no-cache, max-age=5"), (404, "no-cache")] {
+            assert_eq!(no_cache(status, said), None, "{status} {said}");
+        }
+    }
+
+    #[test]
     fn what_is_stale_on_arrival_is_stored_only_for_validation_or_stale_use() {
         let tag = ("etag", "\"a\"");
         assert_eq!(why(judge(&route(), 200, &[cc("max-age=0")])), Some(NoStore::AlreadyStale));
