@@ -16,6 +16,7 @@ mod duration;
 mod env;
 mod file;
 mod interpolate;
+mod methods;
 mod preset;
 mod problem;
 mod reader;

@@ -21,6 +21,7 @@ use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
 use crate::policy::validate::{self, Conditional, Proof};
 use crate::policy::{self, RequestHead, ResponseTimes, Scope, Selector, Sharing, Storable, fields};
+use crate::route::Reads;
 use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::route::table::Route;
@@ -39,7 +40,7 @@ pub(crate) struct Fetch {
     flow: Arc<Shared>,
     route: Arc<Route>,
     share: Share,
-    request: Request<()>,
+    request: Request<Bytes>,
     /// What a variant is chosen by.
     selecting: HeaderMap,
     how: How,
@@ -59,11 +60,15 @@ impl Fetch {
         base: Option<Arc<Entry>>,
     ) -> Self {
         let route = visit.target.route;
-        let mut request = Request::new(());
+        let mut request = Request::new(visit.content().bytes());
+        if route.settings.reads(&head.method) == Reads::ByContent {
+            *request.method_mut() = head.method.clone();
+        }
         *request.uri_mut() = visit.fill_target().into();
         *request.headers_mut() = egress::fill(visit, &head.headers, share);
         let base = base.filter(|base| !base.is_dead());
-        if let Some(base) = &base {
+        // RFC 9110 §13.1.2: what would be a 304 to a GET is a 412 to a POST.
+        if let Some(base) = base.as_ref().filter(|_| head.method != Method::POST) {
             let stored = base.response.origin_headers();
             let _: Conditional = validate::make_conditional(request.headers_mut(), &stored, Proof::Any);
         }
@@ -120,7 +125,7 @@ impl Fetch {
 
     async fn exchange(&mut self) -> Result<(Response<Body>, ResponseTimes), upstream::Error> {
         let requested = self.flow.clock.now();
-        let request = self.request.clone().map(|()| Body::Empty);
+        let request = self.request.clone().map(Body::from);
         let response = self.flow.upstream.send(request, self.how).await.inspect_err(|error| {
             self.flow.metrics.upstream_error(error.as_str());
             tracing::debug!(%error, "the origin gave no answer");
@@ -323,7 +328,8 @@ impl Fetch {
     }
 
     fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &Method::GET, headers: self.request.headers(), body_keyed: false }
+        let method = self.request.method();
+        RequestHead { method, headers: self.request.headers(), body_keyed: *method != Method::GET }
     }
 
     fn sharing(&self) -> Sharing {

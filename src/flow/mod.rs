@@ -1,7 +1,7 @@
 //! The walk of one request, from the route to the answer.
 //!
 //! ```text
-//! named → target (route, canonical path and query) → share → plan ─┬ read   lookup, policy, coalesce, fetch, store
+//! named → target (route, canonical path and query) → share → plan ─┬ read   (content,) lookup, policy, coalesce, fetch, store
 //!                                                                  ├ write  forward, outdate, answer
 //!                                                                  ├ pass   forward
 //!                                                                  └ tunnel forward, join the two ends
@@ -11,11 +11,13 @@
 mod arriving;
 mod client;
 pub mod coalesce;
+mod content;
 mod egress;
 mod fetch;
 mod handling;
 mod ingress;
 mod pass;
+mod plan;
 pub mod problem;
 mod read;
 mod record;
@@ -32,8 +34,7 @@ use std::time::Duration;
 
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::Body as _;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
@@ -42,11 +43,13 @@ use crate::drain::Watch;
 use crate::flow::arriving::Landing;
 pub use crate::flow::client::Client;
 use crate::flow::coalesce::Flights;
+use crate::flow::content::Content;
 pub use crate::flow::handling::Handling;
 use crate::flow::ingress::{Named, Refusal};
+use crate::flow::plan::Plan;
 use crate::flow::serve::Answer;
 use crate::metrics::{Cache, Metrics};
-use crate::policy::{NoStore, Scope, Selector, outdate};
+use crate::policy::{NoStore, Scope, Selector};
 use crate::route::host::Scheme;
 use crate::route::share::Share;
 use crate::route::tag::Tag;
@@ -107,6 +110,8 @@ pub struct Flow(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) flights: Arc<Flights<Landing>>,
+    /// Room for contents of requests that are read before they are answered.
+    pub(crate) contents: content::Room,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
 }
@@ -119,15 +124,6 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plan {
-    Read(Share),
-    Write,
-    Pass(&'static str),
-    Tunnel,
-}
-
 /// One request on its walk.
 pub(crate) struct Visit<'a> {
     pub(crate) flow: &'a Arc<Shared>,
@@ -135,13 +131,15 @@ pub(crate) struct Visit<'a> {
     pub(crate) target: &'a Target<'a>,
     pub(crate) now: Now,
     request_id: OnceLock<String>,
+    /// What a read by content asks with, once it is there.
+    content: OnceLock<Content>,
 }
 
 impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
-        Self(Arc::new(Shared { parts, flights: Arc::default(), demoted }))
+        Self(Arc::new(Shared { parts, flights: Arc::default(), contents: content::Room::default(), demoted }))
     }
 
     /// The client at the other end of a connection.
@@ -225,6 +223,7 @@ impl Shared {
         let visitor = record::Visitor::of(&visit, &head, &body, &named);
         let answer = match visit.plan(&head, &body) {
             Plan::Read(share) => read::read(&visit, &head, share).await,
+            Plan::ReadByContent(share) => content::read(&visit, head, body, share).await,
             Plan::Write => write::write(&visit, head, body).await,
             Plan::Pass(why) => pass::pass(&visit, head, body, why).await,
             Plan::Tunnel => tunnel::open(&visit, head, body).await,
@@ -243,33 +242,11 @@ impl<'a> Visit<'a> {
     fn new(flow: &'a Arc<Shared>, client: Client, target: &'a Target<'a>, head: &Head, now: Now) -> Self {
         let known = egress::known_request_id(&head.headers, &client);
         let request_id = known.map_or_else(OnceLock::new, OnceLock::from);
-        Self { flow, client, target, now, request_id }
+        Self { flow, client, target, now, request_id, content: OnceLock::new() }
     }
 }
 
 impl Visit<'_> {
-    fn plan(&self, head: &Head, body: &Body) -> Plan {
-        if self.flow.settings.upgrades && tunnel::is_asked_for(head) {
-            return Plan::Tunnel;
-        }
-        if !outdate::is_safe(&head.method) {
-            return Plan::Write;
-        }
-        if !matches!(head.method, Method::GET | Method::HEAD) {
-            return Plan::Pass("method");
-        }
-        if !self.flow.settings.enabled {
-            return Plan::Pass("disabled");
-        }
-        if !body.is_end_stream() {
-            return Plan::Pass("request-body");
-        }
-        match self.target.bypass().map_or_else(|| self.share(head), Share::Bypass) {
-            Share::Bypass(why) => Plan::Pass(why.as_str()),
-            share => Plan::Read(share),
-        }
-    }
-
     /// Whose entries the request may use, now.
     pub(crate) fn share(&self, head: &Head) -> Share {
         let route = self.target.route;
@@ -281,6 +258,11 @@ impl Visit<'_> {
     pub(crate) fn whose(&self, head: &Head) -> Option<Tag> {
         let digest = self.flow.rules.identity.digest(&head.headers)?;
         Some(Tag::credential(&digest))
+    }
+
+    /// What the request asks with beside its head; empty for what asks by its target alone.
+    pub(crate) fn content(&self) -> &Content {
+        self.content.get().unwrap_or(&content::NONE)
     }
 
     /// What a fill asks the origin for: exactly what the key holds.

@@ -10,7 +10,6 @@ use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
-use crate::body::Body;
 use crate::flow::arriving::{Landing, Own, Whence};
 use crate::flow::coalesce::{Departure, Lost, Role};
 use crate::flow::fetch::Fetch;
@@ -59,7 +58,7 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
     let (flow, route, now) = (visit.flow, visit.target.route, visit.now);
     let request = request(head);
     let selecting = visit.selecting(head, share);
-    let key = visit.target.key(share, &head.headers, &[]);
+    let key = visit.target.key(share, &head.headers, visit.content().key());
     let ask = |why, together| Ask { why, base: None, together };
     let entry = match flow.lookup(&selecting, &key, now.mono) {
         Found::Entry(entry) => entry,
@@ -96,7 +95,7 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
         // Whose answer came with nobody else's so often is better off alone.
         ask.together &= round < ROUNDS_TOGETHER;
         if !ask.together && head.headers.contains_key(RANGE) {
-            return pass::pass(visit, head.clone(), Body::Empty, "uncacheable").await;
+            return pass::pass(visit, head.clone(), visit.content().body(), "uncacheable").await;
         }
         let selecting = visit.selecting(head, share);
         let question = Question { visit, head, selecting: &selecting, share, ask, collapsed: false };
@@ -260,7 +259,7 @@ impl Question<'_> {
     }
 
     fn key(&self) -> Key {
-        self.visit.target.key(self.share, &self.head.headers, &[]).to_key()
+        self.visit.target.key(self.share, &self.head.headers, self.visit.content().key()).to_key()
     }
 
     /// What the answer is known to depend on before it is there: its path, and whose it is.

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, StatusCode};
 
 use crate::policy::RequestHead;
 use crate::policy::freshness::date_field;
@@ -46,7 +46,8 @@ pub fn select(
 ) -> Part {
     let mut lines = req.headers.get_all(header::RANGE).iter();
     let (Some(range), None) = (lines.next(), lines.next()) else { return Part::Whole };
-    if *req.method != Method::GET || status != StatusCode::OK || length == 0 {
+    let ranges = matches!(req.method.as_str(), "GET" | "QUERY"); // RFC 9110 §14.2, RFC 10008 §2.8
+    if !ranges || status != StatusCode::OK || length == 0 {
         return Part::Whole;
     }
     if let Some(condition) = req.headers.get(header::IF_RANGE)
@@ -104,6 +105,8 @@ fn position(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Method;
+
     use crate::policy::testing::{get, head};
 
     fn part(request: &[(&str, &str)], stored: &[(&str, &str)]) -> Part {

@@ -62,6 +62,16 @@ fn an_override_of_defaults_that_no_default_calls_for() {
 }
 
 #[test]
+fn a_body_that_counts_for_no_method() {
+    let text = |methods: &str| format!("routes: {{/a: {{{methods} key: {{body: json}}}}}}\n");
+    assert!(warnings(&text(""))[0].contains("counts for QUERY only"));
+    assert!(warnings(&text("methods: GET,"))[0].contains("has no effect"));
+    for methods in ["methods: [GET, POST],", "methods: [GET, QUERY],", "methods: POST,"] {
+        assert!(warnings(&text(methods)).is_empty(), "{methods}");
+    }
+}
+
+#[test]
 fn warnings_are_shown_with_their_place() {
     let shown = good("warm:\n  requests: [{get: /a}]\n").warnings.render(false);
     assert!(shown.contains("warning: ") && shown.contains("larder.yaml:3:3"), "{shown}");

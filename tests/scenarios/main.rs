@@ -10,6 +10,8 @@ mod coalescing;
 mod doors;
 mod freshness;
 mod identity;
+mod post_reads;
+mod query;
 mod variants;
 mod warming;
 mod writes;
