@@ -66,6 +66,13 @@ pub(crate) struct Own {
     pub(crate) took: Option<Duration>,
 }
 
+impl Own {
+    /// An answer that the cache takes no part in.
+    pub(crate) fn passed(response: Response<Body>) -> Self {
+        Self { response, kept: Err("method"), took: None }
+    }
+}
+
 /// A flight that has its ticket.
 pub(crate) struct Flight<'a> {
     pub(crate) departure: &'a Departure<Landing>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, LOCATION};
+use http::header::CONTENT_LENGTH;
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -16,11 +16,13 @@ use tokio::sync::oneshot;
 use crate::body::{Body, BodyError};
 use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
+use crate::flow::demotion::asks_for_login;
 use crate::flow::relay::{self, Writer};
 use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
+use crate::policy::represent::{Posted, represents_target};
 use crate::policy::validate::{self, Conditional, Proof};
-use crate::policy::{self, RequestHead, ResponseTimes, Scope, Selector, Sharing, Storable, fields};
+use crate::policy::{self, RequestHead, ResponseTimes, Selector, Sharing, Storable, fields};
 use crate::route::Reads;
 use crate::route::key::Key;
 use crate::route::share::Share;
@@ -28,6 +30,7 @@ use crate::route::table::Route;
 use crate::route::tag::Tag;
 use crate::store::Found;
 use crate::store::entry::{Candidate, Entry};
+use crate::store::ticket::FillTicket;
 use crate::upstream::{self, BodyFailure, How, Priority, Upgrade};
 
 /// How long an uncacheable answer lets everyone fetch for himself.
@@ -48,6 +51,8 @@ pub(crate) struct Fetch {
     for_the_public: bool,
     /// The entry that the request's conditions are about.
     base: Option<Arc<Entry>>,
+    /// Whether a write brings the answer: whatever is stored before it is whole was fetched after it.
+    of_a_write: bool,
 }
 
 impl Fetch {
@@ -73,10 +78,19 @@ impl Fetch {
             let _: Conditional = validate::make_conditional(request.headers_mut(), &stored, Proof::Any);
         }
         let how = visit.how(Upgrade::No);
-        let for_the_public =
-            route.settings.rule.scope == Scope::Public && !visit.flow.is_demoted(route.index);
+        let for_the_public = visit.is_for_the_public();
         let (flow, route) = (Arc::clone(visit.flow), Arc::clone(route));
-        Self { flow, route, share, request, selecting: selecting.clone(), how, for_the_public, base }
+        Self {
+            flow,
+            route,
+            share,
+            request,
+            selecting: selecting.clone(),
+            how,
+            for_the_public,
+            base,
+            of_a_write: false,
+        }
     }
 
     /// Behind the clients who wait.
@@ -100,6 +114,25 @@ impl Fetch {
                 self.receive(flight, response, times).await;
             }
             Err(error) => departure.land(Landing::Failed(Arc::new(error))),
+        }
+    }
+
+    /// Lands with what a write was answered, which `storable` lets stand for what a fill would have brought.
+    pub(crate) async fn adopt(
+        mut self,
+        departure: Departure<Landing>,
+        ticket: FillTicket,
+        (mut response, storable, took): (Response<Body>, Storable, Duration),
+        own: oneshot::Sender<Own>,
+    ) {
+        let ticket = departure.depart(ticket);
+        let mut flight = Flight { departure: &departure, ticket, own: Some(own), took };
+        self.of_a_write = true;
+        let selector = self.select(&response);
+        fields::strip_hop_by_hop(response.headers_mut());
+        match selector {
+            Ok(selector) => self.collect(flight, response, storable, selector).await,
+            Err(why) => flight.alone(response, why),
         }
     }
 
@@ -239,12 +272,28 @@ impl Fetch {
         let rule = &self.route.settings.rule;
         let storable = policy::may_store(&self.head(), self.sharing(), status, headers, rule, times)
             .map_err(|why| why.as_str())?;
+        Ok((storable, self.select(response)?))
+    }
+
+    /// The same for what a POST of the same target was answered.
+    pub(crate) fn judge_posted(
+        &self,
+        posted: Posted<'_>,
+        times: ResponseTimes,
+    ) -> Result<Storable, policy::NoStore> {
+        let req = RequestHead { method: &Method::POST, ..self.head() };
+        represents_target(&req, self.sharing(), posted, &self.route.settings.rule, times)
+    }
+
+    /// Which requests an answer of this length serves, if it is to be kept.
+    fn select(&self, response: &Response<Body>) -> Result<Selector, &'static str> {
+        let headers = response.headers();
         let selector = self.flow.select(&self.selecting, headers).map_err(|why| why.as_str())?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.route.settings.entry) {
             return Err("entry-limit");
         }
-        Ok((storable, selector))
+        Ok(selector)
     }
 
     /// Hands the body on as it comes, and stores it once it is whole.
@@ -314,6 +363,12 @@ impl Fetch {
         }
         arriving.share();
         let flight = arriving.flight();
+        if self.of_a_write {
+            let (key, now) = (flight.departure.key(), self.flow.clock.mono());
+            if let Found::Entry(_) = self.flow.lookup(&self.selecting, key, now) {
+                return;
+            }
+        }
         let candidate = Candidate {
             key: flight.departure.key().clone(),
             tags: flight.departure.tags().to_vec(),
@@ -337,20 +392,6 @@ impl Fetch {
             Share::Credential(_) => Sharing::PerCredential,
             Share::Shared | Share::Bypass(_) => Sharing::Shared,
         }
-    }
-}
-
-/// Whether the origin wants to know who asks: 401, 403, or a redirect to something that looks like a login.
-fn asks_for_login(response: &Response<Body>) -> bool {
-    const WORDS: [&str; 4] = ["login", "signin", "sign-in", "sign_in"];
-    match response.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
-        status if status.is_redirection() => {
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let path = location.unwrap_or_default().split(['?', '#']).next().unwrap_or_default();
-            WORDS.iter().any(|word| path.to_ascii_lowercase().contains(word))
-        }
-        _ => false,
     }
 }
 

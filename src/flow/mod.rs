@@ -8,10 +8,12 @@
 //! ```
 //! It alone turns errors of the rooms into statuses.
 
+mod adopt;
 mod arriving;
 mod client;
 pub mod coalesce;
 mod content;
+mod demotion;
 mod egress;
 mod fetch;
 mod handling;
@@ -28,7 +30,7 @@ mod write;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -311,22 +313,6 @@ impl Visit<'_> {
 }
 
 impl Shared {
-    /// A public route whose origin asked for a credential is `auto` from now on.
-    pub(crate) fn demote(&self, index: usize, template: &str) {
-        let Some(demoted) = self.demoted.get(index) else { return };
-        if !demoted.swap(true, Ordering::AcqRel) {
-            self.metrics.demoted(index);
-            tracing::warn!(
-                route = template,
-                "the origin asks for a credential on a route that is `scope: public`; it is `auto` from now on"
-            );
-        }
-    }
-
-    pub(crate) fn is_demoted(&self, index: usize) -> bool {
-        self.demoted.get(index).is_some_and(|demoted| demoted.load(Ordering::Acquire))
-    }
-
     /// Drops what is kept for credentials that the origin has answered with 401.
     pub(crate) fn forget(&self, whose: Option<&Tag>, status: StatusCode) {
         if status == StatusCode::UNAUTHORIZED

@@ -9,7 +9,9 @@
 //! request  -> Selector::matches -> may_reuse -> Reuse              reuse.rs
 //!             not_modified, range::select                          validate.rs, range.rs
 //! 304      -> freshen -> Storable | NotFreshened                   freshen.rs
+//! HEAD     -> update_by_head -> HeadUpdate                         freshen.rs
 //! write    -> outdates_target, also_outdated                       outdate.rs
+//!             represents_target -> Storable | NoStore              represent.rs
 //! ```
 
 pub mod cache_control;
@@ -21,6 +23,7 @@ pub mod freshness;
 pub mod language;
 pub mod outdate;
 pub mod range;
+pub mod represent;
 pub mod reuse;
 pub mod state;
 pub mod store;

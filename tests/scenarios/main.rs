@@ -11,6 +11,7 @@ mod doors;
 mod freshness;
 mod identity;
 mod post_reads;
+mod posted;
 mod query;
 mod variants;
 mod warming;
