@@ -40,8 +40,8 @@ pub(crate) enum Landing {
 /// How a flight came by the entry that it lands with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whence {
-    /// The origin confirmed it with 304.
-    Confirmed,
+    /// The origin confirmed it: with 304, or with 200 to a HEAD.
+    Confirmed(StatusCode),
     /// The origin sent it.
     Fetched,
     /// Somebody else had stored it meanwhile.

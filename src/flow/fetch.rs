@@ -77,17 +77,14 @@ impl Fetch {
             let stored = base.response.origin_headers();
             let _: Conditional = validate::make_conditional(request.headers_mut(), &stored, Proof::Any);
         }
-        let how = visit.how(Upgrade::No);
-        let for_the_public = visit.is_for_the_public();
-        let (flow, route) = (Arc::clone(visit.flow), Arc::clone(route));
         Self {
-            flow,
-            route,
+            flow: Arc::clone(visit.flow),
+            route: Arc::clone(route),
             share,
             request,
             selecting: selecting.clone(),
-            how,
-            for_the_public,
+            how: visit.how(Upgrade::No),
+            for_the_public: visit.is_for_the_public(),
             base,
             of_a_write: false,
         }
@@ -176,7 +173,7 @@ impl Fetch {
     ) {
         if response.status() == StatusCode::NOT_MODIFIED && self.base.is_some() {
             match self.confirm(&flight, response.headers(), times) {
-                Ok(entry) => return flight.departure.land(Landing::Entry(entry, Whence::Confirmed)),
+                Ok(landing) => return flight.departure.land(landing),
                 Err(NotFreshened::NoStore(why)) => return self.confirm_unstored(flight, why.as_str()),
                 Err(NotFreshened::OtherRepresentation) => {}
             }
@@ -212,7 +209,7 @@ impl Fetch {
         flight: &Flight<'_>,
         answer: &HeaderMap,
         times: ResponseTimes,
-    ) -> Result<Arc<Entry>, NotFreshened> {
+    ) -> Result<Landing, NotFreshened> {
         let base = self.base.as_ref().ok_or(NotFreshened::OtherRepresentation)?;
         let stored = base.response.origin_headers();
         let rule = &self.route.settings.rule;
@@ -231,10 +228,11 @@ impl Fetch {
             selector: base.selector.clone(),
             body: base.response.body.clone(),
         };
-        Ok(self.flow.store.fill(flight.ticket, candidate).unwrap_or_else(|refused| {
+        let entry = self.flow.store.fill(flight.ticket, candidate).unwrap_or_else(|refused| {
             self.flow.metrics.fill_discarded(refused.why.as_str());
             refused.entry
-        }))
+        });
+        Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }
 
     /// The origin confirmed the body and forbade keeping it.

@@ -17,6 +17,7 @@ mod demotion;
 mod egress;
 mod fetch;
 mod handling;
+mod head;
 mod ingress;
 mod pass;
 mod plan;

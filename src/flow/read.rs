@@ -23,6 +23,7 @@ use crate::route::share::Share;
 use crate::route::tag::Tag;
 use crate::store::Found;
 use crate::store::entry::{Entry, Refreshing};
+use crate::upstream;
 
 /// Most flights that one request takes part in; then it is answered 503.
 const ROUNDS: usize = 8;
@@ -34,19 +35,19 @@ const ROUNDS_TOGETHER: usize = 3;
 pub(crate) struct Ask {
     why: Forward,
     /// A live entry to be confirmed; it may stand in if the origin fails.
-    base: Option<Arc<Entry>>,
+    pub(crate) base: Option<Arc<Entry>>,
     /// Whether waiting for one another is worth it.
     together: bool,
 }
 
 /// A request that the store alone does not answer.
-struct Question<'a> {
-    visit: &'a Visit<'a>,
-    head: &'a Head,
+pub(crate) struct Question<'a> {
+    pub(crate) visit: &'a Visit<'a>,
+    pub(crate) head: &'a Head,
     /// What a variant is chosen by: the client's fields, as far as a fill would carry them.
-    selecting: &'a HeaderMap,
-    share: Share,
-    ask: Ask,
+    pub(crate) selecting: &'a HeaderMap,
+    pub(crate) share: Share,
+    pub(crate) ask: Ask,
     collapsed: bool,
 }
 
@@ -99,7 +100,8 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
         }
         let selecting = visit.selecting(head, share);
         let question = Question { visit, head, selecting: &selecting, share, ask, collapsed: false };
-        if let Some(answer) = question.answer().await {
+        let answer = if question.is_by_head() { question.look().await } else { question.answer().await };
+        if let Some(answer) = answer {
             return answer;
         }
         share = visit.share(head);
@@ -108,7 +110,7 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
     Answer::new(problem, visit.target.route, Cache::Miss, CacheStatus::forward(Forward::UriMiss))
 }
 
-fn request(head: &Head) -> RequestHead<'_> {
+pub(crate) fn request(head: &Head) -> RequestHead<'_> {
     RequestHead { method: &head.method, headers: &head.headers, body_keyed: false }
 }
 
@@ -182,17 +184,19 @@ impl Question<'_> {
                 Some(self.landed(&entry, whence))
             }
             Ok(Landing::Alone(status)) if is_failure(status) => self.stand_in(),
-            Ok(Landing::Failed(error)) => {
-                let problem = || {
-                    let status = self.forwarded(None, false, Some(error.as_str()));
-                    let response = problem::upstream(&error);
-                    let answer = Answer::new(response, self.visit.target.route, Cache::Miss, status);
-                    Answer { error: Some(error.as_str()), ..answer }
-                };
-                Some(self.stand_in().unwrap_or_else(problem))
-            }
+            Ok(Landing::Failed(error)) => Some(self.failed(&error)),
             Ok(_) | Err(Lost) => None,
         }
+    }
+
+    /// The stale entry, or the problem that stands for an answer which the origin did not give.
+    pub(crate) fn failed(&self, error: &upstream::Error) -> Answer {
+        self.stand_in().unwrap_or_else(|| {
+            let status = self.forwarded(None, false, Some(error.as_str()));
+            let response = problem::upstream(error);
+            let answer = Answer::new(response, self.visit.target.route, Cache::Miss, status);
+            Answer { error: Some(error.as_str()), ..answer }
+        })
     }
 
     /// The answer that this request fetched, or reads along.
@@ -229,12 +233,10 @@ impl Question<'_> {
         }
     }
 
-    fn landed(&self, entry: &Entry, whence: Whence) -> Answer {
+    pub(crate) fn landed(&self, entry: &Entry, whence: Whence) -> Answer {
         let now = self.visit.flow.clock.now();
         let (cache, status) = match whence {
-            Whence::Confirmed => {
-                (Cache::Revalidated, self.forwarded(Some(StatusCode::NOT_MODIFIED), true, None))
-            }
+            Whence::Confirmed(status) => (Cache::Revalidated, self.forwarded(Some(status), true, None)),
             Whence::Fetched => (Cache::Miss, self.forwarded(None, true, None)),
             Whence::Found => (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None }),
         };
@@ -242,7 +244,7 @@ impl Question<'_> {
     }
 
     /// The stale entry, where it may stand in for an origin that fails (RFC 5861 §4).
-    fn stand_in(&self) -> Option<Answer> {
+    pub(crate) fn stand_in(&self) -> Option<Answer> {
         let (route, now) = (self.visit.target.route, self.visit.flow.clock.now());
         let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
         policy::may_serve_on_error(&request(self.head), &base.life, &route.settings.rule, now).ok()?;
@@ -283,7 +285,7 @@ impl Question<'_> {
         self.visit.flow.fits(selector, self.selecting)
     }
 
-    fn forwarded(
+    pub(crate) fn forwarded(
         &self,
         status: Option<StatusCode>,
         stored: bool,
@@ -295,6 +297,6 @@ impl Question<'_> {
 }
 
 /// The statuses that RFC 5861 §4 takes for an error.
-fn is_failure(status: StatusCode) -> bool {
+pub(crate) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }

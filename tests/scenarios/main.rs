@@ -9,6 +9,7 @@ mod answers;
 mod coalescing;
 mod doors;
 mod freshness;
+mod head;
 mod identity;
 mod post_reads;
 mod posted;
