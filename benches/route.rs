@@ -11,13 +11,14 @@ use larder::route::host::{Hosts, Scheme};
 use larder::route::identity::{Identity, Settings as IdentitySettings};
 use larder::route::table::Table;
 use larder::route::target::Rules;
-use larder::route::{KeySettings, Settings};
+use larder::route::{KeySettings, READING, Settings};
 
 fn settings(template: String) -> Settings {
     let ignore_query = ["utm_*", "fbclid", "gclid"].map(str::to_owned).to_vec();
     Settings {
         template,
         bypass: false,
+        methods: READING.to_vec(),
         rule: Rule::default(),
         key: KeySettings { ignore_query, ..KeySettings::default() },
         timeout: None,

@@ -21,6 +21,7 @@ use crate::flow::ServerError;
 use crate::guard::Framing;
 use crate::policy::{ClientNoCache, HeadRule, Languages, RangeRule, Scope, SetCookie, StoreErrors};
 use crate::route::identity::{Credential, UserSource};
+use crate::route::{BodyKey, ReadMethod};
 use crate::upstream::Origin;
 
 /// The declared duration type of keys where zero makes sense.
@@ -115,7 +116,7 @@ section! {
         /// Adds X-Cache to answers.
         x_cache: bool = "true",
     }
-    later { "tags" "body_tags" "mode" "methods" "settle" "forward_tags" }
+    later { "tags" "body_tags" "mode" "settle" "forward_tags" }
 }
 
 section! {
@@ -133,6 +134,9 @@ section! {
     Route {
         /// A set of keys by name; what the route says itself wins.
         preset: Preset,
+        /// The methods that read here, of GET (and HEAD with it), QUERY and POST; default GET and QUERY. A POST that is
+        /// named is cached by its body and outdates nothing; it needs key.body.
+        methods: Words<ReadMethod>,
         /// Freshness of a 200 where the origin says nothing; 0: only what the origin says is stored.
         ttl: Duration,
         /// For how long after that a stale answer is served while it is fetched anew (RFC 5861).
@@ -180,7 +184,7 @@ section! {
         /// Adds X-Cache to answers.
         x_cache: bool,
     }
-    later { "tags" "body_tags" "mode" "methods" "settle" "forward_tags" }
+    later { "tags" "body_tags" "mode" "settle" "forward_tags" }
 }
 
 section! {
@@ -190,8 +194,13 @@ section! {
         query: Words<String>,
         /// Request fields whose values count.
         headers: Words<HeaderName>,
+        /// How the body of a QUERY or of a declared POST counts: each byte (raw, default), or as canonical JSON (json, RFC
+        /// 8785), and what is not JSON is not cached.
+        body: BodyKey,
+        /// JSONPaths to what of a JSON body does not count; it is sent all the same.
+        ignore: Words<JsonPath>,
     }
-    later { "body" "ignore" }
+    later {}
 }
 
 section! {

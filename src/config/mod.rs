@@ -17,6 +17,7 @@ mod env;
 mod file;
 mod interpolate;
 mod language;
+mod methods;
 mod preset;
 mod problem;
 mod reader;

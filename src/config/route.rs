@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::collection::{RawRoute, RawRule};
 use crate::config::file::{Defaults, File, Route, StoreIf};
+use crate::config::methods;
 use crate::config::problem::{Problem, Source};
 use crate::config::resolve::{digest, limits};
 use crate::config::scalar::{OriginWord, Overridden, Unmatched};
@@ -54,6 +55,7 @@ pub(crate) fn settle(
                 let preset = keys.preset.as_ref().map(|preset| preset.value.layer()).unwrap_or_default();
                 **keys = std::mem::take(&mut **keys).over(preset).over(base.clone());
                 complain(keys, &route.template, &base, problems);
+                methods::complain(keys, &route.template, problems);
                 settings(&route.template.text, keys, identity)
             }
         };
@@ -175,11 +177,14 @@ fn settings(template: &str, keys: &Route, identity: &identity::Settings) -> rout
     route::Settings {
         template: template.to_owned(),
         bypass: false,
+        methods: words(&keys.methods).unwrap_or_else(|| route::READING.to_vec()),
         rule: rule(keys),
         key: route::KeySettings {
             query: words(&key.query),
             ignore_query: words(&keys.ignore_query).unwrap_or_default(),
             headers: words(&key.headers).unwrap_or_default(),
+            body: value(&key.body).unwrap_or_default(),
+            ignore: words(&key.ignore).unwrap_or_default(),
         },
         timeout: value(&keys.timeout).map(|timeout| timeout.0),
         entry: value(&keys.entry).map_or(0, |size| size.0),

@@ -40,8 +40,8 @@ pub(crate) enum Landing {
 /// How a flight came by the entry that it lands with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whence {
-    /// The origin confirmed it with 304.
-    Confirmed,
+    /// The origin confirmed it: with 304, or with 200 to a HEAD.
+    Confirmed(StatusCode),
     /// The origin sent it.
     Fetched,
     /// Somebody else had stored it meanwhile.
@@ -66,6 +66,13 @@ pub(crate) struct Own {
     pub(crate) kept: Result<(), &'static str>,
     /// How long the origin took to answer; `None`: somebody else asked it.
     pub(crate) took: Option<Duration>,
+}
+
+impl Own {
+    /// An answer that the cache takes no part in.
+    pub(crate) fn passed(response: Response<Body>) -> Self {
+        Self { response, kept: Err("method"), took: None }
+    }
 }
 
 /// A flight that has its ticket.

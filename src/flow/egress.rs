@@ -58,6 +58,24 @@ pub(crate) fn rewrite(headers: &mut HeaderMap, visit: &Visit<'_>) {
 
 /// The fields of a fill: for the whole representation, in the name of those who will share it (RFC 9111 §3.3, §4.3.1).
 pub(crate) fn fill(visit: &Visit<'_>, headers: &HeaderMap, share: Share) -> HeaderMap {
+    let mut headers = shared(visit, headers, share);
+    let accepted = coding::fill_accept_encoding(&headers);
+    headers.remove(ACCEPT_ENCODING);
+    // A state is read from the body, so the body has to come as it is.
+    if let Some(accepted) = accepted.filter(|_| visit.target.route.settings.rule.store_if.is_none()) {
+        headers.insert(ACCEPT_ENCODING, accepted);
+    }
+    rewrite(&mut headers, visit);
+    headers
+}
+
+/// Whether an origin that is sent these fields as they are learns no more from them than from those of a fill.
+pub(crate) fn is_as_a_fill(visit: &Visit<'_>, headers: &HeaderMap, share: Share) -> bool {
+    shared(visit, headers, share) == *headers && coding::offers_known_only(headers)
+}
+
+/// What of a client's fields belongs to the whole, and to those who will share it.
+fn shared(visit: &Visit<'_>, headers: &HeaderMap, share: Share) -> HeaderMap {
     let (route, identity) = (visit.target.route, &visit.flow.rules.identity);
     let mut headers = headers.clone();
     fields::strip_selective(&mut headers);
@@ -68,13 +86,6 @@ pub(crate) fn fill(visit: &Visit<'_>, headers: &HeaderMap, share: Share) -> Head
         identity.strict_fields(&mut headers, &route.key.headers);
     }
     route.settings.rule.languages.narrow(&mut headers);
-    let accepted = coding::fill_accept_encoding(&headers);
-    headers.remove(ACCEPT_ENCODING);
-    // A state is read from the body, so the body has to come as it is.
-    if let Some(accepted) = accepted.filter(|_| route.settings.rule.store_if.is_none()) {
-        headers.insert(ACCEPT_ENCODING, accepted);
-    }
-    rewrite(&mut headers, visit);
     headers
 }
 

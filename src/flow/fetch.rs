@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, LOCATION, RANGE};
+use http::header::{AGE, CONTENT_LENGTH, RANGE};
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -16,20 +16,24 @@ use tokio::sync::oneshot;
 use crate::body::{Body, BodyError};
 use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
+use crate::flow::demotion::asks_for_login;
 use crate::flow::lesson::Lesson;
 use crate::flow::part::{self, Wanted};
 use crate::flow::relay::{self, Writer};
 use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
 use crate::policy::range::Asked;
+use crate::policy::represent::{Posted, represents_target};
 use crate::policy::validate::{self, Conditional, Proof};
-use crate::policy::{RequestHead, ResponseTimes, Scope, Selector, Sharing, Storable, fields};
+use crate::policy::{self, RequestHead, ResponseTimes, Selector, Sharing, Storable, fields};
+use crate::route::Reads;
 use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::route::table::Route;
 use crate::route::tag::Tag;
 use crate::store::Found;
 use crate::store::entry::{Candidate, Entry};
+use crate::store::ticket::FillTicket;
 use crate::upstream::{self, BodyFailure, How, Priority, Upgrade};
 
 /// How long an uncacheable answer lets everyone fetch for himself.
@@ -42,7 +46,7 @@ pub(crate) struct Fetch {
     flow: Arc<Shared>,
     route: Arc<Route>,
     share: Share,
-    request: Request<()>,
+    request: Request<Bytes>,
     /// What a variant is chosen by.
     selecting: HeaderMap,
     how: How,
@@ -54,6 +58,8 @@ pub(crate) struct Fetch {
     lesson: Lesson,
     /// How much of the representation is asked for.
     wanted: Wanted,
+    /// Whether a write brings the answer: whatever is stored before it is whole was fetched after it.
+    of_a_write: bool,
 }
 
 impl Fetch {
@@ -66,21 +72,31 @@ impl Fetch {
         base: Option<Arc<Entry>>,
     ) -> Self {
         let route = visit.target.route;
-        let mut request = Request::new(());
+        let mut request = Request::new(visit.content().bytes());
+        if route.settings.reads(&head.method) == Reads::ByContent {
+            *request.method_mut() = head.method.clone();
+        }
         *request.uri_mut() = visit.fill_target().into();
         *request.headers_mut() = egress::fill(visit, &head.headers, share);
         let base = base.filter(|base| !base.is_dead());
-        if let Some(base) = &base {
+        // RFC 9110 §13.1.2: what would be a 304 to a GET is a 412 to a POST.
+        if let Some(base) = base.as_ref().filter(|_| head.method != Method::POST) {
             let stored = base.response.origin_headers();
             let _: Conditional = validate::make_conditional(request.headers_mut(), &stored, Proof::Any);
         }
-        let how = visit.how(Upgrade::No);
-        let for_the_public =
-            route.settings.rule.scope == Scope::Public && !visit.flow.is_demoted(route.index);
-        let lesson = Lesson::of(visit, head, share);
-        let (flow, route) = (Arc::clone(visit.flow), Arc::clone(route));
-        let (selecting, wanted) = (selecting.clone(), Wanted::Whole);
-        Self { flow, route, share, request, selecting, how, for_the_public, base, lesson, wanted }
+        Self {
+            flow: Arc::clone(visit.flow),
+            route: Arc::clone(route),
+            share,
+            request,
+            selecting: selecting.clone(),
+            how: visit.how(Upgrade::No),
+            for_the_public: visit.is_for_the_public(),
+            base,
+            lesson: Lesson::of(visit, head, share),
+            wanted: Wanted::Whole,
+            of_a_write: false,
+        }
     }
 
     /// For one client, who wants this part and no more.
@@ -116,6 +132,25 @@ impl Fetch {
         }
     }
 
+    /// Lands with what a write was answered, which `storable` lets stand for what a fill would have brought.
+    pub(crate) async fn adopt(
+        mut self,
+        departure: Departure<Landing>,
+        ticket: FillTicket,
+        (mut response, storable, took): (Response<Body>, Storable, Duration),
+        own: oneshot::Sender<Own>,
+    ) {
+        let ticket = departure.depart(ticket);
+        let mut flight = Flight { departure: &departure, ticket, own: Some(own), took };
+        self.of_a_write = true;
+        let selector = self.select(&response);
+        fields::strip_hop_by_hop(response.headers_mut());
+        match selector {
+            Ok(selector) => self.collect(flight, response, storable, selector).await,
+            Err(why) => flight.alone(response, why),
+        }
+    }
+
     /// What was outdated before the ticket must not be revived by a 304 under it.
     fn let_the_dead_rest(&mut self) {
         if self.base.as_ref().is_some_and(|base| base.is_dead()) {
@@ -146,7 +181,7 @@ impl Fetch {
 
     async fn exchange(&mut self) -> Result<(Response<Body>, ResponseTimes), upstream::Error> {
         let requested = self.flow.clock.now();
-        let request = self.request.clone().map(|()| Body::Empty);
+        let request = self.request.clone().map(Body::from);
         let response = self.flow.upstream.send(request, self.how.clone()).await.inspect_err(|error| {
             self.flow.metrics.upstream_error(error.as_str());
             tracing::debug!(%error, "the origin gave no answer");
@@ -165,7 +200,7 @@ impl Fetch {
         let mut of_another = self.wanted.complete(&mut response).is_err();
         if response.status() == StatusCode::NOT_MODIFIED && self.base.is_some() {
             match self.confirm(&flight, response.headers(), times) {
-                Ok(entry) => return flight.departure.land(Landing::Entry(entry, Whence::Confirmed)),
+                Ok(landing) => return flight.departure.land(landing),
                 Err(NotFreshened::NoStore(why)) => {
                     return self.confirm_unstored(flight, response.headers(), why.as_str());
                 }
@@ -207,7 +242,7 @@ impl Fetch {
         flight: &Flight<'_>,
         answer: &HeaderMap,
         times: ResponseTimes,
-    ) -> Result<Arc<Entry>, NotFreshened> {
+    ) -> Result<Landing, NotFreshened> {
         let base = self.base.as_ref().ok_or(NotFreshened::OtherRepresentation)?;
         let stored = base.response.origin_headers();
         let rule = &self.route.settings.rule;
@@ -226,10 +261,11 @@ impl Fetch {
             selector: base.selector.clone(),
             body: base.response.body.clone(),
         };
-        Ok(self.flow.store.fill(flight.ticket, candidate).unwrap_or_else(|refused| {
+        let entry = self.flow.store.fill(flight.ticket, candidate).unwrap_or_else(|refused| {
             self.flow.metrics.fill_discarded(refused.why.as_str());
             refused.entry
-        }))
+        });
+        Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }
 
     /// The origin confirmed the body, and what it said with that may not be kept.
@@ -278,12 +314,28 @@ impl Fetch {
             .wanted
             .may_store(&self.head(), self.sharing(), status, headers, rule, times)
             .map_err(|why| why.as_str())?;
+        Ok((storable, self.select(response)?))
+    }
+
+    /// The same for what a POST of the same target was answered.
+    pub(crate) fn judge_posted(
+        &self,
+        posted: Posted<'_>,
+        times: ResponseTimes,
+    ) -> Result<Storable, policy::NoStore> {
+        let req = RequestHead { method: &Method::POST, ..self.head() };
+        represents_target(&req, self.sharing(), posted, &self.route.settings.rule, times)
+    }
+
+    /// Which requests an answer of this length serves, if it is to be kept.
+    fn select(&self, response: &Response<Body>) -> Result<Selector, &'static str> {
+        let (headers, rule) = (response.headers(), &self.route.settings.rule);
         let selector = self.flow.select(&self.selecting, headers, rule).map_err(|why| why.as_str())?;
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.route.settings.entry) {
             return Err("entry-limit");
         }
-        Ok((storable, selector))
+        Ok(selector)
     }
 
     /// Hands the body on as it comes, and stores it once it is whole.
@@ -365,6 +417,12 @@ impl Fetch {
         }
         arriving.share();
         let flight = arriving.flight();
+        if self.of_a_write {
+            let (key, now) = (flight.departure.key(), self.flow.clock.mono());
+            if let Found::Entry(_) = self.flow.lookup(&self.selecting, key, now) {
+                return;
+            }
+        }
         let candidate = Candidate {
             key: flight.departure.key().clone(),
             tags: flight.departure.tags().to_vec(),
@@ -382,7 +440,8 @@ impl Fetch {
     }
 
     fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &Method::GET, headers: self.request.headers(), body_keyed: false }
+        let method = self.request.method();
+        RequestHead { method, headers: self.request.headers(), body_keyed: *method != Method::GET }
     }
 
     fn sharing(&self) -> Sharing {
@@ -390,20 +449,6 @@ impl Fetch {
             Share::Credential(_) => Sharing::PerCredential,
             Share::Shared | Share::Bypass(_) => Sharing::Shared,
         }
-    }
-}
-
-/// Whether the origin wants to know who asks: 401, 403, or a redirect to something that looks like a login.
-fn asks_for_login(response: &Response<Body>) -> bool {
-    const WORDS: [&str; 4] = ["login", "signin", "sign-in", "sign_in"];
-    match response.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
-        status if status.is_redirection() => {
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let path = location.unwrap_or_default().split(['?', '#']).next().unwrap_or_default();
-            WORDS.iter().any(|word| path.to_ascii_lowercase().contains(word))
-        }
-        _ => false,
     }
 }
 

@@ -36,7 +36,9 @@ impl Lesson {
         let shared = share == Share::Shared && rule.scope != Scope::Public;
         if shared && head.headers.contains_key(AUTHORIZATION) {
             let whoever = Share::Credential([0; 16].into());
-            return Self::TheAuthorized(visit.target.key(whoever, &head.headers, &[]).to_key());
+            return Self::TheAuthorized(
+                visit.target.key(whoever, &head.headers, visit.content().key()).to_key(),
+            );
         }
         Self::All
     }

@@ -1,24 +1,29 @@
 //! The walk of one request, from the route to the answer.
 //!
 //! ```text
-//! named → target (route, canonical path and query) → share → plan ─┬ read   lookup, policy, coalesce, fetch, store
+//! named → target (route, canonical path and query) → share → plan ─┬ read   (content,) lookup, policy, coalesce, fetch, store
 //!                                                                  ├ write  forward, outdate, answer
 //!                                                                  ├ pass   forward
 //!                                                                  └ tunnel forward, join the two ends
 //! ```
 //! It alone turns errors of the rooms into statuses.
 
+mod adopt;
 mod arriving;
 mod client;
 pub mod coalesce;
+mod content;
+mod demotion;
 mod egress;
 mod fetch;
 mod handling;
+mod head;
 mod ingress;
 mod interim;
 mod lesson;
 mod part;
 mod pass;
+mod plan;
 pub mod problem;
 mod read;
 mod record;
@@ -29,14 +34,13 @@ mod variant;
 mod write;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::Body as _;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
@@ -45,12 +49,13 @@ use crate::drain::Watch;
 use crate::flow::arriving::Landing;
 pub use crate::flow::client::Client;
 use crate::flow::coalesce::Flights;
+use crate::flow::content::Content;
 pub use crate::flow::handling::Handling;
 use crate::flow::ingress::{Named, Refusal};
+use crate::flow::plan::Plan;
 use crate::flow::serve::Answer;
 use crate::guard::Interim;
 use crate::metrics::{Cache, Metrics};
-use crate::policy::outdate;
 use crate::route::host::Scheme;
 use crate::route::share::Share;
 use crate::route::tag::Tag;
@@ -111,6 +116,8 @@ pub struct Flow(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) flights: Arc<Flights<Landing>>,
+    /// Room for contents of requests that are read before they are answered.
+    pub(crate) contents: content::Room,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
 }
@@ -123,15 +130,6 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plan {
-    Read(Share),
-    Write,
-    Pass(&'static str),
-    Tunnel,
-}
-
 /// One request on its walk.
 pub(crate) struct Visit<'a> {
     pub(crate) flow: &'a Arc<Shared>,
@@ -141,13 +139,15 @@ pub(crate) struct Visit<'a> {
     /// Where interim answers to what it asks the origin go; `None`: nowhere.
     interim: Option<Interim>,
     request_id: OnceLock<String>,
+    /// What a read by content asks with, once it is there.
+    content: OnceLock<Content>,
 }
 
 impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
-        Self(Arc::new(Shared { parts, flights: Arc::default(), demoted }))
+        Self(Arc::new(Shared { parts, flights: Arc::default(), contents: content::Room::default(), demoted }))
     }
 
     /// The client at the other end of a connection.
@@ -225,6 +225,7 @@ impl Shared {
         let visitor = record::Visitor::of(&visit, &head, &body, &named);
         let answer = match visit.plan(&head, &body) {
             Plan::Read(share) => read::read(&visit, &head, share).await,
+            Plan::ReadByContent(share) => content::read(&visit, head, body, share).await,
             Plan::Write => write::write(&visit, head, body).await,
             Plan::Pass(why) => pass::pass(&visit, head, body, why).await,
             Plan::Tunnel => tunnel::open(&visit, head, body).await,
@@ -243,33 +244,11 @@ impl<'a> Visit<'a> {
     fn new(flow: &'a Arc<Shared>, client: Client, target: &'a Target<'a>, head: &Head, now: Now) -> Self {
         let known = egress::known_request_id(&head.headers, &client);
         let request_id = known.map_or_else(OnceLock::new, OnceLock::from);
-        Self { flow, client, target, now, interim: None, request_id }
+        Self { flow, client, target, now, interim: None, request_id, content: OnceLock::new() }
     }
 }
 
 impl Visit<'_> {
-    fn plan(&self, head: &Head, body: &Body) -> Plan {
-        if self.flow.settings.upgrades && tunnel::is_asked_for(head) {
-            return Plan::Tunnel;
-        }
-        if !outdate::is_safe(&head.method) {
-            return Plan::Write;
-        }
-        if !matches!(head.method, Method::GET | Method::HEAD) {
-            return Plan::Pass("method");
-        }
-        if !self.flow.settings.enabled {
-            return Plan::Pass("disabled");
-        }
-        if !body.is_end_stream() {
-            return Plan::Pass("request-body");
-        }
-        match self.target.bypass().map_or_else(|| self.share(head), Share::Bypass) {
-            Share::Bypass(why) => Plan::Pass(why.as_str()),
-            share => Plan::Read(share),
-        }
-    }
-
     /// Whose entries the request may use, now.
     pub(crate) fn share(&self, head: &Head) -> Share {
         let route = self.target.route;
@@ -281,6 +260,11 @@ impl Visit<'_> {
     pub(crate) fn whose(&self, head: &Head) -> Option<Tag> {
         let digest = self.flow.rules.identity.digest(&head.headers)?;
         Some(Tag::credential(&digest))
+    }
+
+    /// What the request asks with beside its head; empty for what asks by its target alone.
+    pub(crate) fn content(&self) -> &Content {
+        self.content.get().unwrap_or(&content::NONE)
     }
 
     /// What a fill asks the origin for: exactly what the key holds.
@@ -312,22 +296,6 @@ impl Visit<'_> {
 }
 
 impl Shared {
-    /// A public route whose origin asked for a credential is `auto` from now on.
-    pub(crate) fn demote(&self, index: usize, template: &str) {
-        let Some(demoted) = self.demoted.get(index) else { return };
-        if !demoted.swap(true, Ordering::AcqRel) {
-            self.metrics.demoted(index);
-            tracing::warn!(
-                route = template,
-                "the origin asks for a credential on a route that is `scope: public`; it is `auto` from now on"
-            );
-        }
-    }
-
-    pub(crate) fn is_demoted(&self, index: usize) -> bool {
-        self.demoted.get(index).is_some_and(|demoted| demoted.load(Ordering::Acquire))
-    }
-
     /// Drops what is kept for credentials that the origin has answered with 401.
     pub(crate) fn forget(&self, whose: Option<&Tag>, status: StatusCode) {
         if status == StatusCode::UNAUTHORIZED

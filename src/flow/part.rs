@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{IF_RANGE, RANGE};
 use http::request::Parts as Head;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
@@ -71,7 +71,7 @@ pub(crate) enum Plan {
 pub(crate) fn plan(visit: &Visit<'_>, head: &Head, base: Option<&Entry>) -> Plan {
     let forwards = visit.target.route.settings.rule.range == RangeRule::Forward;
     let can_be_confirmed = |base: &Entry| validate::has_validator(&base.response.origin_headers());
-    if !forwards || base.is_some_and(can_be_confirmed) {
+    if !forwards || head.method != Method::GET || base.is_some_and(can_be_confirmed) {
         return Plan::Whole;
     }
     match Asked::by(&read::request(head)) {

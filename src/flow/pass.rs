@@ -59,6 +59,16 @@ pub(crate) fn conclude(
     forward: Forward,
     detail: Option<&'static str>,
 ) -> Answer {
+    let status = CacheStatus::Fwd { why: forward, status: None, stored: false, collapsed: false, detail };
+    conclude_as(visit, answer, status)
+}
+
+/// The same, with `status` to say what part the cache took after all.
+pub(crate) fn conclude_as(
+    visit: &Visit<'_>,
+    answer: Result<Response<Body>, upstream::Error>,
+    status: CacheStatus,
+) -> Answer {
     let (mut error, mut upstream) = (None, None);
     let response = match answer {
         Ok(mut response) => {
@@ -75,7 +85,6 @@ pub(crate) fn conclude(
             problem::upstream(&why)
         }
     };
-    let status = CacheStatus::Fwd { why: forward, status: None, stored: false, collapsed: false, detail };
     Answer { error, upstream, ..Answer::new(response, visit.target.route, Cache::Bypass, status) }
 }
 

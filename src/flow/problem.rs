@@ -26,7 +26,7 @@ pub fn answer(status: StatusCode, detail: &str) -> Response<Body> {
 
 /// Method that is not offered here at all, with those that are (RFC 9110 §15.5.6).
 pub(crate) fn method_not_allowed(detail: &str) -> Response<Body> {
-    const OFFERED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    const OFFERED: &str = "GET, HEAD, QUERY, POST, PUT, PATCH, DELETE, OPTIONS";
     let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, detail);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(OFFERED));
     response

@@ -10,7 +10,6 @@ use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
-use crate::body::Body;
 use crate::flow::arriving::{Landing, Own, Whence};
 use crate::flow::coalesce::{Departure, Lost, Role};
 use crate::flow::fetch::Fetch;
@@ -27,6 +26,7 @@ use crate::route::share::Share;
 use crate::route::tag::Tag;
 use crate::store::Found;
 use crate::store::entry::{Entry, Refreshing};
+use crate::upstream;
 
 /// Most flights that one request takes part in; then it is answered 503.
 const ROUNDS: usize = 8;
@@ -38,19 +38,19 @@ const ROUNDS_TOGETHER: usize = 3;
 pub(crate) struct Ask {
     why: Forward,
     /// A live entry to be confirmed; it may stand in if the origin fails.
-    base: Option<Arc<Entry>>,
+    pub(crate) base: Option<Arc<Entry>>,
     /// Whether waiting for one another is worth it.
     together: bool,
 }
 
 /// A request that the store alone does not answer.
-struct Question<'a> {
-    visit: &'a Visit<'a>,
-    head: &'a Head,
+pub(crate) struct Question<'a> {
+    pub(crate) visit: &'a Visit<'a>,
+    pub(crate) head: &'a Head,
     /// What a variant is chosen by: the client's fields, as far as a fill would carry them.
-    selecting: &'a HeaderMap,
-    share: Share,
-    ask: Ask,
+    pub(crate) selecting: &'a HeaderMap,
+    pub(crate) share: Share,
+    pub(crate) ask: Ask,
     /// The part that the origin is asked for; `None`: the whole.
     part: Option<Asked>,
     collapsed: bool,
@@ -64,7 +64,7 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
     let (flow, route, now) = (visit.flow, visit.target.route, visit.now);
     let request = request(head);
     let selecting = visit.selecting(head, share);
-    let key = visit.target.key(share, &head.headers, &[]);
+    let key = visit.target.key(share, &head.headers, visit.content().key());
     let ask = |why, together| Ask { why, base: None, together };
     let from_part = |why| part::from_store(visit, head, &selecting, &key, why);
     let missed = |why, together| match from_part(why) {
@@ -107,7 +107,7 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
         // Whose answer came with nobody else's so often, or is his own whatever it will be, is better off alone.
         let own = Lesson::of(visit, head, share).is_learnt(&visit.flow.store, visit.now.mono);
         ask.together &= round < ROUNDS_TOGETHER && !own;
-        let as_it_is = |why| pass::pass(visit, head.clone(), Body::Empty, why);
+        let as_it_is = |why| pass::pass(visit, head.clone(), visit.content().body(), why);
         let part = match part::plan(visit, head, ask.base.as_deref()) {
             Plan::AsItIs => return as_it_is("if-range").await,
             Plan::Part(asked) => Some(asked),
@@ -118,7 +118,8 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
         };
         let selecting = visit.selecting(head, share);
         let question = Question { visit, head, selecting: &selecting, share, ask, part, collapsed: false };
-        if let Some(answer) = question.answer().await {
+        let answer = if question.is_by_head() { question.look().await } else { question.answer().await };
+        if let Some(answer) = answer {
             return answer;
         }
         share = visit.share(head);
@@ -202,17 +203,19 @@ impl Question<'_> {
                 Some(self.landed(&entry, whence))
             }
             Ok(Landing::Alone(status)) if is_failure(status) => self.stand_in(),
-            Ok(Landing::Failed(error)) => {
-                let problem = || {
-                    let status = self.forwarded(None, false, Some(error.as_str()));
-                    let response = problem::upstream(&error);
-                    let answer = Answer::new(response, self.visit.target.route, Cache::Miss, status);
-                    Answer { error: Some(error.as_str()), ..answer }
-                };
-                Some(self.stand_in().unwrap_or_else(problem))
-            }
+            Ok(Landing::Failed(error)) => Some(self.failed(&error)),
             Ok(_) | Err(Lost) => None,
         }
+    }
+
+    /// The stale entry, or the problem that stands for an answer which the origin did not give.
+    pub(crate) fn failed(&self, error: &upstream::Error) -> Answer {
+        self.stand_in().unwrap_or_else(|| {
+            let status = self.forwarded(None, false, Some(error.as_str()));
+            let response = problem::upstream(error);
+            let answer = Answer::new(response, self.visit.target.route, Cache::Miss, status);
+            Answer { error: Some(error.as_str()), ..answer }
+        })
     }
 
     /// The answer that this request fetched, or reads along.
@@ -249,12 +252,10 @@ impl Question<'_> {
         }
     }
 
-    fn landed(&self, entry: &Entry, whence: Whence) -> Answer {
+    pub(crate) fn landed(&self, entry: &Entry, whence: Whence) -> Answer {
         let now = self.visit.flow.clock.now();
         let (cache, status) = match whence {
-            Whence::Confirmed => {
-                (Cache::Revalidated, self.forwarded(Some(StatusCode::NOT_MODIFIED), true, None))
-            }
+            Whence::Confirmed(status) => (Cache::Revalidated, self.forwarded(Some(status), true, None)),
             Whence::Fetched => (Cache::Miss, self.forwarded(None, true, None)),
             Whence::Found => (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None }),
         };
@@ -262,7 +263,7 @@ impl Question<'_> {
     }
 
     /// The stale entry, where it may stand in for an origin that fails (RFC 5861 §4).
-    fn stand_in(&self) -> Option<Answer> {
+    pub(crate) fn stand_in(&self) -> Option<Answer> {
         let (route, now) = (self.visit.target.route, self.visit.flow.clock.now());
         let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
         policy::may_serve_on_error(&request(self.head), &base.life, &route.settings.rule, now).ok()?;
@@ -283,7 +284,7 @@ impl Question<'_> {
     }
 
     fn key(&self) -> Key {
-        self.visit.target.key(self.share, &self.head.headers, &[]).to_key()
+        self.visit.target.key(self.share, &self.head.headers, self.visit.content().key()).to_key()
     }
 
     /// What the answer is known to depend on before it is there: its path, and whose it is.
@@ -307,7 +308,7 @@ impl Question<'_> {
         self.visit.flow.fits(selector, self.selecting)
     }
 
-    fn forwarded(
+    pub(crate) fn forwarded(
         &self,
         status: Option<StatusCode>,
         stored: bool,
@@ -319,6 +320,6 @@ impl Question<'_> {
 }
 
 /// The statuses that RFC 5861 §4 takes for an error.
-fn is_failure(status: StatusCode) -> bool {
+pub(crate) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }

@@ -18,9 +18,11 @@ use http::{Method, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
 use crate::body::Body;
+use crate::flow::adopt::Adoption;
+use crate::flow::arriving::Own;
 use crate::flow::serve::Answer;
 use crate::flow::{ServerError, Shared, Visit, pass};
-use crate::policy::cache_status::Forward;
+use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::policy::outdate;
 use crate::route::host::Scheme;
 use crate::route::path::Path;
@@ -43,17 +45,31 @@ pub(crate) async fn write(visit: &Visit<'_>, head: Head, body: Body) -> Answer {
             return pass::conclude(visit, Err(upstream::Error::RequestBody(why)), Forward::Method, None);
         }
     };
+    let adoption = Adoption::of(visit, &head);
     let request = pass::outbound(visit, head, forward, body);
     let (flow, how) = (Arc::clone(visit.flow), visit.how(Upgrade::No));
     let (answered, answer) = oneshot::channel();
     tokio::spawn(async move {
         let answer = flow.upstream.send(request, how).await;
-        flow.outdate(&method, &target, &answer);
+        let outdated = flow.outdated(&method, &target, &answer);
         // Whoever asked may have left; what had to be done is done.
-        let _ = answered.send(answer);
+        match (adoption, answer) {
+            (Some(adoption), Ok(response)) => {
+                adoption.conclude(&target.uri, &outdated, response, answered).await;
+            }
+            (_, answer) => {
+                flow.store.outdate(&outdated);
+                let _ = answered.send(answer.map(Own::passed));
+            }
+        }
     });
-    let answer = answer.await.unwrap_or(Err(upstream::Error::Closed));
-    pass::conclude(visit, answer, Forward::Method, None)
+    let (answer, stored) = match answer.await.unwrap_or(Err(upstream::Error::Closed)) {
+        Ok(own) => (Ok(own.response), own.kept.is_ok()),
+        Err(why) => (Err(why), false),
+    };
+    let why = Forward::Method;
+    let status = CacheStatus::Fwd { why, status: None, stored, collapsed: false, detail: None };
+    pass::conclude_as(visit, answer, status)
 }
 
 /// What a write is aimed at.
@@ -65,24 +81,36 @@ struct Target {
 }
 
 impl Shared {
-    fn outdate(&self, method: &Method, target: &Target, answer: &Result<Response<Body>, upstream::Error>) {
+    /// The tags that a write outdates, now that it was answered; none if it had no effect.
+    fn outdated(
+        &self,
+        method: &Method,
+        target: &Target,
+        answer: &Result<Response<Body>, upstream::Error>,
+    ) -> Vec<Tag> {
         let mut tags = target.tags.clone();
         match answer {
             Ok(response) if self.has_effect(method, response.status()) => {
                 let authority = target.uri.authority().map_or("", Authority::as_str);
-                let is_ours = |named: &str| {
-                    let named = self.rules.hosts.resolve(target.scheme, named);
-                    named.is_ok_and(|named| named.as_str() == authority)
-                };
+                let is_ours = |named: &str| self.is_named(target.scheme, named, authority);
                 let named = outdate::also_outdated(&target.uri, response.headers(), &is_ours);
                 tags.extend(named.iter().map(|path| Tag::path(authority, Path::of(path.path()).decoded())));
             }
-            Ok(response) => return self.forget(target.whose.as_ref(), response.status()),
-            Err(why) if why.never_sent() => return,
+            Ok(response) => {
+                self.forget(target.whose.as_ref(), response.status());
+                tags.clear();
+            }
+            Err(why) if why.never_sent() => tags.clear(),
             // Nobody knows whether the origin did it: as if it had.
             Err(_) => {}
         }
-        self.store.outdate(&tags);
+        tags
+    }
+
+    /// Whether `named` is another name of our `authority`.
+    pub(crate) fn is_named(&self, scheme: Scheme, named: &str, authority: &str) -> bool {
+        let named = self.rules.hosts.resolve(scheme, named);
+        named.is_ok_and(|named| named.as_str() == authority)
     }
 
     /// A 5xx says nothing about what was done before it; RFC 9111 §4.4 asks for nothing then, and so may the configuration.

@@ -139,6 +139,14 @@ pub fn fill_accept_encoding(request: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::try_from(offer).ok()
 }
 
+/// Whether a request lets the origin choose among no other codings than a fill would.
+pub fn offers_known_only(request: &HeaderMap) -> bool {
+    let lines = request.get_all(ACCEPT_ENCODING).iter();
+    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut names = members.filter_map(|member| member.split(|byte| *byte == b';').next());
+    names.all(|name| name.trim_ascii().is_empty() || bit(name.trim_ascii()).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +164,17 @@ mod tests {
     fn serves(first: Option<&str>, coded: &str, chosen: bool, then: Option<&str>) -> bool {
         let response = if coded.is_empty() { HeaderMap::new() } else { head(&[("content-encoding", coded)]) };
         Coded::of(&accepting(first), &response, chosen).serves(&accepting(then))
+    }
+
+    #[test]
+    fn what_a_fill_would_not_offer_is_told_from_what_it_would() {
+        for known in ["", "gzip, deflate", "br, gzip;q=0.5", "identity", "zstd,, x-gzip"] {
+            assert!(offers_known_only(&accepting(Some(known))), "{known}");
+        }
+        assert!(offers_known_only(&accepting(None)));
+        for other in ["*", "gzip, *;q=0", "dcb", "gzip, compress", "gz ip"] {
+            assert!(!offers_known_only(&accepting(Some(other))), "{other}");
+        }
     }
 
     #[test]

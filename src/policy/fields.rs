@@ -104,6 +104,11 @@ pub fn strip_selective(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a request asks for less than the whole, or under conditions.
+pub fn is_selective(headers: &HeaderMap) -> bool {
+    SELECTIVE.iter().any(|name| headers.contains_key(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

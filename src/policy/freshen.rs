@@ -57,9 +57,11 @@ pub enum HeadUpdate {
     Freshened(Box<Storable>),
     /// The stored response is outdated.
     Outdated,
+    /// The answer is no 200, and says nothing of it: many backends answer a HEAD with 405.
+    Unrelated,
 }
 
-/// Compares the answer to a HEAD with the stored GET: the same validators and length update it, others outdate it.
+/// Compares a 200 to a HEAD with the stored GET: the same validators and length update it, others outdate it.
 /// `req` is the HEAD; the result is judged as the GET it stands for.
 pub fn update_by_head(
     req: &RequestHead<'_>,
@@ -69,6 +71,9 @@ pub fn update_by_head(
     rule: &Rule,
     times: ResponseTimes,
 ) -> HeadUpdate {
+    if answer.0 != StatusCode::OK {
+        return HeadUpdate::Unrelated;
+    }
     let agrees = |name: HeaderName| match (answer.1.get(&name), stored.1.get(&name)) {
         (Some(new), Some(old)) => new == old,
         (new, _) => new.is_none(),
@@ -245,6 +250,8 @@ mod tests {
         assert_eq!(storable.life().ttl(at(1000)), 90);
         assert!(matches!(update(StatusCode::OK, &[("etag", "\"b\"")]), HeadUpdate::Outdated));
         assert!(matches!(update(StatusCode::OK, &[("content-length", "6")]), HeadUpdate::Outdated));
-        assert!(matches!(update(StatusCode::GONE, &[]), HeadUpdate::Outdated));
+        for status in [StatusCode::GONE, StatusCode::METHOD_NOT_ALLOWED, StatusCode::BAD_GATEWAY] {
+            assert!(matches!(update(status, &[("etag", "\"b\"")]), HeadUpdate::Unrelated));
+        }
     }
 }

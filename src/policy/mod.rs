@@ -10,7 +10,9 @@
 //!             not_modified, range::select                          validate.rs, range.rs
 //! 304      -> freshen -> Storable | NotFreshened                   freshen.rs
 //! 206      -> partial::may_store, measured, combine, complete      partial.rs
+//! HEAD     -> update_by_head -> HeadUpdate                         freshen.rs
 //! write    -> outdates_target, also_outdated                       outdate.rs
+//!             represents_target -> Storable | NoStore              represent.rs
 //! ```
 
 pub mod cache_control;
@@ -24,6 +26,7 @@ pub mod language;
 pub mod outdate;
 pub mod partial;
 pub mod range;
+pub mod represent;
 pub mod reuse;
 pub mod state;
 pub mod store;

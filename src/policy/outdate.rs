@@ -27,8 +27,8 @@ pub fn also_outdated(target: &Uri, headers: &HeaderMap, is_ours: &dyn Fn(&str) -
     named.filter_map(|value| resolve(target, value.to_str().ok()?.trim(), is_ours)).collect()
 }
 
-/// RFC 3986 §5.2, as far as one host goes.
-fn resolve(target: &Uri, reference: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<PathAndQuery> {
+/// What a reference in the answer of `target` names on the same host (RFC 3986 §5.2); `None`: it is of another one.
+pub(crate) fn resolve(target: &Uri, reference: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<PathAndQuery> {
     let reference = reference.split('#').next()?;
     let with_authority = match reference.strip_prefix("//") {
         Some(rest) => Some(format!("http://{rest}")),

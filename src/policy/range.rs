@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, StatusCode};
 
 use crate::policy::RequestHead;
 use crate::policy::freshness::date_field;
@@ -30,7 +30,10 @@ impl Asked {
         let mut lines = req.headers.get_all(header::RANGE).iter();
         match (lines.next(), lines.next()) {
             // RFC 9110 §14.2: for GET only
-            (Some(range), None) if *req.method == Method::GET => Self::parse(range.as_bytes()),
+            // RFC 9110 §14.2, RFC 10008 §2.8
+            (Some(range), None) if matches!(req.method.as_str(), "GET" | "QUERY") => {
+                Self::parse(range.as_bytes())
+            }
             _ => None,
         }
     }
@@ -139,6 +142,8 @@ fn position(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Method;
+
     use crate::policy::testing::{get, head};
 
     fn part(request: &[(&str, &str)], stored: &[(&str, &str)]) -> Part {

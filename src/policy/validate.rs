@@ -3,8 +3,8 @@
 //! Invariant: only validators that the origin made go to the origin; one that we made ([`made_etag`]) meets clients only.
 //! It refuses to know the body.
 
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
 
 use crate::policy::RequestHead;
 use crate::policy::date;
@@ -119,8 +119,8 @@ pub fn not_modified(
     etag: Option<&HeaderValue>,
     stored: &HeaderMap,
 ) -> bool {
-    // §13.2.1: conditions count only where the answer without them is a success
-    if !status.is_success() {
+    // §13.2.1: conditions count only where the answer without them is a success; RFC 10008 §2.6: QUERY is as GET
+    if !status.is_success() || !matches!(req.method.as_str(), "GET" | "HEAD" | "QUERY") {
         return false;
     }
     if req.headers.contains_key(header::IF_NONE_MATCH) {
@@ -133,9 +133,6 @@ pub fn not_modified(
     }
     let since = date::field(req.headers, &header::IF_MODIFIED_SINCE, date::made(stored));
     let Some(since) = since else { return false };
-    if !matches!(*req.method, Method::GET | Method::HEAD) {
-        return false;
-    }
     let modified =
         if stored.contains_key(header::LAST_MODIFIED) { header::LAST_MODIFIED } else { header::DATE };
     date_field(stored, &modified).is_some_and(|modified| modified <= since)
@@ -256,6 +253,20 @@ mod tests {
     fn only_a_success_becomes_a_304() {
         let (request, stored) = (head(&[("if-none-match", "*")]), head(&[("etag", "\"a\"")]));
         assert!(!not_modified(&get(&request), StatusCode::NOT_FOUND, stored.get("etag"), &stored));
+    }
+
+    #[test]
+    fn conditions_are_judged_for_what_reads_and_what_posts_is_the_origin_s() {
+        let stored = head(&[("etag", "\"a\""), ("last-modified", MODIFIED)]);
+        for condition in [("if-none-match", "\"a\""), ("if-modified-since", MODIFIED)] {
+            let headers = head(&[condition]);
+            let judged = |method: &str| {
+                let method = http::Method::from_bytes(method.as_bytes()).unwrap();
+                let req = RequestHead { method: &method, headers: &headers, body_keyed: true };
+                not_modified(&req, StatusCode::OK, stored.get("etag"), &stored)
+            };
+            assert_eq!(["GET", "HEAD", "QUERY", "POST"].map(judged), [true, true, true, false]);
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! ```
 //! Texts are prefixed with their length (u32, little-endian), and each declared header with the number of its
 //! lines, so no delimiter inside one can pass for another, and absent differs from empty. Equality is that of all
-//! bytes; a hash alone names nothing. The key lives in this process: it is no wire format. The method is not in
-//! it (a GET's entry answers HEAD); nor are the variants below it.
+//! bytes; a hash alone names nothing, but for that of a body (SHA-256). The key lives in this process: it is no wire
+//! format. The method is in it only with a body (a GET's entry answers HEAD); the variants below it are not.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -143,11 +143,12 @@ mod tests {
     use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
+    use crate::route::content::ContentSpec;
     use crate::route::query::QuerySpec;
 
     fn spec(digest: u64) -> KeySpec {
         let headers = vec![HeaderName::from_static("x-one"), HeaderName::from_static("x-two")];
-        KeySpec { query: QuerySpec::default(), headers, digest }
+        KeySpec { query: QuerySpec::default(), headers, content: ContentSpec::default(), digest }
     }
 
     /// A canonical request, as far as the key sees it.

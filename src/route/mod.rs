@@ -5,6 +5,7 @@
 //! What is keyed is what is sent to the origin, so no answer can depend on something its key does not hold.
 //! This room refuses to know time, storage and the network.
 
+pub mod content;
 mod cookie;
 pub mod host;
 pub mod identity;
@@ -21,6 +22,9 @@ pub mod user;
 
 use std::time::Duration;
 
+use http::Method;
+use serde_json_path::JsonPath;
+
 use crate::policy;
 
 /// What the configuration says of one route, defaults and preset already folded in.
@@ -30,6 +34,8 @@ pub struct Settings {
     pub template: String,
     /// Cache by `rule`, or never (`/api/auth/{rest:path}: bypass`).
     pub bypass: bool,
+    /// The methods that read here (`methods:`).
+    pub methods: Vec<ReadMethod>,
     /// What the route asks of the policy.
     pub rule: policy::Rule,
     /// Which parts of the request tell one answer from another.
@@ -57,4 +63,57 @@ pub struct KeySettings {
     pub ignore_query: Vec<String>,
     /// `key.headers`: request fields whose values are part of the key (lower case).
     pub headers: Vec<http::HeaderName>,
+    /// `key.body`: which differences of a body count, where it is part of the key.
+    pub body: BodyKey,
+    /// `key.ignore`: what of a JSON body does not count; it is sent all the same (RFC 10008 §2.7: the request stays as it
+    /// is).
+    pub ignore: Vec<JsonPath>,
+}
+
+/// Which differences of a body count (`key.body:`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyKey {
+    /// Each byte (default).
+    #[default]
+    Raw,
+    /// Those of canonical JSON (RFC 8785); what is not JSON is not cached.
+    Json,
+}
+
+/// A method that may read, as `methods:` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMethod {
+    /// GET, and HEAD with it.
+    Get,
+    /// QUERY (RFC 10008).
+    Query,
+    /// POST, where the route declares that it only reads.
+    Post,
+}
+
+/// What reads on a route that does not say.
+pub const READING: [ReadMethod; 2] = [ReadMethod::Get, ReadMethod::Query];
+
+/// By what a request of some method asks on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// By its target.
+    ByTarget,
+    /// By its content too, which is part of the key.
+    ByContent,
+    /// It is no read there.
+    Not,
+}
+
+impl Settings {
+    /// How `method` reads on this route.
+    pub fn reads(&self, method: &Method) -> Reads {
+        let (named, reads) = match method.as_str() {
+            "GET" | "HEAD" => (ReadMethod::Get, Reads::ByTarget),
+            "QUERY" => (ReadMethod::Query, Reads::ByContent),
+            "POST" => (ReadMethod::Post, Reads::ByContent),
+            _ => return Reads::Not,
+        };
+        if self.methods.contains(&named) { reads } else { Reads::Not }
+    }
 }

@@ -11,10 +11,11 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::policy;
+use crate::route::content::ContentSpec;
 use crate::route::pattern::{Flaw, Template};
 use crate::route::query::QuerySpec;
 use crate::route::tree::{Node, Values};
-use crate::route::{KeySettings, Settings};
+use crate::route::{KeySettings, READING, Settings};
 
 /// The label of requests that no route matches.
 pub const UNMATCHED: &str = "unmatched";
@@ -39,6 +40,8 @@ pub struct KeySpec {
     pub query: QuerySpec,
     /// The request fields that count, in the order of the configuration.
     pub headers: Vec<HeaderName>,
+    /// What of a body counts.
+    pub content: ContentSpec,
     /// Digest of the route's settings.
     pub digest: u64,
 }
@@ -143,10 +146,11 @@ impl Table {
 
 impl Route {
     fn new(index: usize, settings: Settings, names: Vec<String>) -> Arc<Self> {
-        let KeySettings { query, ignore_query, headers } = &settings.key;
+        let KeySettings { query, ignore_query, headers, body, ignore } = &settings.key;
         let key = KeySpec {
             query: QuerySpec::new(query.as_deref(), ignore_query),
             headers: headers.clone(),
+            content: ContentSpec::new(*body, ignore),
             digest: settings.digest,
         };
         Arc::new(Self { index, settings, key, names })
@@ -158,6 +162,7 @@ fn passing() -> Settings {
     Settings {
         template: UNMATCHED.to_owned(),
         bypass: true,
+        methods: READING.to_vec(),
         rule: policy::Rule::default(),
         key: KeySettings::default(),
         timeout: None,

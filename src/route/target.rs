@@ -76,7 +76,7 @@ impl Target<'_> {
     }
 
     /// The key of the answer. `share` says whose it is; `headers` are the request's; `body` stands for method and
-    /// body where they are part of the question, else empty.
+    /// body where they are part of the question ([`crate::route::content::Digest`]), else empty.
     pub fn key(&self, share: Share, headers: &HeaderMap, body: &[u8]) -> KeyBuf {
         KeyBuf::of(&Parts {
             scheme: self.scheme,
@@ -139,12 +139,13 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::policy;
-    use crate::route::{KeySettings, Settings, identity};
+    use crate::route::{KeySettings, READING, Settings, identity};
 
     fn settings(template: &str, key: KeySettings) -> Settings {
         Settings {
             template: template.to_owned(),
             bypass: false,
+            methods: READING.to_vec(),
             rule: policy::Rule::default(),
             key,
             timeout: None,

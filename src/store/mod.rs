@@ -145,9 +145,20 @@ impl Store {
     /// Applies a hard invalidation: when this returns, no body fetched before it is found or stored any more.
     /// Returns how many entries it dropped.
     pub fn outdate(&self, tags: &[Tag]) -> usize {
+        if tags.is_empty() {
+            return 0;
+        }
         let dead = self.gate.outdate(tags);
         dead.iter().for_each(|entry| self.sweep(entry.key()));
         dead.len()
+    }
+
+    /// The same for a write that began with `began`; gives the ticket under which its own answer, which would carry
+    /// `kept`, may be stored: `None` if anybody else has invalidated one of them since.
+    pub fn outdate_by(&self, tags: &[Tag], began: &FillTicket, kept: &[Tag]) -> Option<FillTicket> {
+        let (dead, renewed) = self.gate.outdate_by(tags, began, kept);
+        dead.iter().for_each(|entry| self.sweep(entry.key()));
+        renewed
     }
 
     /// Live entries, and the bytes that they take.

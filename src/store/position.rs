@@ -68,9 +68,7 @@ impl Outdated {
 impl Gate {
     /// Takes a ticket at the present position; to be called before the origin is touched.
     pub fn ticket(self: &Arc<Self>) -> FillTicket {
-        let mut ledger = self.lock();
-        let position = ledger.applied;
-        *ledger.in_flight.entry(position).or_default() += 1;
+        let position = self.lock().depart();
         FillTicket::new(position, Arc::clone(self))
     }
 
@@ -95,18 +93,29 @@ impl Gate {
 
     /// Applies a hard invalidation of `tags`: raises their floors, kills what carries them, and returns the dead.
     pub fn outdate(&self, tags: &[Tag]) -> Vec<Arc<Entry>> {
+        self.lock().outdate(tags)
+    }
+
+    /// Applies the invalidation of a write that began with `began`, and gives the ticket for what the write itself was
+    /// answered with: `None` if one of `kept` was invalidated by anybody else since. Both under one lock:
+    ///
+    /// | this write | another one | what keeps the promise |
+    /// |---|---|---|
+    /// | takes `began`, is done by the origin | | |
+    /// | | is done, and answered: floor above `began` | no ticket: what came is older than that |
+    /// | is answered: own floor, new ticket | | nothing fits in between |
+    /// | | is answered: floor above the new ticket | the fill is refused, or the entry dies |
+    pub fn outdate_by(
+        self: &Arc<Self>,
+        tags: &[Tag],
+        began: &FillTicket,
+        kept: &[Tag],
+    ) -> (Vec<Arc<Entry>>, Option<FillTicket>) {
         let mut ledger = self.lock();
-        let position = ledger.applied.next();
-        let mut dead = Vec::new();
-        for tag in tags {
-            ledger.raise(tag, position);
-            ledger.index.take(tag, &mut dead);
-        }
-        for entry in &dead {
-            entry.kill();
-        }
-        ledger.applied = position;
-        dead
+        let alone = ledger.check(began.position(), kept).is_ok();
+        let dead = ledger.outdate(tags);
+        let renewed = alone.then(|| FillTicket::new(ledger.depart(), Arc::clone(self)));
+        (dead, renewed)
     }
 
     /// Forgets an entry that memory has let go.
@@ -143,6 +152,26 @@ impl Gate {
 }
 
 impl Ledger {
+    /// Counts a ticket at the present position.
+    fn depart(&mut self) -> Position {
+        *self.in_flight.entry(self.applied).or_default() += 1;
+        self.applied
+    }
+
+    fn outdate(&mut self, tags: &[Tag]) -> Vec<Arc<Entry>> {
+        let position = self.applied.next();
+        let mut dead = Vec::new();
+        for tag in tags {
+            self.raise(tag, position);
+            self.index.take(tag, &mut dead);
+        }
+        for entry in &dead {
+            entry.kill();
+        }
+        self.applied = position;
+        dead
+    }
+
     fn check(&self, position: Position, tags: &[Tag]) -> Result<(), Outdated> {
         let outdated = self.floor_of_all > position
             || tags.iter().any(|tag| self.floors.get(tag).is_some_and(|floor| *floor > position));
@@ -190,6 +219,23 @@ mod tests {
         assert_eq!(gate.check(before.position(), &tags(&["a", "b"])), Err(Outdated::Invalidated));
         assert_eq!(gate.check(before.position(), &tags(&["b"])), Ok(()));
         assert_eq!(gate.check(after.position(), &tags(&["a"])), Ok(()));
+    }
+
+    #[test]
+    fn a_write_renews_its_ticket_unless_another_one_came_between() {
+        let gate = Arc::new(Gate::default());
+        let (own, other) = (tags(&["a"]), tags(&["b"]));
+        let (first, second, reader) = (gate.ticket(), gate.ticket(), gate.ticket());
+        gate.outdate(&other);
+        let (_, renewed) = gate.outdate_by(&own, &first, &own);
+        let renewed = renewed.expect("nobody else touched it");
+        assert_eq!(gate.check(renewed.position(), &own), Ok(()), "its own invalidation does not refuse it");
+        assert_eq!(gate.check(reader.position(), &own), Err(Outdated::Invalidated), "and refuses all others");
+        let (_, too_late) = gate.outdate_by(&own, &second, &own);
+        assert!(too_late.is_none(), "the first one was answered meanwhile");
+        assert_eq!(gate.check(renewed.position(), &own), Err(Outdated::Invalidated));
+        drop((first, second, reader, renewed));
+        assert_eq!(gate.floors(), 0);
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn every_key_of_later_is_refused_by_name() {
     for key in ["debounce", "max_batch", "settle"] {
         refuses(&[(&format!("invalidation: {{{key}: 1s}}\n"), &format!("`{key}` is not available yet"))]);
     }
-    for key in ["tags", "body_tags", "methods", "mode", "settle", "forward_tags"] {
+    for key in ["tags", "body_tags", "mode", "settle", "forward_tags"] {
         refuses(&[
             (&format!("routes:\n  /a: {{{key}: x}}\n"), &format!("`{key}` is not available yet")),
             (&format!("defaults: {{{key}: x}}\n"), &format!("`{key}` is not available yet")),
@@ -53,8 +53,6 @@ fn every_key_of_later_is_refused_by_name() {
     refuses(&[
         ("redis: {url: \"\"}\n", "`redis` is not available yet"),
         ("redis: {url: \"${REDIS_URL:-}\"}\n", "`redis` is not available yet"),
-        ("routes: {/a: {key: {body: json}}}\n", "`body` is not available yet"),
-        ("routes: {/a: {key: {ignore: [x]}}}\n", "`ignore` is not available yet"),
         ("warm: {learn: {top: 2}}\n", "`learn` is not available yet"),
         ("warm: {timezone: UTC}\n", "`timezone` is not available yet"),
         ("admin: {tokens: {}}\n", "`tokens` is not available yet"),
@@ -172,6 +170,16 @@ fn rules_that_do_not_hold_together_are_refused() {
         ("routes: {/a: {negative: {600: 1m}}}\n", "is not a status"),
         ("routes: {/a: {negative: {100: 1m}}}\n", "is not a status"),
         ("routes: {/a: {negative: {404: x}}}\n", "is not a duration"),
+        ("routes: {/a: {methods: [GET, PUT]}}\n", "`PUT` is not a method that reads"),
+        ("routes: {/a: {methods: post}}\n", "write one of: GET, QUERY, POST"),
+        ("routes: {/a: {methods: POST}}\n", "names POST, and `key` has no `body`"),
+        ("routes: {/a: {methods: GET POST, key: {query: a}}}\n", "write key: { body: json }"),
+        ("routes: {/a: {key: {body: xml}}}\n", "`xml` is not `raw` or `json`"),
+        ("routes: {/a: {methods: POST, key: {body: raw, ignore: $.a}}}\n", "`key.body` is not `json`"),
+        ("routes: {/a: {key: {ignore: $.a}}}\n", "`key.body` is not `json`"),
+        ("routes: {/a: {methods: POST, key: {body: json, ignore: a}}}\n", "is not a JSONPath"),
+        ("routes: {/a: {methods: POST, key: {body: json, ignore: $}}}\n", "ignores the whole body"),
+        ("defaults: {methods: POST}\n", "`methods` belongs under a route"),
         ("limits: {memory: 1MiB, entry: 2MiB}\n", "is more than `limits.memory`"),
         ("tls: {cert: /c.pem}\n", "`tls` has no `key`"),
         ("tls: {key: /k.pem}\n", "`tls` has no `cert`"),

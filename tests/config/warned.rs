@@ -81,6 +81,16 @@ fn a_ttl_of_ours_where_all_share_what_a_cookie_fetched() {
 }
 
 #[test]
+fn a_body_that_counts_for_no_method() {
+    let text = |methods: &str| format!("routes: {{/a: {{{methods} key: {{body: json}}}}}}\n");
+    assert!(warnings(&text(""))[0].contains("counts for QUERY only"));
+    assert!(warnings(&text("methods: GET,"))[0].contains("has no effect"));
+    for methods in ["methods: [GET, POST],", "methods: [GET, QUERY],", "methods: POST,"] {
+        assert!(warnings(&text(methods)).is_empty(), "{methods}");
+    }
+}
+
+#[test]
 fn warming_with_authorization_where_the_origin_says_who_shares() {
     let text = |header: &str| {
         format!(

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 
 class Gate:
@@ -128,6 +129,18 @@ def numbered(request: Request):
 @app.post("/api/search")
 def save_search():
     return {"saved": True}
+
+
+class Find(BaseModel):
+    request_id: str
+    q: str
+    page: int = 1
+    near: dict[str, float] = {}
+
+
+@app.post("/api/find")
+def find(asked: Find):
+    return {"asked": asked, "n": desk.count("/api/find")}
 
 
 @app.get("/api/jobs/{id}")
