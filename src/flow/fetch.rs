@@ -1,25 +1,22 @@
-//! One fetch of a read, on its flight: asks the origin, judges the answer, hands it on as it comes, and stores it.
+//! One fetch of a read, on its flight: asks the origin, and judges what comes back.
 //!
-//! Invariant: the ticket is taken before the origin is touched; only a body that came to its clean end is stored, and
-//! before its last reader learns of the end.
+//! Invariant: the ticket is taken before the origin is touched, and before anything stored is built on.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, RANGE};
+use http::header::{CONTENT_LENGTH, RANGE};
 use http::request::Parts as Head;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
-use crate::body::{Body, BodyError};
-use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Own, Whence};
+use crate::body::Body;
+use crate::flow::arriving::{Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
 use crate::flow::demotion::asks_for_login;
 use crate::flow::lesson::Lesson;
 use crate::flow::part::{self, Wanted};
-use crate::flow::relay::{self, Writer};
 use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
 use crate::policy::range::Asked;
@@ -34,22 +31,22 @@ use crate::route::tag::Tag;
 use crate::store::Found;
 use crate::store::entry::{Candidate, Entry};
 use crate::store::ticket::FillTicket;
-use crate::upstream::{self, BodyFailure, How, Priority, Upgrade};
+use crate::upstream::{self, How, Priority, Upgrade};
 
 /// How long an uncacheable answer lets everyone fetch for himself.
-const UNCACHEABLE_FOR: Duration = Duration::from_secs(60);
+pub(crate) const UNCACHEABLE_FOR: Duration = Duration::from_secs(60);
 /// The same after a server error: it may be over soon.
 const FAILING_FOR: Duration = Duration::from_secs(1);
 
 /// A read that goes to the origin.
 pub(crate) struct Fetch {
-    flow: Arc<Shared>,
-    route: Arc<Route>,
+    pub(crate) flow: Arc<Shared>,
+    pub(crate) route: Arc<Route>,
     share: Share,
     request: Request<Bytes>,
     /// What a variant is chosen by.
-    selecting: HeaderMap,
-    how: How,
+    pub(crate) selecting: HeaderMap,
+    pub(crate) how: How,
     /// Whether it carries no credential because the route is public, whatever the client sent.
     for_the_public: bool,
     /// The entry that the request's conditions are about.
@@ -57,9 +54,9 @@ pub(crate) struct Fetch {
     /// What follows if the answer may not be kept.
     lesson: Lesson,
     /// How much of the representation is asked for.
-    wanted: Wanted,
+    pub(crate) wanted: Wanted,
     /// Whether a write brings the answer: whatever is stored before it is whole was fetched after it.
-    of_a_write: bool,
+    pub(crate) of_a_write: bool,
 }
 
 impl Fetch {
@@ -289,14 +286,14 @@ impl Fetch {
     }
 
     /// Drops the entry that an answer takes the place of, if it does so for all.
-    fn replace_base(&self) {
+    pub(crate) fn replace_base(&self) {
         let replaced = self.base.as_ref().or(self.wanted.outlived());
         if let (Some(replaced), Lesson::All) = (replaced, &self.lesson) {
             self.flow.store.remove(replaced);
         }
     }
 
-    fn pass_for(&self, key: &Key, lasting: Duration) {
+    pub(crate) fn pass_for(&self, key: &Key, lasting: Duration) {
         self.lesson.learn(&self.flow.store, key, self.flow.clock.now().mono + lasting);
     }
 
@@ -338,107 +335,6 @@ impl Fetch {
         Ok(selector)
     }
 
-    /// Hands the body on as it comes, and stores it once it is whole.
-    async fn collect(
-        self,
-        flight: Flight<'_>,
-        response: Response<Body>,
-        storable: Storable,
-        selector: Selector,
-    ) {
-        let (mut head, mut body) = response.into_parts();
-        pass::clean(&mut head.headers);
-        let (writer, source) = relay::relay(http_body::Body::size_hint(&body).exact());
-        let is_for_all = |name: &HeaderName| *name == AGE || storable.headers().contains_key(name);
-        let for_one = head.headers.keys().filter(|name| !is_for_all(name)).cloned().collect();
-        let (status, headers) = (head.status, head.headers);
-        let arrival = Arrival { status, headers, for_one, selector: selector.clone(), source };
-        let mut arriving = Arriving::new(flight, arrival);
-        if self.route.settings.rule.store_if.is_none() {
-            arriving.share();
-        }
-        match self.pump(&mut body, &writer, &mut arriving).await {
-            Ok(None) => {}
-            Ok(Some(whole)) => self.keep(&mut arriving, storable, selector, whole),
-            Err(why) => {
-                arriving.withhold("cut");
-                return writer.break_off(&why);
-            }
-        }
-        writer.finish();
-    }
-
-    /// Reads the body to its end: all of it if it may be stored, nothing if it has outgrown that.
-    async fn pump(
-        &self,
-        body: &mut Body,
-        writer: &Writer,
-        arriving: &mut Arriving<'_>,
-    ) -> Result<Option<Bytes>, String> {
-        let mut room = Some(self.route.settings.entry);
-        // Who waits for the judgement waits for his first byte: no longer than an origin may take for its own.
-        let mut judgement = std::pin::pin!(tokio::time::sleep(self.how.timeout));
-        loop {
-            let frame = tokio::select! {
-                biased;
-                frame = body.frame() => frame,
-                () = &mut judgement, if arriving.is_held_back() => {
-                    self.pass_for(arriving.key(), UNCACHEABLE_FOR);
-                    arriving.withhold("slow");
-                    continue;
-                }
-            };
-            let Some(frame) = frame else { break };
-            let frame = frame.map_err(|why| {
-                self.flow.metrics.upstream_error(body_failure(&why));
-                why.to_string()
-            })?;
-            let Ok(data) = frame.into_data() else { continue };
-            let length = data.len() as u64;
-            writer.push(data);
-            room = room.and_then(|room| room.checked_sub(length));
-            if room.is_none() && writer.stop_keeping() {
-                self.flow.metrics.fill_discarded("entry-limit");
-                self.pass_for(arriving.key(), UNCACHEABLE_FOR);
-                arriving.withhold("entry-limit");
-            }
-            writer.room().await.map_err(|abandoned| abandoned.to_string())?;
-        }
-        Ok(room.map(|_| writer.whole()))
-    }
-
-    fn keep(&self, arriving: &mut Arriving<'_>, storable: Storable, selector: Selector, body: Bytes) {
-        if let Some(store_if) = &self.route.settings.rule.store_if
-            && let Err(why) = store_if.judge(&body)
-        {
-            self.replace_base();
-            self.pass_for(arriving.key(), UNCACHEABLE_FOR);
-            return arriving.withhold(why.as_str());
-        }
-        arriving.share();
-        let flight = arriving.flight();
-        if self.of_a_write {
-            let (key, now) = (flight.departure.key(), self.flow.clock.mono());
-            if let Found::Entry(_) = self.flow.lookup(&self.selecting, key, now) {
-                return;
-            }
-        }
-        let candidate = Candidate {
-            key: flight.departure.key().clone(),
-            tags: flight.departure.tags().to_vec(),
-            storable,
-            selector,
-            body,
-        };
-        match self.wanted.fill(&self.flow, &self.route, &self.selecting, flight.ticket, candidate) {
-            Ok(entry) if entry.part.is_none() => {
-                flight.departure.land(Landing::Entry(entry, Whence::Fetched));
-            }
-            Ok(_part) => {}
-            Err(why) => self.flow.metrics.fill_discarded(why),
-        }
-    }
-
     fn head(&self) -> RequestHead<'_> {
         let method = self.request.method();
         RequestHead { method, headers: self.request.headers(), body_keyed: *method != Method::GET }
@@ -450,8 +346,4 @@ impl Fetch {
             Share::Shared | Share::Bypass(_) => Sharing::Shared,
         }
     }
-}
-
-fn body_failure(why: &BodyError) -> &'static str {
-    why.downcast_ref::<BodyFailure>().map_or("body", BodyFailure::as_str)
 }

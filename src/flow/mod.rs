@@ -12,6 +12,7 @@ mod adopt;
 mod arriving;
 mod client;
 pub mod coalesce;
+mod collect;
 mod content;
 mod demotion;
 mod egress;

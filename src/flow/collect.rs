@@ -1,0 +1,125 @@
+//! The body of an answer that may be stored: handed on as it comes, and kept once it is whole.
+//!
+//! Invariant: only a body that came to its clean end is stored, and before its last reader learns of the end.
+
+use bytes::Bytes;
+use http::header::AGE;
+use http::{HeaderName, Response};
+use http_body_util::BodyExt;
+
+use crate::body::{Body, BodyError};
+use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Whence};
+use crate::flow::fetch::{Fetch, UNCACHEABLE_FOR};
+use crate::flow::pass;
+use crate::flow::relay::{self, Writer};
+use crate::policy::{Selector, Storable};
+use crate::store::Found;
+use crate::store::entry::Candidate;
+use crate::upstream::BodyFailure;
+
+impl Fetch {
+    /// Hands the body on as it comes, and stores it once it is whole.
+    pub(crate) async fn collect(
+        self,
+        flight: Flight<'_>,
+        response: Response<Body>,
+        storable: Storable,
+        selector: Selector,
+    ) {
+        let (mut head, mut body) = response.into_parts();
+        pass::clean(&mut head.headers);
+        let (writer, source) = relay::relay(http_body::Body::size_hint(&body).exact());
+        let is_for_all = |name: &HeaderName| *name == AGE || storable.headers().contains_key(name);
+        let for_one = head.headers.keys().filter(|name| !is_for_all(name)).cloned().collect();
+        let (status, headers) = (head.status, head.headers);
+        let arrival = Arrival { status, headers, for_one, selector: selector.clone(), source };
+        let mut arriving = Arriving::new(flight, arrival);
+        if self.route.settings.rule.store_if.is_none() {
+            arriving.share();
+        }
+        match self.pump(&mut body, &writer, &mut arriving).await {
+            Ok(None) => {}
+            Ok(Some(whole)) => self.keep(&mut arriving, storable, selector, whole),
+            Err(why) => {
+                arriving.withhold("cut");
+                return writer.break_off(&why);
+            }
+        }
+        writer.finish();
+    }
+
+    /// Reads the body to its end: all of it if it may be stored, nothing if it has outgrown that.
+    async fn pump(
+        &self,
+        body: &mut Body,
+        writer: &Writer,
+        arriving: &mut Arriving<'_>,
+    ) -> Result<Option<Bytes>, String> {
+        let mut room = Some(self.route.settings.entry);
+        // Who waits for the judgement waits for his first byte: no longer than an origin may take for its own.
+        let mut judgement = std::pin::pin!(tokio::time::sleep(self.how.timeout));
+        loop {
+            let frame = tokio::select! {
+                biased;
+                frame = body.frame() => frame,
+                () = &mut judgement, if arriving.is_held_back() => {
+                    self.pass_for(arriving.key(), UNCACHEABLE_FOR);
+                    arriving.withhold("slow");
+                    continue;
+                }
+            };
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|why| {
+                self.flow.metrics.upstream_error(body_failure(&why));
+                why.to_string()
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            let length = data.len() as u64;
+            writer.push(data);
+            room = room.and_then(|room| room.checked_sub(length));
+            if room.is_none() && writer.stop_keeping() {
+                self.flow.metrics.fill_discarded("entry-limit");
+                self.pass_for(arriving.key(), UNCACHEABLE_FOR);
+                arriving.withhold("entry-limit");
+            }
+            writer.room().await.map_err(|abandoned| abandoned.to_string())?;
+        }
+        Ok(room.map(|_| writer.whole()))
+    }
+
+    fn keep(&self, arriving: &mut Arriving<'_>, storable: Storable, selector: Selector, body: Bytes) {
+        if let Some(store_if) = &self.route.settings.rule.store_if
+            && let Err(why) = store_if.judge(&body)
+        {
+            self.replace_base();
+            self.pass_for(arriving.key(), UNCACHEABLE_FOR);
+            return arriving.withhold(why.as_str());
+        }
+        arriving.share();
+        let flight = arriving.flight();
+        if self.of_a_write {
+            let (key, now) = (flight.departure.key(), self.flow.clock.mono());
+            if let Found::Entry(_) = self.flow.lookup(&self.selecting, key, now) {
+                return;
+            }
+        }
+        let candidate = Candidate {
+            key: flight.departure.key().clone(),
+            tags: flight.departure.tags().to_vec(),
+            storable,
+            selector,
+            body,
+        };
+        match self.wanted.fill(&self.flow, &self.route, &self.selecting, flight.ticket, candidate) {
+            Ok(entry) if entry.part.is_none() => {
+                flight.departure.land(Landing::Entry(entry, Whence::Fetched));
+            }
+            Ok(_part) => {}
+            Err(why) => self.flow.metrics.fill_discarded(why),
+        }
+    }
+}
+
+fn body_failure(why: &BodyError) -> &'static str {
+    why.downcast_ref::<BodyFailure>().map_or("body", BodyFailure::as_str)
+}
