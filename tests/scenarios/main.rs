@@ -10,6 +10,7 @@ mod coalescing;
 mod doors;
 mod freshness;
 mod identity;
+mod stored;
 mod variants;
 mod warming;
 mod writes;
