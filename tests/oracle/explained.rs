@@ -95,7 +95,7 @@ pub(crate) const EXPLAINED: &[Explained] = &[
         when: |d| d.ours.stored && d.answered().any(|one| one.starts_with("private=")),
     },
     Explained {
-        of: &[About::Stored, About::Lifetime, About::Reused],
+        of: WORDS,
         section: "RFC 9111 §5.2.2.4",
         why: "no-cache with field names is about those fields; theirs validates the whole",
         when: |d| d.answered().any(|one| one.starts_with("no-cache=")),

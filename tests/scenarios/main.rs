@@ -18,6 +18,7 @@ mod post_reads;
 mod posted;
 mod query;
 mod standards;
+mod stored;
 mod variants;
 mod warming;
 mod writes;
