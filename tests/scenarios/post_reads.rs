@@ -46,6 +46,23 @@ fn permuted_json_is_one_question() {
 }
 
 #[test]
+fn a_large_question_is_one_question_too() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, JSON).await;
+        let long = "x".repeat(500_000);
+        let told = told([
+            post(&proxy, format!(r#"{{"a":1,"b":"{long}"}}"#)),
+            post(&proxy, format!(r#"{{"b":"{long}","a":1}}"#)),
+            post(&proxy, format!(r#"{{"b":"{long}y","a":1}}"#)),
+            post(&proxy, format!(r#"{{"b":"{long}","b":1}}"#)),
+        ])
+        .await;
+        assert_eq!(told, ["MISS 1", "HIT 1", "MISS 2", "BYPASS 3"]);
+    });
+}
+
+#[test]
 fn raw_bodies_are_told_apart_byte_by_byte() {
     play(async {
         let origin = Origin::counting().await;

@@ -5,11 +5,11 @@ use crate::harness::origin::{Answer, Origin, Part, Seen};
 use crate::harness::proxy::Proxy;
 use crate::harness::{Gate, play};
 
-/// What a POST has to be answered with, to be kept for a GET of `/a`.
+/// What a POST has to be answered with, to be kept for a GET of its target.
 fn posted(seen: &Seen) -> Answer {
     Answer::json(format!("posted {}", seen.number()))
         .header("cache-control", "max-age=60")
-        .header("content-location", "/a")
+        .header("content-location", &seen.target)
 }
 
 /// An origin that answers a POST as `post` says, and everything else with its number.
@@ -90,8 +90,13 @@ fn a_request_that_told_the_origin_more_than_a_fill_would_is_answered_for_itself(
         let yaml =
             "defaults: { ignore_query: utm_* }\nroutes: { /a: 1h, /strict: { ttl: 1h, strict: true } }";
         let proxy = Proxy::start(&origin, yaml).await;
+        for ask in [post(&proxy), post(&proxy).header("x-other", "1"), proxy.ask("POST", "/strict")] {
+            assert_eq!(ask.reply().await.cache_status(), "larder; fwd=method; stored");
+        }
+        proxy.ask("PUT", "/a").reply().await;
         let asks = [
             proxy.ask("POST", "/a?utm_source=x"),
+            proxy.ask("POST", "/strict").header("x-other", "1"),
             post(&proxy).header("cookie", "_ga=1"),
             post(&proxy).header("accept-encoding", "gzip, dcb"),
             post(&proxy).header("if-match", "*"),
