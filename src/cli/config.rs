@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use crate::cli::exit;
 use crate::config::{self, Config, EX_CONFIG, Env, Flags, Problem, Report};
 use crate::server::tls::acceptor;
 
@@ -59,26 +60,29 @@ struct Show {
 pub fn run(args: Args) -> ExitCode {
     let colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut terminal = Terminal { out: &mut io::stdout().lock(), err: &mut io::stderr().lock(), colour };
-    // a closed pipe (`| head`) is no failure of ours
-    let code = execute(args, &Env::system(), &mut terminal).unwrap_or(0);
-    ExitCode::from(code)
+    let Said { code, out, err } = execute(args, &Env::system(), colour);
+    // Where problems cannot be told, the exit code still tells of them.
+    let _ = io::stderr().write_all(err.as_bytes());
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
+    exit(code, written)
 }
 
-/// Where a command writes.
-struct Terminal<'a> {
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
-    colour: bool,
+/// What a command says, and how it ends.
+#[derive(Default)]
+struct Said {
+    code: u8,
+    out: String,
+    err: String,
 }
 
-fn execute(args: Args, env: &Env, terminal: &mut Terminal<'_>) -> io::Result<u8> {
+fn execute(args: Args, env: &Env, colour: bool) -> Said {
     match args.command {
         Command::Check(check) => {
             let flags = with_file(check.flags, check.file);
             let loaded =
                 if check.no_env { config::check_without_env(&flags) } else { config::load(&flags, env) };
-            report(loaded.and_then(with_usable_tls), check.json, terminal, |config, json| {
+            report(loaded.and_then(with_usable_tls), check.json, colour, |config, json| {
                 if json { checked_json(config) } else { checked(config) }
             })
         }
@@ -87,14 +91,11 @@ fn execute(args: Args, env: &Env, terminal: &mut Terminal<'_>) -> io::Result<u8>
             report(
                 loaded,
                 show.json,
-                terminal,
+                colour,
                 |config, json| if json { pretty(&config.json()) } else { config.yaml() },
             )
         }
-        Command::Schema => {
-            terminal.out.write_all(pretty(&config::schema()).as_bytes())?;
-            Ok(0)
-        }
+        Command::Schema => Said { out: pretty(&config::schema()), ..Said::default() },
     }
 }
 
@@ -111,29 +112,20 @@ fn with_file(flags: Flags, file: Option<PathBuf>) -> Flags {
     Flags { config: file.or(flags.config), ..flags }
 }
 
-/// Prints what `words` makes of a good configuration, and the problems of either.
+/// What `words` makes of a good configuration, and the problems of either.
 fn report(
     loaded: Result<Config, Report>,
     json: bool,
-    terminal: &mut Terminal<'_>,
+    colour: bool,
     words: impl Fn(&Config, bool) -> String,
-) -> io::Result<u8> {
+) -> Said {
     match loaded {
         Ok(config) => {
-            if !json {
-                terminal.err.write_all(config.warnings.render(terminal.colour).as_bytes())?;
-            }
-            terminal.out.write_all(words(&config, json).as_bytes())?;
-            Ok(0)
+            let err = if json { String::new() } else { config.warnings.render(colour) };
+            Said { code: 0, out: words(&config, json), err }
         }
-        Err(report) => {
-            if json {
-                terminal.out.write_all(pretty(&report.json()).as_bytes())?;
-            } else {
-                terminal.err.write_all(report.render(terminal.colour).as_bytes())?;
-            }
-            Ok(EX_CONFIG)
-        }
+        Err(report) if json => Said { code: EX_CONFIG, out: pretty(&report.json()), err: String::new() },
+        Err(report) => Said { code: EX_CONFIG, out: String::new(), err: report.render(colour) },
     }
 }
 
@@ -180,10 +172,8 @@ mod tests {
     /// Exit code, stdout, stderr of a command line.
     fn run(line: &[&str], env: &Env) -> (u8, String, String) {
         let args = Cli::try_parse_from([&["config"], line].concat()).unwrap().args;
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut terminal = Terminal { out: &mut out, err: &mut err, colour: false };
-        let code = execute(args, env, &mut terminal).unwrap();
-        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+        let Said { code, out, err } = execute(args, env, false);
+        (code, out, err)
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod run;
 
 use std::future::Future;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -35,10 +36,25 @@ enum Command {
 
 /// Runs the command that the process was started with; exit codes: 0 ok, 1 failed, 2 usage, 78 bad configuration.
 pub fn main() -> ExitCode {
-    match Args::parse().command {
-        Command::Run(args) => run::run(&args),
-        Command::Demo(args) => demo::run(&args),
-        Command::Config(args) => config::run(args),
+    match Args::try_parse().map(|args| args.command) {
+        Ok(Command::Run(args)) => run::run(&args),
+        Ok(Command::Demo(args)) => demo::run(&args),
+        Ok(Command::Config(args)) => config::run(args),
+        // `--help` and `--version` as well.
+        Err(words) => exit(u8::try_from(words.exit_code()).unwrap_or(FAILED), words.print()),
+    }
+}
+
+/// Ends with `code`, or with [`FAILED`] if all was well but for what was to be `written`.
+pub(crate) fn exit(code: u8, written: io::Result<()>) -> ExitCode {
+    match written {
+        // Whoever closes the pipe (`| head`) has read enough.
+        Err(why) if code == 0 && why.kind() != io::ErrorKind::BrokenPipe => {
+            // With stderr full as well, the exit code still tells.
+            let _ = writeln!(io::stderr(), "larder: cannot write: {why}");
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::from(code),
     }
 }
 

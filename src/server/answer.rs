@@ -8,18 +8,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
 use crate::flow::Handling;
 use crate::guard::ConnectionState;
+use crate::server::patience::Patient;
 
 /// An answer on its way to hyper: it waits for the interim ones, and the guard is told of a tunnel before it opens, and of the
 /// answer's end.
 pub(super) struct Answering {
     pub(super) handling: Handling,
     pub(super) state: Arc<ConnectionState>,
+    /// What the client speaks.
+    pub(super) version: Version,
 }
 
 impl Future for Answering {
@@ -38,12 +41,12 @@ impl Future for Answering {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.state.open_tunnel();
         }
-        Poll::Ready(Ok(answer.map(|body| told(body, &self.state))))
+        Poll::Ready(Ok(answer.map(|body| told(body, &self.state, self.version))))
     }
 }
 
 /// The body as it is, and at its end (or when nobody wants it any more) `state` is told.
-fn told(body: Body, state: &Arc<ConnectionState>) -> Body {
+fn told(body: Body, state: &Arc<ConnectionState>, version: Version) -> Body {
     match body {
         // hyper writes it in one go with the head: it has as good as ended.
         Body::Empty | Body::Full(_) => {
@@ -51,7 +54,8 @@ fn told(body: Body, state: &Arc<ConnectionState>) -> Body {
             body
         }
         Body::Incoming(_) | Body::Stream(_) => {
-            Body::stream(Told { body, state: Arc::clone(state), broken: None })
+            let told = Body::stream(Told { body, state: Arc::clone(state), broken: None });
+            if version == Version::HTTP_2 { Body::stream(Patient::new(told)) } else { told }
         }
     }
 }

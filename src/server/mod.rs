@@ -4,6 +4,7 @@
 //! means: every one goes to `flow`.
 
 mod answer;
+mod patience;
 pub mod tls;
 
 use std::net::SocketAddr;
@@ -207,7 +208,7 @@ impl Door {
                 Handling::Done(Some(problem::refused(&violation)))
             }
         };
-        Answering { handling, state: Arc::clone(state) }
+        Answering { handling, state: Arc::clone(state), version }
     }
 
     async fn http1<T>(

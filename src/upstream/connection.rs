@@ -46,17 +46,21 @@ pub(crate) struct Failure {
 enum Remains {
     /// Not one byte was written; here it is.
     Unsent(Box<Request<Body>>),
+    /// Not one byte was written; it is lost all the same.
+    Unwritten,
     /// The connection died before any byte of an answer: it was stale, or the request killed it.
     Unanswered,
     Nothing,
 }
 
 impl Failure {
-    /// What to send on a new connection: the request that never left, or `spare` if the connection was stale.
+    /// What to send on a new connection: the request that never left, or `spare` in its place, or `spare` if the
+    /// connection was stale and the request may be repeated.
     pub(crate) fn again(self, spare: Option<Request<Body>>) -> Result<Request<Body>, Error> {
         match (self.remains, spare) {
             (Remains::Unsent(request), _) => Ok(*request),
-            (Remains::Unanswered, Some(spare)) => Ok(spare),
+            (Remains::Unwritten, Some(spare)) => Ok(spare),
+            (Remains::Unanswered, Some(spare)) if head::may_repeat(spare.method()) => Ok(spare),
             _ => Err(self.error),
         }
     }
@@ -168,6 +172,7 @@ impl Connection {
         };
         let remains = match (unsent, &error) {
             (Some(request), _) => Remains::Unsent(Box::new(request.map(Upload::into_body))),
+            (None, _) if self.wire.has_refused() => Remains::Unwritten,
             (None, Error::Closed) if !self.wire.has_received() => Remains::Unanswered,
             _ => Remains::Nothing,
         };

@@ -46,17 +46,13 @@ pub(crate) fn canonical(request: Request<Body>, upgrade: Upgrade) -> Request<Bod
     Request::from_parts(parts, body)
 }
 
-/// A copy to send again, if the request may be repeated (RFC 9110 §9.2.2; QUERY by RFC 10008) and its body is at
-/// hand.
+/// A copy to send in its place, if its body is at hand.
 pub(crate) fn spare(request: &Request<Body>) -> Option<Request<Body>> {
     let body = match request.body() {
         Body::Empty => Body::Empty,
         Body::Full(bytes) => Body::Full(bytes.clone()),
         Body::Incoming(_) | Body::Stream(_) => return None,
     };
-    if !request.method().is_idempotent() && request.method().as_str() != "QUERY" {
-        return None;
-    }
     let mut spare = Request::new(body);
     *spare.method_mut() = request.method().clone();
     *spare.uri_mut() = request.uri().clone();
@@ -64,6 +60,11 @@ pub(crate) fn spare(request: &Request<Body>) -> Option<Request<Body>> {
     // Whoever hears of interim answers hears of those to the copy.
     *spare.extensions_mut() = request.extensions().clone();
     Some(spare)
+}
+
+/// Whether a request that may have reached the origin may be sent again (RFC 9110 §9.2.2; QUERY by RFC 10008).
+pub(crate) fn may_repeat(method: &Method) -> bool {
+    method.is_idempotent() || method.as_str() == "QUERY"
 }
 
 /// Whether the answer says that the connection ends with it (RFC 9112 §9.3).
@@ -187,15 +188,21 @@ mod tests {
     }
 
     #[test]
-    fn only_idempotent_requests_at_hand_can_be_sent_again() {
-        let full = || Body::Full(Bytes::from_static(b"abc"));
+    fn only_idempotent_requests_may_be_repeated() {
         for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "QUERY"] {
-            assert!(spare(&request(method, full())).is_some(), "{method}");
-            assert!(spare(&request(method, unknown())).is_none(), "{method}");
+            assert!(may_repeat(&Method::from_bytes(method.as_bytes()).unwrap()), "{method}");
         }
         for method in ["POST", "PATCH", "LOCK"] {
-            assert!(spare(&request(method, Body::Empty)).is_none(), "{method}");
+            assert!(!may_repeat(&Method::from_bytes(method.as_bytes()).unwrap()), "{method}");
         }
+    }
+
+    #[test]
+    fn only_a_body_at_hand_can_be_copied() {
+        let copy = spare(&request("POST", Body::Full(Bytes::from_static(b"abc")))).unwrap();
+        assert!(copy.method() == "POST" && copy.uri() == "/a?b=1" && field(&copy, "host") == Some("a"));
+        assert!(matches!(copy.body(), Body::Full(bytes) if bytes == "abc"));
+        assert!(spare(&request("GET", unknown())).is_none());
     }
 
     #[test]

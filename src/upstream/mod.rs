@@ -202,8 +202,8 @@ impl Upstream {
     ///
     /// The request carries a `Host` and an origin-form target; its framing fields are set here from the
     /// body's size (RFC 9112 §6). A pooled connection that died before any byte of an answer is replaced
-    /// once by a new one, if the request is idempotent (RFC 9110 §9.2.2) and its body in memory, or if none of
-    /// it was written. An answer with status 101 has hyper's `OnUpgrade` among its extensions and no body.
+    /// once by a new one, if the request's body is in memory and it is idempotent (RFC 9110 §9.2.2) or none of
+    /// it was written; a body that streams, only if nobody has begun to read it. An answer with status 101 has hyper's `OnUpgrade` among its extensions and no body.
     ///
     /// Errors of the answer's body are [`BodyFailure`]s. Dropping the future or the body closes the connection.
     ///

@@ -46,6 +46,8 @@ pub(crate) struct Wire {
     stopped: AtomicBool,
     /// Whether nothing of the request has been written yet.
     unwritten: AtomicBool,
+    /// Whether nothing of it ever will be: the connection was spoilt before.
+    refused: AtomicBool,
 }
 
 impl Wire {
@@ -58,6 +60,7 @@ impl Wire {
             sending: AtomicU8::new(Sending::Done as u8),
             stopped: AtomicBool::new(false),
             unwritten: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -73,6 +76,7 @@ impl Wire {
         self.stuck.store(false, Relaxed);
         self.stopped.store(false, Relaxed);
         self.unwritten.store(true, Relaxed);
+        self.refused.store(false, Relaxed);
         self.touch();
     }
 
@@ -101,6 +105,11 @@ impl Wire {
     /// Whether any byte came since the request began.
     pub(crate) fn has_received(&self) -> bool {
         self.received.load(Relaxed)
+    }
+
+    /// Whether the connection was spoilt before the request, of which no byte was written.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refused.load(Relaxed)
     }
 
     /// Whether the peer takes no more bytes just now.
@@ -156,8 +165,9 @@ impl Socket for tokio::io::DuplexStream {
 }
 
 fn peeks(socket: &SockRef<'_>) -> bool {
-    // The socket does not block: nothing there is an error, and not for long.
-    socket.peek(&mut [MaybeUninit::uninit()]).is_ok()
+    // The socket does not block: only that nothing is there yet is no end.
+    let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+    !peeked.is_err_and(|why| why.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// A socket that tells its [`Wire`] what happens.
@@ -179,6 +189,7 @@ impl Watched {
     /// What came before the request is no answer to it: the connection is spoilt, and nothing of the request has left.
     fn look_before_writing(&self) -> io::Result<()> {
         if self.wire.unwritten.swap(false, Relaxed) && self.socket.has_unread() {
+            self.wire.refused.store(true, Relaxed);
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(())

@@ -102,3 +102,30 @@ fn the_schema_is_json_on_stdout() {
     let schema: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert!(schema["properties"]["upstream"].is_object());
 }
+
+#[test]
+fn data_that_cannot_be_written_is_a_failure() {
+    for line in [
+        "config schema",
+        "config show --upstream http://localhost:1",
+        "config check --upstream http://localhost:1",
+        "--version",
+        "--help",
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("the system has it");
+        let ended = larder(&folder()).args(line.split(' ')).stdout(full).output().expect("larder starts");
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{line}: {stderr}");
+        assert!(stderr.contains("larder: cannot write: No space left on device"), "{line}: {stderr}");
+    }
+}
+
+#[test]
+fn a_reader_of_data_that_has_enough_of_it_is_no_failure() {
+    for line in ["config schema", "--help"] {
+        let (reader, closed) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let ended = larder(&folder()).args(line.split(' ')).stdout(closed).output().expect("larder starts");
+        assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{line}: {ended:?}");
+    }
+}

@@ -205,6 +205,68 @@ async fn a_connection_that_the_origin_closed_while_idle_fails_no_request() {
     tokio::join!(script, client);
 }
 
+/// What the origin may do to an idle connection.
+#[derive(Clone, Copy, Debug)]
+enum Spoil {
+    Surplus,
+    Close,
+    Reset,
+}
+
+#[tokio::test]
+async fn a_post_of_which_nothing_was_written_is_sent_on_a_new_connection() {
+    for (spoil, body) in [Spoil::Surplus, Spoil::Close, Spoil::Reset]
+        .into_iter()
+        .flat_map(|spoil| [(spoil, Body::Empty), (spoil, Body::Full(Bytes::from_static(b"body")))])
+    {
+        let (listener, origin) = listen().await;
+        let upstream = upstream([origin]);
+        let answered = async {
+            let (mut socket, _) = within(listener.accept()).await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                within(socket.read_buf(&mut request)).await.unwrap();
+            }
+            socket.write_all(OK.as_bytes()).await.unwrap();
+            socket
+        };
+        let (mut first, fetched) = tokio::join!(answered, fetch(&upstream));
+        fetched.unwrap();
+        for _ in 0..10 {
+            // The connection's task comes to rest.
+            tokio::task::yield_now().await;
+        }
+        // Nothing here gives the runtime a turn, so it does not know of it when the request goes out.
+        let first = match spoil {
+            Spoil::Surplus => {
+                first.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await.unwrap();
+                Some(Peer::new(first))
+            }
+            Spoil::Close => {
+                drop(first);
+                None
+            }
+            Spoil::Reset => {
+                socket2::SockRef::from(&first).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(first);
+                None
+            }
+        };
+        let script = async {
+            let mut second = accept(&listener).await;
+            assert!(second.answer(OK).await.starts_with("POST /a?b=1 "));
+            if let Some(first) = first {
+                assert_eq!(first.rest().await, b"");
+            }
+        };
+        let client = async {
+            let answer = within(upstream.send(request("POST", body), how())).await;
+            assert_eq!(read(answer.unwrap_or_else(|why| panic!("{spoil:?}: {why}"))).await, "ok");
+        };
+        tokio::join!(script, client);
+    }
+}
+
 #[tokio::test]
 async fn connections_too_long_idle_or_too_old_are_not_used_again() {
     for pool in [
