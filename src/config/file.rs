@@ -63,7 +63,8 @@ section! {
         /// Which upgrades pass.
         upgrades: Upgrades = "websocket",
         /// What becomes of an origin's answer that goes on after its end, or is in an unknown transfer coding: 502 (strict), or
-        /// read as RFC 9112 §6.3 has it, and the connection closed (lenient). Two framings at once are a 502 either way.
+        /// read as RFC 9112 §6.3 has it, and the connection closed (lenient). Two framings at once, and gzip, are a 502
+        /// either way.
         origin_framing: Framing = "strict",
         /// How what is stored is outdated.
         invalidation: Invalidation,
