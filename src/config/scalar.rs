@@ -363,10 +363,18 @@ impl Scalar for StatusCode {
             Some(206 | 304) => {
                 Err(Refusal::new(format!("{text} is never stored as an answer of its own"), "take it out"))
             }
+            // RFC 6585 §3 to §6
+            Some(428 | 429 | 431 | 511) => {
+                Err(Refusal::new(format!("{text} is never stored"), "take it out"))
+            }
             // One refusal or failure must not be what everybody gets (RFC 9111 §7, CPDoS).
-            Some(401 | 403 | 407 | 408 | 425 | 429 | 500..) => Err(Refusal::new(
+            Some(401 | 403 | 407 | 408 | 425) => Err(Refusal::new(
                 format!("{text} is stored by the origin's own word only"),
                 "take it out; let the origin send Cache-Control with it",
+            )),
+            Some(500..) => Err(Refusal::new(
+                format!("{text} is no answer for everybody"),
+                "take it out; with `store_errors: fresh` it is stored on the origin's word",
             )),
             _ => status
                 .ok_or_else(|| Refusal::new(format!("`{text}` is not a status"), "a number from 201 to 599")),
