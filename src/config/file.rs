@@ -11,9 +11,10 @@ use serde_json_path::JsonPath;
 
 use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
-use crate::config::collection::{Admin, Headers, Items, Negative, Routes};
+use crate::config::collection::{Admin, Headers, Items, Routes};
 use crate::config::credential::WarmPath;
 use crate::config::duration::Timeout;
+use crate::config::negative::Negative;
 use crate::config::preset::Preset;
 use crate::config::scalar::{Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades};
 use crate::config::shape::{Words, section};
