@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 use serde_json::{Map, Value, json};
 
 use crate::config::file::{AdminKeys, Route};
@@ -101,34 +101,6 @@ impl Shape for Routes {
 
     fn schema() -> Value {
         map_schema("^/", &RawRule::schema())
-    }
-}
-
-/// `negative:` freshness by status.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Negative(pub(crate) Vec<(StatusCode, At<Duration>)>);
-
-impl Shape for Negative {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        let mut statuses = Vec::new();
-        for (key, value) in reader.entries(node)? {
-            let ttl = reader.value(key, value);
-            match <StatusCode as Scalar>::parse(&key.text) {
-                Ok(status) => statuses.extend(ttl.map(|ttl| (status, ttl))),
-                Err(refusal) => reader.problems.push(refusal.problem(Source::File(key.place))),
-            }
-        }
-        Some(Self(statuses))
-    }
-
-    fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
-        let ttls =
-            self.0.iter().map(|(status, ttl)| (status.as_str().to_owned(), Scalar::show(&ttl.value).into()));
-        out.push(Entry { path: path.to_vec(), value: Value::Object(ttls.collect()), source });
-    }
-
-    fn schema() -> Value {
-        map_schema("^[2-5][0-9][0-9]$", &<Duration as Shape>::schema())
     }
 }
 

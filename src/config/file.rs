@@ -11,9 +11,10 @@ use serde_json_path::JsonPath;
 
 use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
-use crate::config::collection::{Admin, Headers, Items, Negative, Routes};
+use crate::config::collection::{Admin, Headers, Items, Routes};
 use crate::config::credential::WarmPath;
 use crate::config::duration::Timeout;
+use crate::config::negative::Negative;
 use crate::config::preset::Preset;
 use crate::config::scalar::{Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades};
 use crate::config::shape::{Words, section};
@@ -63,7 +64,8 @@ section! {
         /// Which upgrades pass.
         upgrades: Upgrades = "websocket",
         /// What becomes of an origin's answer that goes on after its end, or is in an unknown transfer coding: 502 (strict), or
-        /// read as RFC 9112 §6.3 has it, and the connection closed (lenient). Two framings at once are a 502 either way.
+        /// read as RFC 9112 §6.3 has it, and the connection closed (lenient). Two framings at once, and gzip, are a 502
+        /// either way.
         origin_framing: Framing = "strict",
         /// How what is stored is outdated.
         invalidation: Invalidation,

@@ -18,6 +18,7 @@ mod file;
 mod interpolate;
 mod language;
 mod methods;
+mod negative;
 mod preset;
 mod problem;
 mod reader;

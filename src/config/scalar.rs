@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use http::{HeaderName, StatusCode};
+use http::HeaderName;
 use serde_json::{Value, json};
 use serde_json_path::JsonPath;
 
@@ -352,32 +352,6 @@ impl Scalar for HeaderName {
     }
 }
 
-impl Scalar for StatusCode {
-    const WHAT: &'static str = "a status";
-
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let status = text.parse::<u16>().ok().filter(|code| (200..=599).contains(code) && text.len() == 3);
-        let status = status.and_then(|code| Self::from_u16(code).ok());
-        match status.map(|status| status.as_u16()) {
-            Some(200) => Err(Refusal::new("200 is what `ttl` speaks of", "write `ttl:` of the route")),
-            Some(206 | 304) => {
-                Err(Refusal::new(format!("{text} is never stored as an answer of its own"), "take it out"))
-            }
-            // One refusal or failure must not be what everybody gets (RFC 9111 §7, CPDoS).
-            Some(401 | 403 | 407 | 408 | 425 | 429 | 500..) => Err(Refusal::new(
-                format!("{text} is stored by the origin's own word only"),
-                "take it out; let the origin send Cache-Control with it",
-            )),
-            _ => status
-                .ok_or_else(|| Refusal::new(format!("`{text}` is not a status"), "a number from 201 to 599")),
-        }
-    }
-
-    fn show(&self) -> String {
-        self.as_str().to_owned()
-    }
-}
-
 impl Scalar for JsonPath {
     const WHAT: &'static str = "a JSONPath";
 
@@ -456,17 +430,6 @@ mod tests {
         assert_eq!(Access::parse("errors").unwrap(), Access::Errors);
         for text in ["1.01", "-0.1", "nan", "inf", "some"] {
             assert!(Access::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn statuses_are_those_that_can_be_stored() {
-        for text in ["404", "301", "410", "204"] {
-            assert!(<StatusCode as Scalar>::parse(text).is_ok(), "{text}");
-        }
-        for text in ["200", "206", "304", "401", "429", "503", "599", "199", "600", "100", "4xx", "0404", ""]
-        {
-            assert!(<StatusCode as Scalar>::parse(text).is_err(), "{text}");
         }
     }
 

@@ -11,6 +11,8 @@ use crate::guard::violation::Violation;
 const LENGTH_MAX: u64 = i64::MAX as u64;
 /// The one transfer coding that ends by itself; its name in any case.
 const CHUNKED: &[u8] = b"chunked";
+/// Transfer codings with a meaning (RFC 9112 §7.2), which nobody undoes here; in any case.
+const COMPRESSED: [&[u8]; 5] = [b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress"];
 
 /// Version of the message, of the two that are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +68,14 @@ impl Declared {
         Ok(())
     }
 
-    /// The same, but codings that are not chunked last until the connection closes (RFC 9112 §6.3 item 4). What holds the word
-    /// chunked and more is refused all the same: two parsers could differ on whether it is the final coding.
+    /// The same, but unknown codings last until the connection closes (RFC 9112 §6.3 item 4). What holds the word chunked and more
+    /// is refused all the same: two parsers could differ on whether it is the final coding. So is what is known to be
+    /// compressed: the field goes no further than this connection, and the bytes would pass for the content.
     pub(crate) fn lenient_transfer_encoding(&mut self, value: &[u8]) -> Result<(), Violation> {
+        let is_compressed = |word: &[u8]| COMPRESSED.iter().any(|name| trim(word).eq_ignore_ascii_case(name));
+        if value.split(|byte| matches!(byte, b',' | b';')).any(is_compressed) {
+            return Err(Violation::BadTransferCoding);
+        }
         let speaks_of_chunks = value.windows(CHUNKED.len()).any(|word| word.eq_ignore_ascii_case(CHUNKED));
         if speaks_of_chunks || self.coding == Some(Coding::Chunked) {
             return self.transfer_encoding(value);

@@ -37,13 +37,13 @@ pub use server_io::{Protocol, ServerIo};
 pub use violation::Violation;
 
 /// How strictly an origin's answers are framed (`origin_framing`). A length beside a transfer coding, and `chunked` beside another
-/// one, are refused either way: two parsers could read them differently.
+/// one, are refused either way: two parsers could read them differently. So are compressing codings, which are not undone here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
     /// Bytes after an answer's end, and any coding but exactly `chunked`, are refused (default).
     #[default]
     Strict,
-    /// As RFC 9112 §6.3 has it: bytes after an answer's end are dropped, and codings that are not chunked end with the
+    /// As RFC 9112 §6.3 has it: bytes after an answer's end are dropped, and unknown codings end with the
     /// connection. Either way the connection is not used again.
     Lenient,
 }

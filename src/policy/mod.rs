@@ -180,7 +180,7 @@ pub enum SetCookie {
 /// Whether 400, 405, 413, 414 and 5xx are stored: one crafted request must not take a page away from everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrors {
-    /// Only those that `negative` lists (default); a listed 5xx still needs the origin's explicit freshness.
+    /// Only those that `negative` lists (default): never a 5xx, which the configuration lets nobody list.
     IfListed,
     /// RFC 9111 to the letter: like any status, on the origin's explicit freshness or, where they are on, heuristics.
     IfFresh,

@@ -177,7 +177,7 @@ async fn a_surplus_leniently_framed_after_the_last_piece_of_a_body_holds_nothing
 
 #[tokio::test]
 async fn a_coding_that_is_not_chunked_ends_with_the_connection_leniently_framed() {
-    for coding in ["arizqhyp", "gzip, deflate", "", "gzip\r\nTransfer-Encoding: br", "caf\u{e9}"] {
+    for coding in ["arizqhyp", "arizqhyp, br", "", "arizqhyp\r\nTransfer-Encoding: br", "caf\u{e9}"] {
         let mut up = connect_framed(Framing::Lenient).await;
         let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n3\r\nabc\r\n{OK}");
         let answer = up.ask_last(&response).await;
