@@ -28,13 +28,15 @@ impl Fetch {
     ) {
         let (mut head, mut body) = response.into_parts();
         pass::clean(&mut head.headers);
-        let (writer, source) = relay::relay(http_body::Body::size_hint(&body).exact());
+        let length = http_body::Body::size_hint(&body).exact();
+        let (writer, source) = relay::relay(length);
         let is_for_all = |name: &HeaderName| *name == AGE || storable.headers().contains_key(name);
         let for_one = head.headers.keys().filter(|name| !is_for_all(name)).cloned().collect();
         let (status, headers) = (head.status, head.headers);
         let arrival = Arrival { status, headers, for_one, selector: selector.clone(), source };
         let mut arriving = Arriving::new(flight, arrival);
-        if self.route.settings.rule.store_if.is_none() {
+        // The head of an empty body is all of it.
+        if self.route.settings.rule.store_if.is_none() && length != Some(0) {
             arriving.share();
         }
         match self.pump(&mut body, &writer, &mut arriving).await {
@@ -95,12 +97,11 @@ impl Fetch {
             self.pass_for(arriving.key(), UNCACHEABLE_FOR);
             return arriving.withhold(why.as_str());
         }
-        arriving.share();
         let flight = arriving.flight();
         if self.of_a_write {
             let (key, now) = (flight.departure.key(), self.flow.clock.mono());
             if let Found::Entry(_) = self.flow.lookup(&self.selecting, key, now) {
-                return;
+                return arriving.share();
             }
         }
         let candidate = Candidate {
@@ -110,9 +111,11 @@ impl Fetch {
             selector,
             body,
         };
-        match self.wanted.fill(&self.flow, &self.route, &self.selecting, flight.ticket, candidate) {
+        let filled = self.wanted.fill(&self.flow, &self.route, &self.selecting, flight.ticket, candidate);
+        arriving.share();
+        match filled {
             Ok(entry) if entry.part.is_none() => {
-                flight.departure.land(Landing::Entry(entry, Whence::Fetched));
+                arriving.flight().departure.land(Landing::Entry(entry, Whence::Fetched));
             }
             Ok(_part) => {}
             Err(why) => self.flow.metrics.fill_discarded(why),

@@ -7,6 +7,8 @@
 //! While the body may still be stored every chunk is kept, and the writer never waits. Once it has outgrown what is
 //! stored ([`Writer::stop_keeping`]) a chunk goes when the slowest reader has it, and the writer waits for the slowest,
 //! though not for ever: whoever makes it wait for [`PATIENCE`] is cut off ([`Relay::cut_off_laggards`]).
+//! Whoever counts bytes knows the end of a body of known length by its last chunk: while the body may still be stored,
+//! that chunk is given only with the end.
 //! It refuses to know what the bytes mean or where they go.
 
 use std::collections::{HashMap, VecDeque};
@@ -50,7 +52,10 @@ pub(crate) struct TooSlow;
 struct Relay {
     chunks: VecDeque<Bytes>,
     dropped: usize,
+    /// In `chunks`.
     bytes: usize,
+    /// Since the beginning.
+    received: u64,
     keeping: bool,
     end: Option<Result<(), BrokeOff>>,
     /// All but those that were cut off.
@@ -94,6 +99,7 @@ pub(crate) fn relay(length: Option<u64>) -> (Writer, Source) {
         chunks: VecDeque::new(),
         dropped: 0,
         bytes: 0,
+        received: 0,
         keeping: true,
         end: None,
         readers: HashMap::default(),
@@ -125,6 +131,7 @@ impl Writer {
         }
         let mut relay = lock(&self.relay);
         relay.bytes += chunk.len();
+        relay.received += chunk.len() as u64;
         relay.chunks.push_back(chunk);
         relay.wake_readers();
     }
@@ -134,6 +141,7 @@ impl Writer {
         let mut relay = lock(&self.relay);
         let kept = std::mem::replace(&mut relay.keeping, false);
         relay.trim();
+        relay.wake_readers();
         kept
     }
 
@@ -215,6 +223,13 @@ impl Relay {
         (self.bytes <= behind).then_some(Ok(()))
     }
 
+    /// How many chunks may be given: all but the one that completes a body of `length` bytes whose end is not known yet.
+    fn given(&self, length: Option<u64>) -> usize {
+        let all = self.dropped + self.chunks.len();
+        let is_held = self.keeping && self.end.is_none() && length == Some(self.received);
+        all.saturating_sub(usize::from(is_held))
+    }
+
     fn mark(&mut self) {
         self.readers.values_mut().for_each(|place| place.mark = place.next);
     }
@@ -271,10 +286,13 @@ impl HttpBody for Reader {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut relay = lock(&self.relay);
         let relay = &mut *relay;
+        let given = relay.given(self.length);
         let Some(place) = relay.readers.get_mut(&self.name) else {
             return Poll::Ready(Some(Err(TooSlow.into())));
         };
-        if let Some(chunk) = relay.chunks.get(place.next - relay.dropped) {
+        if place.next < given
+            && let Some(chunk) = relay.chunks.get(place.next - relay.dropped)
+        {
             let chunk = chunk.clone();
             place.next += 1;
             relay.trim();
@@ -338,6 +356,33 @@ mod tests {
         assert_eq!(late.collect().await.unwrap().to_bytes(), "one two");
         assert_eq!(next(&mut early).await.unwrap(), "two");
         assert!(next(&mut early).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_bytes_that_complete_a_known_length_come_with_the_end() {
+        let (writer, source) = relay(Some(6));
+        let mut reader = source.reader().unwrap();
+        writer.push(chunk(4));
+        assert_eq!(next(&mut reader).await.unwrap().len(), 4);
+        writer.push(chunk(2));
+        assert!(
+            next(&mut reader).now_or_never().is_none(),
+            "the reader would know the end before the writer does"
+        );
+        assert_eq!(writer.whole().len(), 6);
+        writer.finish();
+        assert_eq!(next(&mut reader).await.unwrap().len(), 2);
+        assert!(next(&mut reader).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_kept_holds_no_bytes_back() {
+        let (writer, source) = relay(Some(2));
+        let mut reader = source.reader().unwrap();
+        writer.push(chunk(2));
+        assert!(next(&mut reader).now_or_never().is_none());
+        writer.stop_keeping();
+        assert_eq!(next(&mut reader).await.unwrap().len(), 2);
     }
 
     #[tokio::test]

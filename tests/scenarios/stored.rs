@@ -17,7 +17,7 @@ use crate::stored::page::{Claim, Message, Row, Shared, Stale, Step, duration};
 const PAGE: &str = include_str!("../../config/STORED.md");
 
 /// A page with fewer rows has lost some.
-const ROWS: usize = 110;
+const ROWS: usize = 115;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -50,8 +50,8 @@ async fn played(row: &Row) -> Result<(), String> {
     let instead = Arc::new(AtomicU16::new(0));
     let clock = Arc::new(OnceLock::new());
     let origin = Origin::start({
-        let (response, instead, clock) = (row.response.clone(), Arc::clone(&instead), Arc::clone(&clock));
-        move |seen| answer(seen, &response, instead.load(Ordering::SeqCst), clock.get().expect("it is set"))
+        let (row, instead, clock) = (row.clone(), Arc::clone(&instead), Arc::clone(&clock));
+        move |seen| answer(seen, &row, instead.load(Ordering::SeqCst), clock.get().expect("it is set"))
     })
     .await;
     let proxy = Proxy::start(&origin, &row.yaml).await;
@@ -65,11 +65,12 @@ async fn played(row: &Row) -> Result<(), String> {
 }
 
 /// What the origin says: the row's response, or another status without its fields (a 304 with its validators).
-fn answer(seen: &Seen, response: &Message, instead: u16, clock: &Clock) -> Answer {
-    let is_read = ["GET", "HEAD"].contains(&seen.method.as_str());
+fn answer(seen: &Seen, row: &Row, instead: u16, clock: &Clock) -> Answer {
+    let response = &row.response;
+    let is_rows_own = ["GET", "HEAD", &row.request.start].contains(&seen.method.as_str());
     let status = if instead == 0 { response.start.parse().expect("a status") } else { instead };
     let validators = ["ETag", "Last-Modified"];
-    let mut answer = Answer::new(if is_read || instead != 0 { status } else { 200 });
+    let mut answer = Answer::new(if is_rows_own || instead != 0 { status } else { 200 });
     for (name, value) in &response.fields {
         if instead == 0 || (instead == 304 && validators.contains(&name.as_str())) {
             answer = answer.header(name, &dated(value, clock));
@@ -82,8 +83,21 @@ fn answer(seen: &Seen, response: &Message, instead: u16, clock: &Clock) -> Answe
     }
 }
 
-/// `now`, `in 60s` and `100s ago` are dates.
+/// `now`, `in 60s` and `100s ago` are dates, and may be written as they should not be.
 fn dated(value: &str, clock: &Clock) -> String {
+    if let Some(value) = value.strip_suffix(", wrong weekday") {
+        let date = dated(value, clock);
+        let wrong = if date.starts_with("Sun") { "Mon" } else { "Sun" };
+        return format!("{wrong}{}", &date[3..]);
+    }
+    if let Some(value) = value.strip_suffix(", asctime") {
+        let date = dated(value, clock);
+        let [weekday, day, month, year, time, _zone] = date.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{date} is no date");
+        };
+        let day = day.trim_start_matches('0');
+        return format!("{} {month} {day:>2} {time} {year}", weekday.trim_end_matches(','));
+    }
     let wall = clock.now().wall;
     let date = if value == "now" {
         Some(wall)
@@ -107,7 +121,7 @@ impl Stage<'_> {
             .fields
             .iter()
             .fold(asked, |asked, (name, value)| asked.header(name, &dated(value, &self.proxy.clock)));
-        asked.reply().await
+        asked.body(request.body.clone().unwrap_or_default()).reply().await
     }
 
     /// The row's request with other credentials, or none.

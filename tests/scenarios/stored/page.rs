@@ -10,12 +10,12 @@ use std::time::Duration;
 pub(crate) struct Message {
     pub(crate) start: String,
     pub(crate) fields: Vec<(String, String)>,
-    /// Of a response, where it matters.
+    /// Where it matters.
     pub(crate) body: Option<String>,
 }
 
 /// A row of any table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Row {
     /// In the page, from 1.
     pub(crate) line: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Row {
 }
 
 /// What a row says of the exchange.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// It is stored.
     Stored { fresh: Duration, shared: Shared, stale: Stale },
@@ -53,7 +53,7 @@ pub(crate) struct Stale {
 }
 
 /// One later request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     /// Since the one before.
     pub(crate) after: Duration,
@@ -158,8 +158,8 @@ fn of_spans(code: &[&str]) -> Result<Message, String> {
 /// What stands behind the path of a route, or `none`; and keys of the top level.
 fn yaml(cell: &str) -> Result<String, String> {
     let (code, text) = spans(cell)?;
-    let is_top =
-        |span: &&str| ["defaults: ", "identity: ", "limits: "].iter().any(|key| span.starts_with(key));
+    let keys = ["defaults: ", "identity: ", "invalidation: ", "limits: "];
+    let is_top = |span: &&str| keys.iter().any(|key| span.starts_with(key));
     let (top, route): (Vec<&str>, Vec<&str>) = code.into_iter().partition(is_top);
     let mut lines = match (route.as_slice(), text.as_str()) {
         ([], "none") => Vec::new(),
