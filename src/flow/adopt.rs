@@ -64,9 +64,7 @@ impl Adoption {
         }
         let fetch = Fetch::new(visit, head, &visit.selecting(head, share), share, None);
         let key = target.key(share, &head.headers, &[]).to_key();
-        let mut tags = target.tags().into_vec();
-        tags.extend(share.digest().map(|digest| Tag::credential(&digest)));
-        let departure = flow.flights.alone(&key, &tags);
+        let departure = flow.flights.alone(&key, &visit.tags(share));
         let (scheme, requested, began) = (target.scheme, flow.clock.now(), flow.store.ticket());
         Some(Self { flow: Arc::clone(flow), scheme, fetch, departure, began, requested })
     }

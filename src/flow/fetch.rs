@@ -22,14 +22,13 @@ use crate::policy::freshen::{self, NotFreshened};
 use crate::policy::range::Asked;
 use crate::policy::represent::{Posted, represents_target};
 use crate::policy::validate::{self, Conditional, Proof};
-use crate::policy::{self, RequestHead, ResponseTimes, Selector, Sharing, Storable, fields};
+use crate::policy::{self, RequestHead, ResponseTimes, Selector, Storable, fields};
 use crate::route::Reads;
 use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::route::table::Route;
-use crate::route::tag::Tag;
 use crate::store::Found;
-use crate::store::entry::{Candidate, Entry};
+use crate::store::entry::Entry;
 use crate::store::ticket::FillTicket;
 use crate::upstream::{self, How, Priority, Upgrade};
 
@@ -213,8 +212,7 @@ impl Fetch {
             }
         }
         let status = response.status();
-        let whose = self.share.digest().map(|digest| Tag::credential(&digest));
-        self.flow.forget(whose.as_ref(), status);
+        self.flow.forget(self.share.tag().as_ref(), status);
         if self.for_the_public && asks_for_login(&response) {
             self.flow.demote(self.route.index, &self.route.settings.template);
             return flight.departure.land(Landing::Demoted);
@@ -245,23 +243,14 @@ impl Fetch {
         let rule = &self.route.settings.rule;
         let storable = freshen::freshen(
             &self.head(),
-            self.sharing(),
+            self.share.sharing(),
             (base.response.status, &stored),
             answer,
             rule,
             times,
         )?;
-        let candidate = Candidate {
-            key: flight.departure.key().clone(),
-            tags: flight.departure.tags().to_vec(),
-            storable,
-            selector: base.selector.clone(),
-            body: base.response.body.clone(),
-        };
-        let entry = self.flow.store.fill(flight.ticket, candidate).unwrap_or_else(|refused| {
-            self.flow.metrics.fill_discarded(refused.why.as_str());
-            refused.entry
-        });
+        let renewed = self.flow.renew(base, storable, &self.selecting, rule, flight.ticket);
+        let entry = renewed.unwrap_or_else(|refused| refused.entry);
         Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }
 
@@ -309,7 +298,7 @@ impl Fetch {
         let rule = &self.route.settings.rule;
         let storable = self
             .wanted
-            .may_store(&self.head(), self.sharing(), status, headers, rule, times)
+            .may_store(&self.head(), self.share.sharing(), status, headers, rule, times)
             .map_err(|why| why.as_str())?;
         Ok((storable, self.select(response)?))
     }
@@ -321,7 +310,7 @@ impl Fetch {
         times: ResponseTimes,
     ) -> Result<Storable, policy::NoStore> {
         let req = RequestHead { method: &Method::POST, ..self.head() };
-        represents_target(&req, self.sharing(), posted, &self.route.settings.rule, times)
+        represents_target(&req, self.share.sharing(), posted, &self.route.settings.rule, times)
     }
 
     /// Which requests an answer of this length serves, if it is to be kept.
@@ -338,12 +327,5 @@ impl Fetch {
     fn head(&self) -> RequestHead<'_> {
         let method = self.request.method();
         RequestHead { method, headers: self.request.headers(), body_keyed: *method != Method::GET }
-    }
-
-    fn sharing(&self) -> Sharing {
-        match self.share {
-            Share::Credential(_) => Sharing::PerCredential,
-            Share::Shared | Share::Bypass(_) => Sharing::Shared,
-        }
     }
 }

@@ -11,16 +11,15 @@ use http::{HeaderMap, Method, Request, Response};
 use crate::body::Body;
 use crate::flow::arriving::Whence;
 use crate::flow::demotion::asks_for_login;
+use crate::flow::lesson::Lesson;
 use crate::flow::read::{Question, is_failure, request};
 use crate::flow::serve::{self, Answer};
 use crate::flow::{egress, pass};
 use crate::metrics::Cache;
 use crate::policy::freshen::{HeadUpdate, update_by_head};
-use crate::policy::{HeadRule, RequestHead, ResponseTimes, Sharing, Storable};
-use crate::route::share::Share;
-use crate::route::tag::Tag;
+use crate::policy::{HeadRule, RequestHead, ResponseTimes};
 use crate::store::Found;
-use crate::store::entry::{Candidate, Entry};
+use crate::store::entry::Entry;
 use crate::store::ticket::FillTicket;
 use crate::upstream::Upgrade;
 
@@ -56,7 +55,7 @@ impl Question<'_> {
         let took = received.mono.saturating_sub(requested.mono);
         flow.metrics.upstream_request(took);
         let status = response.status();
-        flow.forget(self.share.digest().map(|digest| Tag::credential(&digest)).as_ref(), status);
+        flow.forget(self.share.tag().as_ref(), status);
         if for_the_public && asks_for_login(&response) {
             flow.demote(visit.target.route.index, &visit.target.route.settings.template);
             return None;
@@ -93,44 +92,33 @@ impl Question<'_> {
     ) -> Option<Arc<Entry>> {
         let flow = self.visit.flow;
         let req = RequestHead { method: &Method::HEAD, headers: asked, body_keyed: false };
-        let sharing = match self.share {
-            Share::Credential(_) => Sharing::PerCredential,
-            Share::Shared | Share::Bypass(_) => Sharing::Shared,
-        };
         let mut headers = stored.response.origin_headers();
         // It may have come in chunks; the length that the HEAD names is compared with what it was in the end.
         headers.entry(CONTENT_LENGTH).or_insert_with(|| stored.response.body.len().into());
         let rule = &self.visit.target.route.settings.rule;
         let known = (stored.response.status, &headers);
-        match update_by_head(&req, sharing, known, (answer.status(), answer.headers()), rule, times) {
-            HeadUpdate::Freshened(storable) => self.renew(stored, *storable, ticket),
+        match update_by_head(
+            &req,
+            self.share.sharing(),
+            known,
+            (answer.status(), answer.headers()),
+            rule,
+            times,
+        ) {
+            HeadUpdate::Freshened(storable) => {
+                // Something else may stand there by now.
+                let found = flow.lookup(self.selecting, stored.key(), flow.clock.mono());
+                matches!(&found, Found::Entry(entry) if entry.id() == stored.id())
+                    .then(|| flow.renew(stored, *storable, self.selecting, rule, ticket).ok())
+                    .flatten()
+            }
             HeadUpdate::Outdated => {
-                flow.store.remove(stored);
+                if Lesson::of(self.visit, self.head, self.share) == Lesson::All {
+                    flow.store.remove(stored);
+                }
                 None
             }
             HeadUpdate::Unrelated => None,
         }
-    }
-
-    /// Puts a new entry over the same body in the place of `stored`, unless something else stands there by now.
-    fn renew(&self, stored: &Entry, storable: Storable, ticket: &FillTicket) -> Option<Arc<Entry>> {
-        let flow = self.visit.flow;
-        let found = flow.lookup(self.selecting, stored.key(), flow.clock.mono());
-        if !matches!(&found, Found::Entry(entry) if entry.id() == stored.id()) {
-            return None;
-        }
-        let candidate = Candidate {
-            key: stored.key().clone(),
-            tags: stored.tags().to_vec(),
-            storable,
-            selector: stored.selector.clone(),
-            body: stored.response.body.clone(),
-        };
-        flow.store
-            .fill(ticket, candidate)
-            .inspect_err(|refused| {
-                flow.metrics.fill_discarded(refused.why.as_str());
-            })
-            .ok()
     }
 }

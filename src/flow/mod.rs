@@ -263,6 +263,13 @@ impl Visit<'_> {
         Some(Tag::credential(&digest))
     }
 
+    /// What an answer from these entries is known to depend on before it is there: its path, and whose it is.
+    pub(crate) fn tags(&self, share: Share) -> Vec<Tag> {
+        let mut tags = self.target.tags().into_vec();
+        tags.extend(share.tag());
+        tags
+    }
+
     /// What the request asks with beside its head; empty for what asks by its target alone.
     pub(crate) fn content(&self) -> &Content {
         self.content.get().unwrap_or(&content::NONE)

@@ -91,9 +91,6 @@ pub(crate) fn conclude_as(
 /// Removes what is between us and the origin, and what is for caches only.
 pub(crate) fn clean(headers: &mut HeaderMap) {
     fields::strip_hop_by_hop(headers);
-    let for_caches: Vec<_> = headers.keys().filter(|name| fields::is_for_caches(name)).cloned().collect();
-    for name in for_caches {
-        headers.remove(name);
-    }
+    fields::strip_for_caches(headers);
     headers.remove("x-cache");
 }

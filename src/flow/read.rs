@@ -23,7 +23,6 @@ use crate::policy::range::Asked;
 use crate::policy::{self, RequestHead, Reuse, Selector};
 use crate::route::key::Key;
 use crate::route::share::Share;
-use crate::route::tag::Tag;
 use crate::store::Found;
 use crate::store::entry::{Entry, Refreshing};
 use crate::upstream;
@@ -150,7 +149,7 @@ fn not_cached(visit: &Visit<'_>) -> Answer {
 impl Question<'_> {
     /// Joins whoever asks the same, or asks for all of them. `None`: go round again.
     async fn answer(mut self) -> Option<Answer> {
-        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.tags());
+        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
         if !self.ask.together || self.part.is_some() {
             return self.fly(flights.alone(&key, &tags)).await;
         }
@@ -182,7 +181,10 @@ impl Question<'_> {
     fn refresh(&self, entry: &Arc<Entry>) {
         let Some(claim) = Refreshing::claim(entry) else { return };
         if let Role::Pilot(departure) =
-            self.visit.flow.flights.join(&self.key(), &self.tags(), |landing| self.suits(landing))
+            self.visit
+                .flow
+                .flights
+                .join(&self.key(), &self.visit.tags(self.share), |landing| self.suits(landing))
         {
             let fetch = self.fetch();
             let (own, _) = oneshot::channel();
@@ -285,13 +287,6 @@ impl Question<'_> {
 
     fn key(&self) -> Key {
         self.visit.target.key(self.share, &self.head.headers, self.visit.content().key()).to_key()
-    }
-
-    /// What the answer is known to depend on before it is there: its path, and whose it is.
-    fn tags(&self) -> Vec<Tag> {
-        let mut tags = self.visit.target.tags().into_vec();
-        tags.extend(self.share.digest().map(|digest| Tag::credential(&digest)));
-        tags
     }
 
     /// Whether a landing that is known already would be an answer to this request.

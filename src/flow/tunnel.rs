@@ -37,6 +37,36 @@ pub(crate) fn is_asked_for(head: &Head) -> bool {
         && lists(&head.headers, UPGRADE, "websocket")
 }
 
+/// Forwards the upgrade; after a 101 the bytes flow until one end closes.
+pub(crate) async fn open(visit: &Visit<'_>, mut head: Head, body: Body) -> Answer {
+    let mut asked = http::Request::new(());
+    *asked.extensions_mut() = std::mem::take(&mut head.extensions);
+    let client = hyper::upgrade::on(asked);
+    drop(body);
+    let request = pass::outbound(visit, head, visit.forward_target(), Body::Empty);
+    let mut answer = visit.flow.upstream.send(request, visit.how(Upgrade::WebSocket)).await;
+    if let Ok(response) = &mut answer
+        && response.status() == StatusCode::SWITCHING_PROTOCOLS
+    {
+        let origin = hyper::upgrade::on(&mut *response);
+        let mut drain = visit.flow.drain.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = join(client, origin) => {}
+                () = drain.reached(Phase::Stopped) => {}
+            }
+        });
+    }
+    let switched = matches!(&answer, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    let mut answer = pass::conclude(visit, answer, Forward::Bypass, Some("upgrade"));
+    if switched {
+        let headers = answer.response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    answer
+}
+
 fn lists(headers: &HeaderMap, name: http::HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
@@ -78,34 +108,4 @@ async fn carry(
         to.write_all(&load[..bytes]).await?;
         to.flush().await?;
     }
-}
-
-/// Forwards the upgrade; after a 101 the bytes flow until one end closes.
-pub(crate) async fn open(visit: &Visit<'_>, mut head: Head, body: Body) -> Answer {
-    let mut asked = http::Request::new(());
-    *asked.extensions_mut() = std::mem::take(&mut head.extensions);
-    let client = hyper::upgrade::on(asked);
-    drop(body);
-    let request = pass::outbound(visit, head, visit.forward_target(), Body::Empty);
-    let mut answer = visit.flow.upstream.send(request, visit.how(Upgrade::WebSocket)).await;
-    if let Ok(response) = &mut answer
-        && response.status() == StatusCode::SWITCHING_PROTOCOLS
-    {
-        let origin = hyper::upgrade::on(&mut *response);
-        let mut drain = visit.flow.drain.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = join(client, origin) => {}
-                () = drain.reached(Phase::Stopped) => {}
-            }
-        });
-    }
-    let switched = matches!(&answer, Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS);
-    let mut answer = pass::conclude(visit, answer, Forward::Bypass, Some("upgrade"));
-    if switched {
-        let headers = answer.response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    answer
 }

@@ -3,15 +3,19 @@
 //! Invariant: a variant is chosen by the same fields and cookies under which it was stored. It refuses to know the key.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, VARY};
 use http::request::Parts as Head;
 
 use crate::flow::{Shared, Visit};
-use crate::policy::{NoStore, Rule, Scope, Selector};
+use crate::policy::{NoStore, Rule, Scope, Selector, Storable};
 use crate::route::share::Share;
-use crate::store::Found;
+use crate::store::entry::{Candidate, Entry};
+use crate::store::ticket::FillTicket;
+use crate::store::{Found, Refused};
 
 impl Visit<'_> {
     /// What variants of an answer are chosen by: the client's fields, without those that its fill never carries.
@@ -52,4 +56,46 @@ impl Shared {
         let is_credential_cookie = |cookie: &str| self.rules.identity.is_credential_cookie(cookie);
         Selector::of(request, response, rule, &is_credential_cookie)
     }
+
+    /// Puts a new entry over the body of `base` in its place, with the fields and the life of `freshened`, which the origin
+    /// gave it when it was asked by `request`.
+    ///
+    /// # Errors
+    /// [`Refused`]: it is not kept, and that is counted.
+    pub(crate) fn renew(
+        &self,
+        base: &Entry,
+        freshened: Storable,
+        request: &HeaderMap,
+        rule: &Rule,
+        ticket: &FillTicket,
+    ) -> Result<Arc<Entry>, Refused> {
+        let old = || base.selector.clone();
+        let selector = if selects_as_before(&base.response.headers, freshened.headers()) {
+            old()
+        } else {
+            // What is storable has a `Vary` that can be read.
+            self.select(request, freshened.headers(), rule).unwrap_or_else(|_| old())
+        };
+        let candidate = Candidate {
+            key: base.key().clone(),
+            tags: base.tags().to_vec(),
+            storable: freshened,
+            selector,
+            body: base.response.body.clone(),
+        };
+        let renewed = self.store.fill(ticket, candidate).inspect_err(|refused| {
+            self.metrics.fill_discarded(refused.why.as_str());
+        })?;
+        if renewed.selector != base.selector {
+            self.store.remove(base);
+        }
+        Ok(renewed)
+    }
+}
+
+/// Whether nothing changed of what a response says of those whom it answers (RFC 9111 §3.2, §4.1).
+fn selects_as_before(stored: &HeaderMap, freshened: &HeaderMap) -> bool {
+    let same = |name| stored.get_all(name).iter().eq(freshened.get_all(name));
+    [VARY, ACCESS_CONTROL_ALLOW_ORIGIN].iter().all(same)
 }

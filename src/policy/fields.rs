@@ -92,9 +92,11 @@ pub(crate) fn is_essential(name: &HeaderName) -> bool {
     ESSENTIAL.contains(name)
 }
 
-/// Whether a response field is for caches only (`Surrogate-Key`, `Cache-Tag`): left out of answers unless `forward_tags`.
-pub fn is_for_caches(name: &HeaderName) -> bool {
-    FOR_CACHES.contains(name)
+/// Removes from a response what is for caches only (`Surrogate-Key`, `Cache-Tag`).
+pub fn strip_for_caches(headers: &mut HeaderMap) {
+    for name in &FOR_CACHES {
+        headers.remove(name);
+    }
 }
 
 /// Removes from a request what a fill must not carry: `Range` and the conditions. A fill asks for the whole.
@@ -159,7 +161,8 @@ mod tests {
         ]);
         strip_unstored(&mut headers);
         assert_eq!(names(&headers), ["surrogate-key"]);
-        assert!(is_for_caches(&HeaderName::from_static("surrogate-key")));
+        strip_for_caches(&mut headers);
+        assert!(headers.is_empty());
     }
 
     #[test]

@@ -25,12 +25,11 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// What a GET asks for; `None` if that is not one well-formed byte range.
+    /// What a GET or a QUERY asks for; `None` if that is not one well-formed byte range.
     pub fn by(req: &RequestHead<'_>) -> Option<Self> {
         let mut lines = req.headers.get_all(header::RANGE).iter();
         match (lines.next(), lines.next()) {
-            // RFC 9110 §14.2: for GET only
-            // RFC 9110 §14.2, RFC 10008 §2.8
+            // RFC 9110 §14.2: for GET only; RFC 10008 §2.8: QUERY is as GET
             (Some(range), None) if matches!(req.method.as_str(), "GET" | "QUERY") => {
                 Self::parse(range.as_bytes())
             }

@@ -181,7 +181,7 @@ pub fn asks_no_store(request: &HeaderMap, rule: &Rule) -> bool {
 }
 
 /// GET, and what reads by its body if the body is in the key (QUERY, declared POST). HEAD has no body to store; a POST
-/// that speaks for its target by `Content-Location` (RFC 9110 §9.3.3) is refused for now.
+/// that speaks for its target by `Content-Location` (RFC 9110 §9.3.3) comes as the GET that it stands for.
 fn method_permits(req: &RequestHead<'_>) -> Result<(), NoStore> {
     match req.method.as_str() {
         "GET" => Ok(()),
@@ -228,8 +228,8 @@ fn directives_permit(req: &RequestHead<'_>, said: &ResponseDirectives, rule: &Ru
     Ok(())
 }
 
-/// RFC 9111 §3.5, and what opens it: §5.2.2.9, §5.2.2.2, §5.2.2.10. Under a route's ttl an entry per credential is the operator's choice, and nobody else's to see; under
-/// `scope: public` the fill carries no credential.
+/// RFC 9111 §3.5, and what opens it: §5.2.2.9, §5.2.2.2, §5.2.2.10. Under a route's ttl an entry per credential is the
+/// operator's choice, and nobody else's to see; under `scope: public` the fill carries no credential.
 fn authorization_forbids(
     req: &RequestHead<'_>,
     sharing: Sharing,

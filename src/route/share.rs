@@ -1,7 +1,9 @@
 //! Who may use an entry, and why a request uses none.
 
+use crate::policy::Sharing;
 use crate::route::identity::Digest;
 use crate::route::path::Ambiguity;
+use crate::route::tag::Tag;
 
 /// Whose entries a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,19 @@ impl Share {
         match self {
             Self::Credential(digest) => Some(digest),
             Self::Shared | Self::Bypass(_) => None,
+        }
+    }
+
+    /// The tag of every entry that these credentials open, if they open any.
+    pub fn tag(self) -> Option<Tag> {
+        self.digest().map(|digest| Tag::credential(&digest))
+    }
+
+    /// Who can find an entry again, as the policy sees it.
+    pub fn sharing(self) -> Sharing {
+        match self {
+            Self::Credential(_) => Sharing::PerCredential,
+            Self::Shared | Self::Bypass(_) => Sharing::Shared,
         }
     }
 }

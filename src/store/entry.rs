@@ -169,10 +169,7 @@ impl Drop for Refreshing {
 impl Response {
     /// An entity tag is made for a whole only: parts of two representations may have the same bytes.
     fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes, is_whole: bool) -> Self {
-        let for_caches: Vec<_> = headers.keys().filter(|name| fields::is_for_caches(name)).cloned().collect();
-        for name in for_caches {
-            headers.remove(name);
-        }
+        fields::strip_for_caches(&mut headers);
         let etag_is_made = is_whole && validate::valid_etag(&headers).is_none();
         if etag_is_made {
             headers.insert(ETAG, validate::made_etag(digest(&headers, &body)));

@@ -108,7 +108,8 @@ impl Store {
     /// `older` has to be found while the ticket was out, or what outdated it before may have left no trace.
     ///
     /// # Errors
-    /// [`Refused`] if one of the tags of either was invalidated since the older of the two was asked for.
+    /// [`Refused`] if one of the tags of either was invalidated since the older of the two was asked for; then `older`
+    /// goes too.
     pub fn fill_with(
         &self,
         ticket: &FillTicket,
@@ -116,7 +117,9 @@ impl Store {
         older: &Entry,
     ) -> Result<Arc<Entry>, Refused> {
         candidate.tags.extend_from_slice(older.tags());
+        // What can be in nothing that is kept is in the way of all that could be.
         self.put(Entry::new(candidate, ticket.position().min(older.position())))
+            .inspect_err(|_| self.remove(older))
     }
 
     fn put(&self, entry: Entry) -> Result<Arc<Entry>, Refused> {
@@ -244,5 +247,19 @@ mod tests {
             assert!(store.fill(&second, newer()).is_ok(), "alone it is new enough");
             assert!(store.fill_with(&second, newer(), &older).is_err());
         }
+    }
+
+    #[test]
+    fn a_part_on_which_nothing_can_be_built_any_more_is_not_found_again() {
+        let store = store();
+        let older = store.fill(&store.ticket(), part()).unwrap();
+        let ticket = store.ticket();
+        for n in 0..=position::MAX_FLOORS {
+            store.outdate(&[Tag::named(&n.to_string())]);
+        }
+        assert!(!older.is_dead());
+        assert!(store.fill_with(&store.ticket(), part(), &older).is_err(), "the floor of all was raised");
+        assert!(store.part(b"k", |_| true).is_none(), "or no fill would ever be kept");
+        drop(ticket);
     }
 }

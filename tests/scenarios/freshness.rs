@@ -612,3 +612,79 @@ fn a_body_that_breaks_off_during_a_refetch_is_not_kept() {
         assert_eq!(proxy.get("/a").reply().await.text(), "3");
     });
 }
+
+#[test]
+fn what_a_304_says_that_an_entry_varies_by_counts_from_then_on() {
+    play(async {
+        let origin = Origin::start(|seen| match seen.header("if-none-match") {
+            None => said("max-age=10", "1").header("etag", "\"v\""),
+            Some(_) => Answer::new(304).header("cache-control", "max-age=100").header("vary", "x-flavour"),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, MINUTE).await;
+        let ask = |flavour| proxy.get("/a").header("x-flavour", flavour).reply();
+        assert_eq!(ask("sweet").await.cache(), "MISS");
+        proxy.pass_secs(11);
+        assert_eq!(ask("sweet").await.cache(), "REVALIDATED");
+        assert_eq!(ask("sweet").await.cache(), "HIT");
+        assert_eq!(ask("sour").await.cache(), "MISS");
+        assert_eq!(ask("sweet").await.cache(), "HIT", "each has its own");
+    });
+}
+
+#[test]
+fn a_file_that_nobody_gave_a_life_is_fresh_for_a_tenth_of_its_age_until_a_write() {
+    play(async {
+        let origin = Origin::start(|seen| match (seen.method.as_str(), seen.target.as_str()) {
+            ("GET", path) if path.starts_with("/static/") => {
+                let clock = Clock::system();
+                let modified = http_date(&clock, -1000);
+                Answer::json(seen.number())
+                    .header("etag", "\"v\"")
+                    .header("date", &http_date(&clock, 0))
+                    .header("last-modified", &modified)
+            }
+            ("GET", "/gone") => Answer::new(404),
+            ("GET", _) => Answer::new(405),
+            _ => Answer::new(204),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, "").await;
+        let cache = async |path: &str| proxy.get(path).reply().await.cache().to_owned();
+        for path in ["/static/app.js", "/static/app.js?v=1"] {
+            assert_eq!((cache(path).await, cache(path).await), ("MISS".into(), "HIT".into()), "{path}");
+        }
+        assert_eq!(proxy.ask("PUT", "/static/app.js").reply().await.status, 204);
+        for path in ["/static/app.js", "/static/app.js?v=1"] {
+            assert_eq!((cache(path).await, cache(path).await), ("MISS".into(), "HIT".into()), "{path}");
+        }
+        proxy.pass_secs(97);
+        assert_eq!(cache("/static/app.js").await, "HIT");
+        proxy.pass_secs(4);
+        assert_ne!(cache("/static/app.js").await, "HIT");
+        for path in ["/gone", "/only-post"] {
+            assert_eq!((cache(path).await, cache(path).await), ("BYPASS".into(), "BYPASS".into()), "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_targeted_field_without_a_life_leaves_it_to_heuristics_and_not_to_cache_control() {
+    play(async {
+        let clock = Clock::system();
+        let answer = |targeted: &str| {
+            said("max-age=3600", "1")
+                .header("cdn-cache-control", targeted)
+                .header("date", &http_date(&clock, 0))
+                .header("last-modified", &http_date(&clock, -1000))
+        };
+        let times = [0, 97, 101];
+        let guessed = told("", vec![answer("public"), answer("public")], &times).await;
+        is(&guessed[..2], &[(200, "MISS", "1"), (200, "HIT", "1")]);
+        assert_ne!(guessed[2].1, "HIT");
+        let named = told("", vec![answer("max-age=200")], &times).await;
+        is(&named, &[(200, "MISS", "1"), (200, "HIT", "1"), (200, "HIT", "1")]);
+        let unreadable = told("", vec![answer("max-age=&")], &times).await;
+        is(&unreadable, &[(200, "MISS", "1"), (200, "HIT", "1"), (200, "HIT", "1")]);
+    });
+}

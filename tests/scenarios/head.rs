@@ -243,3 +243,30 @@ fn only_if_cached_is_obeyed() {
         assert_eq!((reply.status.as_u16(), origin.count()), (504, 0));
     });
 }
+
+#[test]
+fn what_only_the_authorized_hear_takes_the_stored_get_from_nobody() {
+    play(async {
+        for (field, value) in [("authorization", "Bearer anna"), ("cache-control", "no-store")] {
+            let origin = looking(|_| same()).await;
+            let defaults = "defaults: { scope: origin, client_no_cache: honor, head: forward }";
+            let proxy = stale(&origin, defaults).await;
+            let reply = proxy.ask("HEAD", "/a").header(field, value).reply().await;
+            assert_eq!((reply.status.as_u16(), reply.cache()), (200, "MISS"), "{field}");
+            cache(&proxy, "GET").await;
+            assert_eq!(origin.last().header("if-none-match"), Some("\"v\""), "{field}");
+        }
+    });
+}
+
+#[test]
+fn what_the_answer_says_that_the_get_varies_by_counts_from_then_on() {
+    play(async {
+        let origin = looking(|_| same().header("vary", "x-flavour")).await;
+        let proxy = stale(&origin, FORWARD).await;
+        let ask = |method, flavour| proxy.ask(method, "/a").header("x-flavour", flavour).reply();
+        assert_eq!(ask("HEAD", "sweet").await.cache(), "REVALIDATED");
+        assert_eq!(ask("GET", "sweet").await.cache(), "HIT");
+        assert_eq!(ask("GET", "sour").await.cache(), "MISS");
+    });
+}
