@@ -131,7 +131,7 @@ impl Wanted {
         let Self::Rest(beginning) = self else { return Ok(()) };
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {}
-            StatusCode::RANGE_NOT_SATISFIABLE => return Err(NotTheRest),
+            StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_MODIFIED => return Err(NotTheRest),
             _ => {
                 *self = Self::Anew(Arc::clone(beginning));
                 return Ok(());

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -23,6 +24,8 @@ pub(super) struct Answering {
     pub(super) state: Arc<ConnectionState>,
     /// What the client speaks.
     pub(super) version: Version,
+    /// Whether a HEAD is answered.
+    pub(super) is_head: bool,
 }
 
 impl Future for Answering {
@@ -41,8 +44,19 @@ impl Future for Answering {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.state.open_tunnel();
         }
+        // Over HTTP/1 hyper leaves the body out itself.
+        let answer = if self.is_head && self.version == Version::HTTP_2 { head_of(answer) } else { answer };
         Poll::Ready(Ok(answer.map(|body| told(body, &self.state, self.version))))
     }
+}
+
+/// The answer without its body, as long as it says it is (RFC 9110 §9.3.2, RFC 9113 §8.1).
+fn head_of(answer: Response<Body>) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    Response::from_parts(head, Body::Empty)
 }
 
 /// The body as it is, and at its end (or when nobody wants it any more) `state` is told.
@@ -102,5 +116,38 @@ impl HttpBody for Told {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn answered(version: Version, is_head: bool) -> Response<Body> {
+        let answer = Response::new(Body::from(Bytes::from_static(b"body")));
+        let handling = Handling::Done(Some(answer));
+        let answering = Answering { handling, state: Arc::default(), version, is_head };
+        answering.now_or_never().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_head_over_http2_is_answered_with_a_length_and_no_data() {
+        let head = answered(Version::HTTP_2, true);
+        assert!(head.body().is_end_stream());
+        assert_eq!(head.headers()[CONTENT_LENGTH], "4");
+    }
+
+    #[test]
+    fn whatever_else_is_answered_keeps_its_body() {
+        for (version, is_head) in
+            [(Version::HTTP_2, false), (Version::HTTP_11, true), (Version::HTTP_11, false)]
+        {
+            assert_eq!(
+                answered(version, is_head).body().size_hint().exact(),
+                Some(4),
+                "{version:?} {is_head}"
+            );
+        }
     }
 }

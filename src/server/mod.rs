@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -200,7 +200,7 @@ impl Door {
     }
 
     fn answer(&self, request: Request<Incoming>, state: &Arc<ConnectionState>, client: Client) -> Answering {
-        let version = request.version();
+        let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let handling = match state.next_request() {
             None => self.flow.handle(request.map(Body::Incoming), client, || state.interim(version)),
             Some(violation) => {
@@ -208,7 +208,7 @@ impl Door {
                 Handling::Done(Some(problem::refused(&violation)))
             }
         };
-        Answering { handling, state: Arc::clone(state), version }
+        Answering { handling, state: Arc::clone(state), version, is_head }
     }
 
     async fn http1<T>(

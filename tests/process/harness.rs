@@ -29,8 +29,15 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 
 /// A port on which nobody listens just now.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    let [port] = free_ports();
+    port
+}
+
+/// As many of them, all different.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let all_at_once: [TcpListener; N] = std::array::from_fn(bind);
+    all_at_once.map(|listener| listener.local_addr().expect("its address").port())
 }
 
 /// `larder` with an environment of its own, in a folder of its own.
@@ -113,7 +120,7 @@ impl Proxy {
         let folder = folder();
         fs::write(folder.path().join("larder.yaml"), config).expect("the file is written");
         let here = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (listen, admin) = (here(free_port()), here(free_port()));
+        let [listen, admin] = free_ports().map(here);
         let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
         let child = larder(&folder)
             .args(["run", "--config", "larder.yaml"])

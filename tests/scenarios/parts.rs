@@ -789,6 +789,7 @@ fn a_rest_that_does_not_fit_is_not_used_and_the_whole_is_asked_for() {
             of(3, 10, "\"v1\""),
             short.text("45678"),
             Answer::new(416).header("content-range", "bytes */4"),
+            Answer::new(304).header("etag", "\"v1\""),
         ] {
             let (origin, proxy) =
                 telling([of(0, 4, "\"v1\""), unfit, Answer::json("new").header(MINUTE.0, MINUTE.1)]).await;
