@@ -26,6 +26,10 @@ fn settings(template: String) -> Settings {
         strict: false,
         cache_status: true,
         x_cache: true,
+        tags: Vec::new(),
+        body_tags: Vec::new(),
+        settle: std::time::Duration::ZERO,
+        forward_tags: false,
         digest: 7,
     }
 }
@@ -45,6 +49,7 @@ fn rules() -> Rules {
         table: Table::build(routes, None).unwrap(),
         hosts: Hosts::new(&["api.example.com".to_owned()], Scheme::Http, 8080).unwrap(),
         identity: Identity::new(&IdentitySettings::default(), b"secret"),
+        writes: Vec::new(),
     }
 }
 

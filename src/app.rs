@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, Phase};
 use crate::flow::{Flow, Parts};
+use crate::invalidate::Invalidator;
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -96,12 +97,17 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         table: Table::build(config.routes, config.unmatched)?,
         hosts: Hosts::new(&config.hosts, scheme, address.port())?,
         identity: Identity::new(&config.identity, &random_secret()),
+        writes: config.writes,
     };
     let drain = Drain::default();
+    let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
+    let invalidator =
+        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
     let flow = Flow::new(Parts {
         settings: config.flow,
         rules,
-        store: Store::new(&config.store, Arc::clone(&metrics)),
+        store,
+        invalidator,
         upstream: Upstream::new(config.upstream)?,
         metrics: Arc::clone(&metrics),
         log,

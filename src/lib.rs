@@ -13,6 +13,7 @@ pub mod ready;
 pub mod policy;
 pub mod route;
 // keep and fetch
+pub mod invalidate;
 pub mod store;
 pub mod upstream;
 // the walk

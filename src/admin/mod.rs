@@ -32,8 +32,38 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Bearer token; needed when `listen` is not loopback.
     pub token: Option<String>,
+    /// `admin.tokens`: further tokens, by name.
+    pub tokens: Vec<Token>,
     /// A further listener that carries `/livez /readyz /metrics` only.
     pub probes: Option<SocketAddr>,
+}
+
+/// One of `admin.tokens`.
+#[derive(Clone)]
+pub struct Token {
+    /// Its name, for the audit list.
+    pub name: String,
+    /// The bearer token.
+    pub token: String,
+    /// What it may do.
+    pub may: Role,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("name", &self.name).field("may", &self.may).finish_non_exhaustive()
+    }
+}
+
+/// What the holder of a token may do; each may what the one before may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Look.
+    Read,
+    /// Invalidate.
+    Purge,
+    /// Everything; what `admin.token` may.
+    All,
 }
 
 /// What the admin API shows.

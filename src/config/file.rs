@@ -22,7 +22,8 @@ use crate::flow::ServerError;
 use crate::guard::Framing;
 use crate::policy::{ClientNoCache, HeadRule, Languages, RangeRule, Scope, SetCookie, StoreErrors};
 use crate::route::identity::{Credential, UserSource};
-use crate::route::{BodyKey, ReadMethod};
+use crate::route::tag::Text;
+use crate::route::{BodyKey, BodyTag, ReadMethod};
 use crate::upstream::Origin;
 
 /// The declared duration type of keys where zero makes sense.
@@ -117,8 +118,16 @@ section! {
         cache_status: bool = "true",
         /// Adds X-Cache to answers.
         x_cache: bool = "true",
+        /// Tags of every answer: words with placeholders ({id}, {query.page}, {user}), by which it is invalidated.
+        tags: Words<Text>,
+        /// Tags out of the JSON body: `project:$.items[*].id` is one for each value found.
+        body_tags: Words<BodyTag>,
+        /// For how long what a write outdated is not stored again, instead of invalidation.settle.
+        settle: Duration,
+        /// Leaves Surrogate-Key, Cache-Tag and Cache-Groups in answers to clients.
+        forward_tags: bool = "false",
     }
-    later { "tags" "body_tags" "mode" "settle" "forward_tags" }
+    later { "mode" }
 }
 
 section! {
@@ -127,8 +136,15 @@ section! {
         /// What a write that the origin answers with 5xx does to its target: outdates it, for the write may have been
         /// done (invalidate), or nothing (keep, RFC 9111 §4.4).
         on_server_error: ServerError = "invalidate",
+        /// Invalidations from webhooks, Redis and the admin API that come within this time are applied together; each is
+        /// acknowledged when it is.
+        debounce: Duration = "0s",
+        /// Most invalidations that are applied together.
+        max_batch: Count = "1000",
+        /// For how long what a write outdated is not stored again: a backend may commit after it has answered.
+        settle: Duration = "100ms",
     }
-    later { "debounce" "max_batch" "settle" }
+    later {}
 }
 
 section! {
@@ -185,8 +201,16 @@ section! {
         cache_status: bool,
         /// Adds X-Cache to answers.
         x_cache: bool,
+        /// Tags of every answer: words with placeholders ({id}, {query.page}, {user}), by which it is invalidated.
+        tags: Words<Text>,
+        /// Tags out of the JSON body: `project:$.items[*].id` is one for each value found.
+        body_tags: Words<BodyTag>,
+        /// For how long what a write outdated is not stored again, instead of invalidation.settle.
+        settle: Duration,
+        /// Leaves Surrogate-Key, Cache-Tag and Cache-Groups in answers to clients.
+        forward_tags: bool,
     }
-    later { "tags" "body_tags" "mode" "settle" "forward_tags" }
+    later { "mode" }
 }
 
 section! {

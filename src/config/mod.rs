@@ -28,6 +28,7 @@ mod scalar;
 mod schema;
 mod shape;
 mod show;
+mod tag;
 mod template;
 mod trap;
 mod tree;
@@ -35,7 +36,7 @@ mod tree;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{access_log, admin, flow, route as routing, server, store, upstream, warm};
+use crate::{access_log, admin, flow, invalidate, route as routing, server, store, upstream, warm};
 
 pub use crate::config::env::Env;
 pub use crate::config::problem::{Place, Problem, Report, Severity, Source};
@@ -80,12 +81,16 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// What is kept.
     pub store: store::Settings,
+    /// How what is kept is outdated.
+    pub invalidate: invalidate::Settings,
     /// What is a credential.
     pub identity: routing::identity::Settings,
     /// The routes, in the order of the file.
     pub routes: Vec<routing::Settings>,
     /// How requests are treated that no route matches; `None`: never stored.
     pub unmatched: Option<routing::Settings>,
+    /// `writes:`, in the order of the file.
+    pub writes: Vec<routing::write::Rule>,
     /// What is fetched at start.
     pub warm: warm::Settings,
     /// The admin listener.

@@ -21,7 +21,7 @@ use crate::config::{Config, Env, Flags};
 use crate::route::identity;
 use crate::server::tls::Tls;
 use crate::upstream::Origin;
-use crate::{access_log, admin, flow, server, store, upstream, warm};
+use crate::{access_log, admin, flow, invalidate, server, store, upstream, warm};
 
 /// Resolves a file (path and text), the flags and the environment. Without an environment (`None`) placeholders are
 /// accepted as they are and an upstream that hangs on one is taken for `http://localhost:80`. `memory` is the
@@ -123,7 +123,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
     let log = said(merged.log);
     let tls = merged.tls.and_then(|tls| Some(Tls { cert: tls.value.cert?.value, key: tls.value.key?.value }));
     let with_tls = tls.is_some();
-    let shutdown = said(merged.shutdown);
+    let (shutdown, invalidation) = (said(merged.shutdown), said(merged.invalidation));
     Config {
         file: None,
         upstream: upstream::Settings {
@@ -147,9 +147,15 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
             upgrades: declared(&merged.upgrades) == Upgrades::Websocket,
             tls: with_tls,
             timeout: declared(&limits.upstream_timeout).0,
-            on_server_error: declared(&said(merged.invalidation).on_server_error),
+            on_server_error: declared(&invalidation.on_server_error),
         },
         hosts: said(merged.hosts).0.into_iter().map(|host| host.0).collect(),
+        invalidate: invalidate::Settings {
+            debounce: declared(&invalidation.debounce),
+            max_batch: declared(&invalidation.max_batch).size(),
+            ..invalidate::Settings::default()
+        },
+        writes: Vec::new(),
         store: store::Settings {
             memory: declared(&limits.memory).0,
             entries: limits.entries.as_ref().map(|at| at.value.0),
@@ -205,11 +211,12 @@ fn warm(keys: Warm) -> warm::Settings {
 
 fn admin_settings(keys: Option<Admin>) -> admin::Settings {
     let Some(Admin::On(keys)) = keys else {
-        return admin::Settings { listen: None, token: None, probes: None };
+        return admin::Settings { listen: None, token: None, tokens: Vec::new(), probes: None };
     };
     admin::Settings {
         listen: keys.listen.map(|at| at.value.0),
         token: keys.token.map(|at| at.value.0),
+        tokens: Vec::new(),
         probes: keys.probes.map(|at| at.value.0),
     }
 }

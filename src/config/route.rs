@@ -96,6 +96,10 @@ fn base(merged: &File, defaults: &Defaults) -> Route {
         entry: limits(merged).entry,
         cache_status: defaults.cache_status,
         x_cache: defaults.x_cache,
+        tags: defaults.tags,
+        body_tags: defaults.body_tags,
+        settle: defaults.settle.or(merged.invalidation.as_ref().and_then(|at| at.value.settle.clone())),
+        forward_tags: defaults.forward_tags,
         ..Route::default()
     }
 }
@@ -191,6 +195,10 @@ fn settings(template: &str, keys: &Route, identity: &identity::Settings) -> rout
         strict: value(&keys.strict).unwrap_or(false),
         cache_status: value(&keys.cache_status).unwrap_or(true),
         x_cache: value(&keys.x_cache).unwrap_or(true),
+        tags: words(&keys.tags).unwrap_or_default(),
+        body_tags: words(&keys.body_tags).unwrap_or_default(),
+        settle: value(&keys.settle).unwrap_or_default(),
+        forward_tags: value(&keys.forward_tags).unwrap_or(false),
         digest: rules_digest(template, keys, identity),
     }
 }
@@ -238,8 +246,15 @@ fn store_if(keys: StoreIf) -> Option<policy::StoreIf> {
 
 /// Stands for what decides who may be given an entry and for how long: not for limits, deadlines or headers shown.
 fn rules_digest(template: &str, keys: &Route, identity: &identity::Settings) -> u64 {
-    let keys =
-        Route { preset: None, timeout: None, entry: None, cache_status: None, x_cache: None, ..keys.clone() };
+    let keys = Route {
+        preset: None,
+        timeout: None,
+        entry: None,
+        cache_status: None,
+        x_cache: None,
+        settle: None,
+        ..keys.clone()
+    };
     let mut entries = vec![Entry {
         path: vec!["credentials".to_owned()],
         value: identity

@@ -21,12 +21,12 @@ use crate::flow::arriving::{Landing, Own};
 use crate::flow::coalesce::Departure;
 use crate::flow::fetch::Fetch;
 use crate::flow::{Shared, Visit, egress};
+use crate::invalidate::Invalidation;
 use crate::policy::represent::Posted;
 use crate::policy::{ResponseTimes, Storable};
 use crate::route::Reads;
 use crate::route::host::Scheme;
 use crate::route::share::Share;
-use crate::route::tag::Tag;
 use crate::store::ticket::FillTicket;
 use crate::upstream;
 
@@ -65,7 +65,8 @@ impl Adoption {
         let fetch = Fetch::new(visit, head, &visit.selecting(head, share), share, None);
         let key = target.key(share, &head.headers, &[]).to_key();
         let departure = flow.flights.alone(&key, &visit.tags(share));
-        let (scheme, requested, began) = (target.scheme, flow.clock.now(), flow.store.ticket());
+        let (scheme, requested) = (target.scheme, flow.clock.now());
+        let began = flow.store.ticket(requested.mono);
         Some(Self { flow: Arc::clone(flow), scheme, fetch, departure, began, requested })
     }
 
@@ -73,16 +74,19 @@ impl Adoption {
     pub(crate) async fn conclude(
         self,
         target: &Uri,
-        outdated: &[Tag],
+        outdated: Invalidation,
         response: Response<Body>,
         answered: Answered,
     ) {
         let received = self.flow.clock.now();
-        let storable = self.judge(target, &response, received);
+        let (storable, invalidator) = (self.judge(target, &response, received), &self.flow.invalidator);
         let renewed = match storable {
-            Some(_) => self.flow.store.outdate_by(outdated, &self.began, self.departure.tags()),
+            Some(_) => {
+                let kept = self.departure.depends().tags;
+                invalidator.apply_by(outdated, &self.began, &kept).await.1
+            }
             None => {
-                self.flow.store.outdate(outdated);
+                invalidator.apply(outdated).await;
                 None
             }
         };

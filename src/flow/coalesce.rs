@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::route::key::Key;
 use crate::route::tag::Tag;
+use crate::store::position::Known;
 use crate::store::ticket::FillTicket;
 
 /// Most flights of one key in the air at once.
@@ -37,9 +38,18 @@ type Board<L> = HashMap<Key, Vec<Arc<Flight<L>>>, ahash::RandomState>;
 /// One fetch that others may wait for.
 #[derive(Debug)]
 pub struct Flight<L> {
-    tags: Vec<Tag>,
+    depends: Mutex<Depends>,
     ticket: OnceLock<FillTicket>,
     landing: watch::Sender<Option<Result<L, Lost>>>,
+}
+
+/// What the answer of a flight depends on, as far as that is known.
+#[derive(Clone, Debug)]
+pub struct Depends {
+    /// The tags that are known.
+    pub tags: Arc<[Tag]>,
+    /// Whether these are all.
+    pub is_all: bool,
 }
 
 /// What a request is to a flight.
@@ -108,8 +118,8 @@ impl<L> Flights<L> {
 
 impl<L> Flight<L> {
     fn new(tags: &[Tag]) -> Arc<Self> {
-        let (tags, ticket, landing) = (tags.to_vec(), OnceLock::new(), watch::Sender::new(None));
-        Arc::new(Self { tags, ticket, landing })
+        let depends = Mutex::new(Depends { tags: tags.into(), is_all: false });
+        Arc::new(Self { depends, ticket: OnceLock::new(), landing: watch::Sender::new(None) })
     }
 
     fn may_be_joined(&self, suits: impl Fn(&L) -> bool) -> bool {
@@ -118,7 +128,13 @@ impl<L> Flight<L> {
         {
             return false;
         }
-        self.ticket.get().is_none_or(|ticket| ticket.check(&self.tags).is_ok())
+        let Some(ticket) = self.ticket.get() else { return true };
+        let Depends { tags, is_all } = self.depends();
+        ticket.check(Known { tags: &tags, is_all }).is_ok()
+    }
+
+    fn depends(&self) -> Depends {
+        self.depends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -148,9 +164,16 @@ impl<L: Clone> Departure<L> {
         self.flight.ticket.get_or_init(|| ticket)
     }
 
-    /// What the answer is known to depend on before it is there.
-    pub fn tags(&self) -> &[Tag] {
-        &self.flight.tags
+    /// What the answer depends on, as far as that is known.
+    pub fn depends(&self) -> Depends {
+        self.flight.depends()
+    }
+
+    /// Adds what the answer turns out to depend on; `is_all`: there will be no more.
+    pub fn learn(&self, more: impl IntoIterator<Item = Tag>, is_all: bool) {
+        let mut depends = self.flight.depends.lock().unwrap_or_else(PoisonError::into_inner);
+        depends.tags = depends.tags.iter().cloned().chain(more).collect();
+        depends.is_all |= is_all;
     }
 
     /// The key that is fetched.
@@ -189,11 +212,18 @@ impl<L> Drop for Departure<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::reach::Reach;
     use crate::store::position::Gate;
+    use crate::store::position::Outdate;
     use futures_util::FutureExt;
+    use std::time::Duration;
 
     fn key() -> Key {
         Key::from_bytes(b"k")
+    }
+
+    fn outdated() -> Outdate {
+        Outdate { reach: Reach::of(tag()), ..Outdate::default() }
     }
 
     fn tag() -> Vec<Tag> {
@@ -240,9 +270,9 @@ mod tests {
     fn a_flight_that_an_invalidation_outdated_takes_nobody_more() {
         let (flights, gate) = (Arc::new(Flights::default()), Arc::new(Gate::default()));
         let old = pilot(&flights);
-        old.depart(gate.ticket());
+        old.depart(gate.ticket(Duration::ZERO));
         passenger(&flights);
-        gate.outdate(&tag());
+        gate.outdate(&outdated(), Duration::ZERO);
         let next = pilot(&flights);
         passenger(&flights);
         drop(next);
@@ -252,14 +282,14 @@ mod tests {
     async fn a_third_flight_waits_on_the_ground_and_takes_everyone_until_it_departs() {
         let (flights, gate) = (Arc::new(Flights::default()), Arc::new(Gate::default()));
         let first = pilot(&flights);
-        first.depart(gate.ticket());
-        gate.outdate(&tag());
+        first.depart(gate.ticket(Duration::ZERO));
+        gate.outdate(&outdated(), Duration::ZERO);
         let second = pilot(&flights);
-        second.depart(gate.ticket());
-        gate.outdate(&tag());
+        second.depart(gate.ticket(Duration::ZERO));
+        gate.outdate(&outdated(), Duration::ZERO);
         let mut third = pilot(&flights);
         assert!(third.cleared().now_or_never().is_none(), "two are in the air");
-        gate.outdate(&tag());
+        gate.outdate(&outdated(), Duration::ZERO);
         passenger(&flights);
         first.land(1);
         drop(first);
@@ -269,15 +299,15 @@ mod tests {
     async fn a_flight_that_has_landed_is_not_counted_as_in_the_air() {
         let (flights, gate) = (Arc::new(Flights::default()), Arc::new(Gate::default()));
         let streaming = pilot(&flights);
-        streaming.depart(gate.ticket());
+        streaming.depart(gate.ticket(Duration::ZERO));
         streaming.land(1);
-        gate.outdate(&tag());
+        gate.outdate(&outdated(), Duration::ZERO);
         let _aloft: Vec<_> = (0..2)
             .map(|_| {
                 let mut departure = pilot(&flights);
                 assert!(departure.cleared().now_or_never().is_some());
-                departure.depart(gate.ticket());
-                gate.outdate(&tag());
+                departure.depart(gate.ticket(Duration::ZERO));
+                gate.outdate(&outdated(), Duration::ZERO);
                 departure
             })
             .collect();

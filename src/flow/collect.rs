@@ -106,10 +106,11 @@ impl Fetch {
         }
         let candidate = Candidate {
             key: flight.departure.key().clone(),
-            tags: flight.departure.tags().to_vec(),
+            tags: flight.departure.depends().tags.to_vec(),
             storable,
             selector,
             body,
+            settle: self.route.settings.settle,
         };
         let filled = self.wanted.fill(&self.flow, &self.route, &self.selecting, flight.ticket, candidate);
         arriving.share();

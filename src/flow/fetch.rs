@@ -115,7 +115,7 @@ impl Fetch {
         if let Some(entry) = self.stored_meanwhile(&departure) {
             return departure.land(Landing::Entry(entry, Whence::Found));
         }
-        let ticket = departure.depart(self.flow.store.ticket());
+        let ticket = departure.depart(self.flow.store.ticket(self.flow.clock.mono()));
         self.let_the_dead_rest();
         self.build_on_a_part(departure.key());
         match self.exchange().await {
@@ -212,7 +212,7 @@ impl Fetch {
             }
         }
         let status = response.status();
-        self.flow.forget(self.share.tag().as_ref(), status);
+        self.flow.forget(self.share.tag().as_ref(), status).await;
         if self.for_the_public && asks_for_login(&response) {
             self.flow.demote(self.route.index, &self.route.settings.template);
             return flight.departure.land(Landing::Demoted);
@@ -249,7 +249,7 @@ impl Fetch {
             rule,
             times,
         )?;
-        let renewed = self.flow.renew(base, storable, &self.selecting, rule, flight.ticket);
+        let renewed = self.flow.renew(base, storable, &self.selecting, &self.route.settings, flight.ticket);
         let entry = renewed.unwrap_or_else(|refused| refused.entry);
         Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }

@@ -38,7 +38,7 @@ impl Question<'_> {
         *inbound.method_mut() = Method::HEAD;
         *inbound.uri_mut() = visit.fill_target().into();
         *inbound.headers_mut() = headers.clone();
-        let ticket = flow.store.ticket();
+        let ticket = flow.store.ticket(flow.clock.mono());
         // What was outdated before the ticket must not be revived under it.
         let stored = self.ask.base.clone().filter(|stored| !stored.is_dead());
         let requested = flow.clock.now();
@@ -55,7 +55,7 @@ impl Question<'_> {
         let took = received.mono.saturating_sub(requested.mono);
         flow.metrics.upstream_request(took);
         let status = response.status();
-        flow.forget(self.share.tag().as_ref(), status);
+        flow.forget(self.share.tag().as_ref(), status).await;
         if for_the_public && asks_for_login(&response) {
             flow.demote(visit.target.route.index, &visit.target.route.settings.template);
             return None;
@@ -95,7 +95,8 @@ impl Question<'_> {
         let mut headers = stored.response.origin_headers();
         // It may have come in chunks; the length that the HEAD names is compared with what it was in the end.
         headers.entry(CONTENT_LENGTH).or_insert_with(|| stored.response.body.len().into());
-        let rule = &self.visit.target.route.settings.rule;
+        let settings = &self.visit.target.route.settings;
+        let rule = &settings.rule;
         let known = (stored.response.status, &headers);
         match update_by_head(
             &req,
@@ -109,7 +110,7 @@ impl Question<'_> {
                 // Something else may stand there by now.
                 let found = flow.lookup(self.selecting, stored.key(), flow.clock.mono());
                 matches!(&found, Found::Entry(entry) if entry.id() == stored.id())
-                    .then(|| flow.renew(stored, *storable, self.selecting, rule, ticket).ok())
+                    .then(|| flow.renew(stored, *storable, self.selecting, settings, ticket).ok())
                     .flatten()
             }
             HeadUpdate::Outdated => {

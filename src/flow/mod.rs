@@ -56,8 +56,10 @@ use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
 use crate::flow::serve::Answer;
 use crate::guard::Interim;
+use crate::invalidate::{Invalidation, Invalidator, Source};
 use crate::metrics::{Cache, Metrics};
 use crate::route::host::Scheme;
+use crate::route::reach::Reach;
 use crate::route::share::Share;
 use crate::route::tag::Tag;
 use crate::route::target::{Rules, Target};
@@ -97,7 +99,9 @@ pub struct Parts {
     /// Routes, hosts, and what counts as a credential.
     pub rules: Rules,
     /// What is kept.
-    pub store: Store,
+    pub store: Arc<Store>,
+    /// Through whom it is outdated.
+    pub invalidator: Invalidator,
     /// The origin.
     pub upstream: Upstream,
     /// What is counted.
@@ -305,11 +309,12 @@ impl Visit<'_> {
 
 impl Shared {
     /// Drops what is kept for credentials that the origin has answered with 401.
-    pub(crate) fn forget(&self, whose: Option<&Tag>, status: StatusCode) {
+    pub(crate) async fn forget(&self, whose: Option<&Tag>, status: StatusCode) {
         if status == StatusCode::UNAUTHORIZED
             && let Some(tag) = whose
         {
-            self.store.outdate(std::slice::from_ref(tag));
+            let (reach, source) = (Reach::of([tag.clone()]), Source::Origin);
+            self.invalidator.apply(Invalidation { reach, source, ..Invalidation::default() }).await;
         }
     }
 

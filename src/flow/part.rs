@@ -228,8 +228,8 @@ fn combined(
     let longest = route.settings.entry;
     let (storable, body) = partial::combine(older.stored_part()?, &newer.storable, &newer.body, longest)?;
     let selector = flow.select(selecting, storable.headers(), &route.settings.rule).ok()?;
-    let (key, tags) = (newer.key.clone(), newer.tags.clone());
-    Some((Candidate { key, tags, storable, selector, body }, older))
+    let (key, tags, settle) = (newer.key.clone(), newer.tags.clone(), newer.settle);
+    Some((Candidate { key, tags, storable, selector, body, settle }, older))
 }
 
 impl Shared {

@@ -24,7 +24,7 @@ pub(crate) async fn pass(visit: &Visit<'_>, head: Head, body: Body, why: &'stati
     let request = outbound(visit, head, visit.forward_target(), body);
     let answer = visit.flow.upstream.send(request, visit.how(Upgrade::No)).await;
     if let Ok(response) = &answer {
-        visit.flow.forget(whose.as_ref(), response.status());
+        visit.flow.forget(whose.as_ref(), response.status()).await;
     }
     visit.flow.metrics.bypass(visit.target.route.index, why);
     let forward = if why == "method" { Forward::Method } else { Forward::Bypass };

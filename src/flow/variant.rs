@@ -12,6 +12,7 @@ use http::request::Parts as Head;
 
 use crate::flow::{Shared, Visit};
 use crate::policy::{NoStore, Rule, Scope, Selector, Storable};
+use crate::route::Settings;
 use crate::route::share::Share;
 use crate::store::entry::{Candidate, Entry};
 use crate::store::ticket::FillTicket;
@@ -67,9 +68,10 @@ impl Shared {
         base: &Entry,
         freshened: Storable,
         request: &HeaderMap,
-        rule: &Rule,
+        settings: &Settings,
         ticket: &FillTicket,
     ) -> Result<Arc<Entry>, Refused> {
+        let (rule, settle) = (&settings.rule, settings.settle);
         let old = || base.selector.clone();
         let selector = if selects_as_before(&base.response.headers, freshened.headers()) {
             old()
@@ -83,6 +85,7 @@ impl Shared {
             storable: freshened,
             selector,
             body: base.response.body.clone(),
+            settle,
         };
         let renewed = self.store.fill(ticket, candidate).inspect_err(|refused| {
             self.metrics.fill_discarded(refused.why.as_str());

@@ -22,10 +22,12 @@ use crate::flow::adopt::Adoption;
 use crate::flow::arriving::Own;
 use crate::flow::serve::Answer;
 use crate::flow::{ServerError, Shared, Visit, pass};
+use crate::invalidate::Invalidation;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::policy::outdate;
 use crate::route::host::Scheme;
 use crate::route::path::Path;
+use crate::route::reach::Reach;
 use crate::route::tag::Tag;
 use crate::upstream::{self, Upgrade};
 
@@ -55,10 +57,12 @@ pub(crate) async fn write(visit: &Visit<'_>, head: Head, body: Body) -> Answer {
         // Whoever asked may have left; what had to be done is done.
         match (adoption, answer) {
             (Some(adoption), Ok(response)) => {
-                adoption.conclude(&target.uri, &outdated, response, answered).await;
+                adoption.conclude(&target.uri, outdated, response, answered).await;
             }
             (_, answer) => {
-                flow.store.outdate(&outdated);
+                if !outdated.reach.is_empty() {
+                    flow.invalidator.apply(outdated).await;
+                }
                 let _ = answered.send(answer.map(Own::passed));
             }
         }
@@ -87,7 +91,7 @@ impl Shared {
         method: &Method,
         target: &Target,
         answer: &Result<Response<Body>, upstream::Error>,
-    ) -> Vec<Tag> {
+    ) -> Invalidation {
         let mut tags = target.tags.clone();
         match answer {
             Ok(response) if self.has_effect(method, response.status()) => {
@@ -97,14 +101,14 @@ impl Shared {
                 tags.extend(named.iter().map(|path| Tag::path(authority, Path::of(path.path()).decoded())));
             }
             Ok(response) => {
-                self.forget(target.whose.as_ref(), response.status());
                 tags.clear();
+                tags.extend(target.whose.clone().filter(|_| response.status() == StatusCode::UNAUTHORIZED));
             }
             Err(why) if why.never_sent() => tags.clear(),
             // Nobody knows whether the origin did it: as if it had.
             Err(_) => {}
         }
-        tags
+        Invalidation { reach: Reach::of(tags), ..Invalidation::default() }
     }
 
     /// Whether `named` is another name of our `authority`.

@@ -7,18 +7,21 @@
 
 pub mod content;
 mod cookie;
+pub mod derive;
 pub mod host;
 pub mod identity;
 pub mod key;
 pub mod path;
 pub mod pattern;
 pub mod query;
+pub mod reach;
 pub mod share;
 pub mod table;
 pub mod tag;
 pub mod target;
 mod tree;
 pub mod user;
+pub mod write;
 
 use std::time::Duration;
 
@@ -50,6 +53,14 @@ pub struct Settings {
     pub cache_status: bool,
     /// Adds `X-Cache` to answers (default true).
     pub x_cache: bool,
+    /// `tags:` of its answers.
+    pub tags: Vec<tag::Text>,
+    /// `body_tags:` of its answers.
+    pub body_tags: Vec<BodyTag>,
+    /// For how long what a write outdated is not stored again (`settle:`, else `invalidation.settle`).
+    pub settle: Duration,
+    /// Keeps `Surrogate-Key`, `Cache-Tag` and `Cache-Groups` in answers to clients (default false).
+    pub forward_tags: bool,
     /// Digest of these settings; entries stored under another digest are not found.
     pub digest: u64,
 }
@@ -68,6 +79,15 @@ pub struct KeySettings {
     /// `key.ignore`: what of a JSON body does not count; it is sent all the same (RFC 10008 §2.7: the request stays as it
     /// is).
     pub ignore: Vec<JsonPath>,
+}
+
+/// `project:$.items[*].id`: one tag for every value that the JSON body has there.
+#[derive(Clone, Debug)]
+pub struct BodyTag {
+    /// What stands before the value; may have placeholders.
+    pub prefix: Option<tag::Text>,
+    /// Where the values stand.
+    pub path: JsonPath,
 }
 
 /// Which differences of a body count (`key.body:`).

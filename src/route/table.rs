@@ -5,6 +5,7 @@
 //! does is not known here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderName;
 use smallvec::SmallVec;
@@ -170,6 +171,10 @@ fn passing() -> Settings {
         strict: false,
         cache_status: true,
         x_cache: true,
+        tags: Vec::new(),
+        body_tags: Vec::new(),
+        settle: Duration::ZERO,
+        forward_tags: false,
         digest: 0,
     }
 }

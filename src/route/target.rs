@@ -15,6 +15,7 @@ use crate::route::query::Query;
 use crate::route::share::{Bypass, Share};
 use crate::route::table::{Captures, Route, Table};
 use crate::route::tag::Tag;
+use crate::route::write;
 
 /// All that one configuration says of requests.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Rules {
     pub hosts: Hosts,
     /// What counts as a credential.
     pub identity: Identity,
+    /// What writes outdate beside their target.
+    pub writes: Vec<write::Rule>,
 }
 
 /// A request's target, canonical.
@@ -137,6 +140,7 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
+    use std::time::Duration;
 
     use crate::policy;
     use crate::route::{KeySettings, READING, Settings, identity};
@@ -153,6 +157,10 @@ mod tests {
             strict: false,
             cache_status: true,
             x_cache: true,
+            tags: Vec::new(),
+            body_tags: Vec::new(),
+            settle: Duration::ZERO,
+            forward_tags: false,
             digest: 7,
         }
     }
@@ -169,6 +177,7 @@ mod tests {
             table: Table::build(routes, Some(settings("", KeySettings::default()))).unwrap(),
             hosts: Hosts::new(&[], Scheme::Http, 8080).unwrap(),
             identity: Identity::new(&identity::Settings::default(), b"secret"),
+            writes: Vec::new(),
         }
     }
 

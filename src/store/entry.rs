@@ -3,7 +3,8 @@
 //! Invariant: nothing in it changes but the two flags; a freshened response is a new entry over the same body.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG};
@@ -28,6 +29,11 @@ impl EntryId {
     }
 }
 
+/// Neither dead nor softened.
+const ALIVE: u64 = u64::MAX;
+/// Served to nobody.
+const DEAD: u64 = 0;
+
 /// A stored response: a complete one, or a part that says where it lies.
 #[derive(Debug)]
 pub struct Entry {
@@ -45,7 +51,9 @@ pub struct Entry {
     pub life: Life,
     /// What its hits have in common.
     pub stamp: Stamp,
-    dead: AtomicBool,
+    /// [`ALIVE`], [`DEAD`], or one more than when (monotonic, ms) it was softly invalidated.
+    state: AtomicU64,
+    hits: AtomicU32,
     refreshing: AtomicBool,
 }
 
@@ -75,12 +83,14 @@ pub struct Candidate {
     pub selector: Selector,
     /// All of its body.
     pub body: Bytes,
+    /// For how long what a write outdated is not stored again.
+    pub settle: Duration,
 }
 
 impl Entry {
     /// A live entry of a fetch that began at `position`.
     pub fn new(candidate: Candidate, position: Position) -> Self {
-        let Candidate { key, mut tags, storable, selector, body } = candidate;
+        let Candidate { key, mut tags, storable, selector, body, settle: _ } = candidate;
         tags.sort_unstable();
         tags.dedup();
         let part = storable.part();
@@ -95,7 +105,8 @@ impl Entry {
             selector,
             life,
             stamp: Stamp::default(),
-            dead: AtomicBool::new(false),
+            state: AtomicU64::new(ALIVE),
+            hits: AtomicU32::new(0),
             refreshing: AtomicBool::new(false),
         }
     }
@@ -126,14 +137,38 @@ impl Entry {
         self.part.map(|range| Stored { range, headers, bytes: body })
     }
 
-    /// Whether an invalidation has reached it; a dead entry is served to nobody.
+    /// Whether a hard invalidation has reached it; a dead entry is served to nobody.
     pub fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) == DEAD
+    }
+
+    /// When (monotonic) a soft invalidation first reached it: it is stale since; `None`: none did, or it is dead.
+    pub fn softened(&self) -> Option<Duration> {
+        match self.state.load(Ordering::Acquire) {
+            ALIVE | DEAD => None,
+            since => Some(Duration::from_millis(since - 1)),
+        }
+    }
+
+    /// Counts a request that it answered.
+    pub fn count_hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that it answered so far.
+    pub fn hits(&self) -> u32 {
+        self.hits.load(Ordering::Relaxed)
     }
 
     /// Ends its life.
     pub(in crate::store) fn kill(&self) {
-        self.dead.store(true, Ordering::Release);
+        self.state.store(DEAD, Ordering::Release);
+    }
+
+    /// Makes it stale from `now` on, if it is not already.
+    pub(in crate::store) fn soften(&self, now: Duration) {
+        let since = u64::try_from(now.as_millis()).unwrap_or(ALIVE - 2).min(ALIVE - 2) + 1;
+        let _ = self.state.compare_exchange(ALIVE, since, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Bytes of memory that it takes, near enough: body, fields, key, tags and their places in the index.
@@ -225,7 +260,7 @@ pub(in crate::store) mod tests {
     use crate::clock::{Clock, Now};
     use crate::policy::{self, RequestHead, Rule, Sharing};
     use http::Method;
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     /// An entry with these tags, as good as any other.
     pub(in crate::store) fn entry(key: &str, tags: Vec<Tag>) -> Entry {
@@ -246,7 +281,14 @@ pub(in crate::store) mod tests {
         let storable =
             policy::may_store(&request, Sharing::Shared, StatusCode::OK, headers, &rule, times).unwrap();
         let selector = Selector::of(&asked, headers, &rule, &|_| false).unwrap();
-        Candidate { key: Key::from_bytes(key.as_bytes()), tags, storable, selector, body: Bytes::from(body) }
+        Candidate {
+            key: Key::from_bytes(key.as_bytes()),
+            tags,
+            storable,
+            selector,
+            body: Bytes::from(body),
+            settle: Duration::ZERO,
+        }
     }
 
     #[test]

@@ -16,10 +16,11 @@ use std::time::Duration;
 use crate::metrics::Metrics;
 use crate::policy::Selector;
 use crate::route::key::Key;
+use crate::route::reach::Reach;
 use crate::route::tag::Tag;
 use crate::store::entry::{Candidate, Entry};
 use crate::store::memory::{Group, Memory};
-use crate::store::position::{Gate, Outdated};
+use crate::store::position::{Gate, Mode, Outdate, Outdated, Position};
 use crate::store::ticket::FillTicket;
 
 /// How much is kept.
@@ -49,6 +50,15 @@ pub enum Found {
     OtherVariants,
     /// Answers to this key were uncacheable lately: fetch side by side instead of waiting for one another.
     Uncacheable,
+}
+
+/// An invalidation that was applied.
+#[derive(Debug)]
+pub struct Applied {
+    /// Where it stands in the order of invalidations.
+    pub position: Position,
+    /// What it removed, or made stale.
+    pub reached: Vec<Arc<Entry>>,
 }
 
 /// An answer that came too late to be stored.
@@ -91,9 +101,9 @@ impl Store {
         group.parts.iter().find(|entry| !entry.is_dead() && matches(&entry.selector)).map(Arc::clone)
     }
 
-    /// The ticket without which nothing is stored; to be taken before the origin is touched.
-    pub fn ticket(&self) -> FillTicket {
-        self.gate.ticket()
+    /// The ticket without which nothing is stored; to be taken before the origin is touched. `now` is monotonic.
+    pub fn ticket(&self, now: Duration) -> FillTicket {
+        self.gate.ticket(now)
     }
 
     /// Makes an answer visible, in place of the variant with the same selector; a part takes the place of parts only.
@@ -101,7 +111,8 @@ impl Store {
     /// # Errors
     /// [`Refused`] if one of its tags was invalidated since the ticket was taken.
     pub fn fill(&self, ticket: &FillTicket, candidate: Candidate) -> Result<Arc<Entry>, Refused> {
-        self.put(Entry::new(candidate, ticket.position()))
+        let settle = candidate.settle;
+        self.put(Entry::new(candidate, ticket.position()), ticket.begun(), settle)
     }
 
     /// The same for an answer that holds bytes of `older`: it is as old as they are, and depends on what they do.
@@ -117,14 +128,16 @@ impl Store {
         older: &Entry,
     ) -> Result<Arc<Entry>, Refused> {
         candidate.tags.extend_from_slice(older.tags());
+        let settle = candidate.settle;
+        let oldest =
+            if older.position().n < ticket.position().n { older.position() } else { ticket.position() };
         // What can be in nothing that is kept is in the way of all that could be.
-        self.put(Entry::new(candidate, ticket.position().min(older.position())))
-            .inspect_err(|_| self.remove(older))
+        self.put(Entry::new(candidate, oldest), ticket.begun(), settle).inspect_err(|_| self.remove(older))
     }
 
-    fn put(&self, entry: Entry) -> Result<Arc<Entry>, Refused> {
+    fn put(&self, entry: Entry, begun: Duration, settle: Duration) -> Result<Arc<Entry>, Refused> {
         let entry = Arc::new(entry);
-        if let Err(why) = self.gate.admit(&entry) {
+        if let Err(why) = self.gate.admit(&entry, begun, settle) {
             return Err(Refused { why, entry });
         }
         let mut gone = Vec::new();
@@ -145,23 +158,42 @@ impl Store {
         self.sweep(entry.key());
     }
 
-    /// Applies a hard invalidation: when this returns, no body fetched before it is found or stored any more.
-    /// Returns how many entries it dropped.
-    pub fn outdate(&self, tags: &[Tag]) -> usize {
-        if tags.is_empty() {
-            return 0;
-        }
-        let dead = self.gate.outdate(tags);
-        dead.iter().for_each(|entry| self.sweep(entry.key()));
-        dead.len()
+    /// Applies an invalidation: when this returns and it was hard, no body fetched before it is found or stored any more.
+    /// `now` is monotonic.
+    pub fn outdate(&self, outdate: &Outdate, now: Duration) -> Applied {
+        let (position, reached) = self.gate.outdate(outdate, now);
+        self.bury(outdate.mode, &reached);
+        Applied { position, reached }
     }
 
     /// The same for a write that began with `began`; gives the ticket under which its own answer, which would carry
     /// `kept`, may be stored: `None` if anybody else has invalidated one of them since.
-    pub fn outdate_by(&self, tags: &[Tag], began: &FillTicket, kept: &[Tag]) -> Option<FillTicket> {
-        let (dead, renewed) = self.gate.outdate_by(tags, began, kept);
-        dead.iter().for_each(|entry| self.sweep(entry.key()));
-        renewed
+    pub fn outdate_by(
+        &self,
+        outdate: &Outdate,
+        now: Duration,
+        began: &FillTicket,
+        kept: &[Tag],
+    ) -> (Applied, Option<FillTicket>) {
+        let (position, reached, renewed) = self.gate.outdate_by(outdate, now, began, kept);
+        self.bury(outdate.mode, &reached);
+        (Applied { position, reached }, renewed)
+    }
+
+    /// How far this node is in the order of invalidations.
+    pub fn applied(&self) -> Position {
+        self.gate.applied()
+    }
+
+    /// The live entries that `reach` reaches now.
+    pub fn find(&self, reach: &Reach) -> Vec<Arc<Entry>> {
+        self.gate.find(reach)
+    }
+
+    fn bury(&self, mode: Mode, reached: &[Arc<Entry>]) {
+        if mode == Mode::Hard {
+            reached.iter().for_each(|entry| self.sweep(entry.key()));
+        }
     }
 
     /// Live entries, and the bytes that they take.
@@ -188,6 +220,10 @@ mod tests {
         Store::new(&Settings { memory: 1 << 20, entries: None }, Arc::new(Metrics::new(&[])))
     }
 
+    fn outdate(store: &Store, tag: Tag) {
+        store.outdate(&Outdate { reach: Reach::of([tag]), ..Outdate::default() }, Duration::ZERO);
+    }
+
     fn answer(tags: Vec<Tag>) -> Candidate {
         candidate("k", tags, &HeaderMap::new(), "body")
     }
@@ -212,7 +248,7 @@ mod tests {
     #[test]
     fn a_part_is_found_by_who_asks_for_parts_until_it_is_dead() {
         let store = store();
-        let entry = store.fill(&store.ticket(), part()).unwrap();
+        let entry = store.fill(&store.ticket(Duration::ZERO), part()).unwrap();
         assert_eq!(store.part(b"k", |_| true).unwrap().id(), entry.id());
         assert!(store.part(b"k", |_| false).is_none());
         assert!(matches!(whole(&store), Found::Nothing));
@@ -224,10 +260,10 @@ mod tests {
     fn only_a_whole_makes_the_key_worth_waiting_for_again() {
         let (store, key) = (store(), Key::from_bytes(b"k"));
         store.remember_uncacheable(&key, Duration::from_secs(1));
-        store.fill(&store.ticket(), part()).unwrap();
+        store.fill(&store.ticket(Duration::ZERO), part()).unwrap();
         assert!(matches!(whole(&store), Found::Uncacheable));
-        store.fill(&store.ticket(), answer(vec![])).unwrap();
-        store.outdate(&[Tag::named("t")]);
+        store.fill(&store.ticket(Duration::ZERO), answer(vec![])).unwrap();
+        outdate(&store, Tag::named("t"));
         assert!(matches!(whole(&store), Found::Entry(_)));
         assert!(store.part(b"k", |_| true).is_none(), "the whole took its place");
         assert!(matches!(store.lookup(b"k", |_| false, Duration::ZERO), Found::OtherVariants));
@@ -238,12 +274,12 @@ mod tests {
         let (both, older_only) = (Tag::named("both"), Tag::named("older"));
         for outdated in [&both, &older_only] {
             let store = store();
-            let first = store.ticket();
+            let first = store.ticket(Duration::ZERO);
             let older = store.fill(&first, answer(vec![both.clone(), older_only.clone()])).unwrap();
             let newer = || answer(vec![both.clone()]);
-            assert!(store.fill_with(&store.ticket(), newer(), &older).is_ok());
-            store.outdate(std::slice::from_ref(outdated));
-            let second = store.ticket();
+            assert!(store.fill_with(&store.ticket(Duration::ZERO), newer(), &older).is_ok());
+            outdate(&store, outdated.clone());
+            let second = store.ticket(Duration::ZERO);
             assert!(store.fill(&second, newer()).is_ok(), "alone it is new enough");
             assert!(store.fill_with(&second, newer(), &older).is_err());
         }
@@ -252,13 +288,16 @@ mod tests {
     #[test]
     fn a_part_on_which_nothing_can_be_built_any_more_is_not_found_again() {
         let store = store();
-        let older = store.fill(&store.ticket(), part()).unwrap();
-        let ticket = store.ticket();
+        let older = store.fill(&store.ticket(Duration::ZERO), part()).unwrap();
+        let ticket = store.ticket(Duration::ZERO);
         for n in 0..=position::MAX_FLOORS {
-            store.outdate(&[Tag::named(&n.to_string())]);
+            outdate(&store, Tag::named(&n.to_string()));
         }
         assert!(!older.is_dead());
-        assert!(store.fill_with(&store.ticket(), part(), &older).is_err(), "the floor of all was raised");
+        assert!(
+            store.fill_with(&store.ticket(Duration::ZERO), part(), &older).is_err(),
+            "the floor of all was raised"
+        );
         assert!(store.part(b"k", |_| true).is_none(), "or no fill would ever be kept");
         drop(ticket);
     }

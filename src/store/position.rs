@@ -1,7 +1,8 @@
 //! Where this node stands in the order of invalidations: `applied`, the floors, and the gate that orders fills against them.
 //!
-//! Invariant: a floor is raised, and every indexed entry it covers is dead, before `applied` shows its position; so
-//! whoever reads a position from `applied` began after every invalidation up to it. Nothing here knows of memory tiers.
+//! Invariant: a floor is raised before `applied` shows its position, and every indexed entry that it covers is dead before
+//! the invalidation is acknowledged; so whoever reads a position from `applied` began after every invalidation up to it.
+//! Nothing here knows of memory tiers, and nothing here reads a clock.
 //!
 //! | fill | invalidation of the same tag | what keeps the promise |
 //! |---|---|---|
@@ -13,7 +14,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use crate::route::reach::{Item, Reach};
 use crate::route::tag::Tag;
 use crate::store::entry::Entry;
 use crate::store::tag_index::TagIndex;
@@ -22,14 +25,65 @@ use crate::store::ticket::FillTicket;
 /// Most tags that keep a floor of their own; beyond it the floor of every fill in flight is raised.
 pub const MAX_FLOORS: usize = 65_536;
 
-/// A position in the order of invalidations; larger is later. Counts from zero at the start of the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position(u64);
+/// Most floors of items that are no single tag: each is looked at by every fill.
+pub const MAX_WIDE_FLOORS: usize = 256;
 
-impl Position {
-    fn next(self) -> Self {
-        Self(self.0 + 1)
+/// A position in the order of invalidations: larger is later within an epoch, and what is of another epoch cannot be
+/// compared at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// Which order it belongs to; on one node that of the process.
+    pub epoch: u64,
+    /// Its place in it, from zero.
+    pub n: u64,
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}-{}", self.epoch, self.n)
     }
+}
+
+/// Removes, or makes stale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// No body fetched before is ever served again.
+    #[default]
+    Hard,
+    /// A body fetched before may be served as stale, but to who asked for this.
+    Soft,
+}
+
+/// For how long what is outdated is not stored again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// Not at all: what is fetched from now on is new.
+    #[default]
+    None,
+    /// For each route's `settle`: a backend may commit after it has answered a write.
+    Settle,
+    /// For so long: nobody knows when the write is done.
+    For(Duration),
+}
+
+/// One invalidation as the gate applies it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outdate {
+    /// What is outdated.
+    pub reach: Reach,
+    /// How.
+    pub mode: Mode,
+    /// For how long.
+    pub hold: Hold,
+}
+
+/// What an answer depends on, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The tags that are known.
+    pub tags: &'a [Tag],
+    /// Whether there may be more that are not known yet; those count as matching.
+    pub is_all: bool,
 }
 
 /// The lock under which fills and invalidations meet.
@@ -41,12 +95,27 @@ pub struct Gate {
 #[derive(Debug, Default)]
 struct Ledger {
     applied: Position,
-    floors: HashMap<Tag, Position, ahash::RandomState>,
-    /// Floor of every tag whose own floor was given up.
-    floor_of_all: Position,
+    floors: HashMap<Tag, Floor, ahash::RandomState>,
+    /// Floors of items that are more than one tag.
+    wide: Vec<(Item, Floor)>,
+    /// Floor of everything whose own floor was given up.
+    floor_of_all: Floor,
+    /// Last position at which something was outdated that an answer may turn out to depend on.
+    named: u64,
     /// Tickets in flight, counted by position: floors at or below the oldest can refuse nobody.
-    in_flight: BTreeMap<Position, usize>,
+    in_flight: BTreeMap<u64, usize>,
     index: TagIndex,
+}
+
+/// Until when fetches are too old to be kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Floor {
+    /// Those with a ticket below it.
+    n: u64,
+    /// Those begun before (monotonic) this and the route's `settle`.
+    written: Option<Duration>,
+    /// Those begun before (monotonic).
+    until: Duration,
 }
 
 /// Why a fill may not be kept.
@@ -54,6 +123,8 @@ struct Ledger {
 pub enum Outdated {
     /// Something that the answer depends on was invalidated after its fetch had begun.
     Invalidated,
+    /// A write to something that the answer depends on had not settled when its fetch began.
+    Settling,
 }
 
 impl Outdated {
@@ -61,39 +132,53 @@ impl Outdated {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Invalidated => "invalidated",
+            Self::Settling => "settling",
         }
     }
 }
 
 impl Gate {
-    /// Takes a ticket at the present position; to be called before the origin is touched.
-    pub fn ticket(self: &Arc<Self>) -> FillTicket {
-        let position = self.lock().depart();
-        FillTicket::new(position, Arc::clone(self))
+    /// A gate at the beginning of `epoch`.
+    pub fn new(epoch: u64) -> Self {
+        let applied = Position { epoch, n: 0 };
+        Self { ledger: Mutex::new(Ledger { applied, ..Ledger::default() }) }
     }
 
-    /// Indexes `entry` unless one of its tags was invalidated since its ticket was taken.
+    /// How far this node is.
+    pub fn applied(&self) -> Position {
+        self.lock().applied
+    }
+
+    /// Takes a ticket at the present position; to be called before the origin is touched. `now` is monotonic.
+    pub fn ticket(self: &Arc<Self>, now: Duration) -> FillTicket {
+        let position = self.lock().depart();
+        FillTicket::new(position, now, Arc::clone(self))
+    }
+
+    /// Indexes `entry` unless one of its tags was invalidated since its ticket was taken, or less than `settle` before.
     ///
     /// # Errors
     /// [`Outdated`]: the entry must not become visible to anyone.
-    pub fn admit(&self, entry: &Arc<Entry>) -> Result<(), Outdated> {
+    pub fn admit(&self, entry: &Arc<Entry>, begun: Duration, settle: Duration) -> Result<(), Outdated> {
         let mut ledger = self.lock();
-        ledger.check(entry.position(), entry.tags())?;
+        ledger.check(entry.position(), Known { tags: entry.tags(), is_all: true })?;
+        ledger.check_settled(begun, settle, entry.tags())?;
         ledger.index.insert(entry);
         Ok(())
     }
 
-    /// Whether nothing that carries one of `tags` was invalidated since `position`.
+    /// Whether nothing that an answer depends on was invalidated since `position`.
     ///
     /// # Errors
-    /// [`Outdated`] if something was.
-    pub fn check(&self, position: Position, tags: &[Tag]) -> Result<(), Outdated> {
-        self.lock().check(position, tags)
+    /// [`Outdated`] if something was, or may have been.
+    pub fn check(&self, position: Position, known: Known<'_>) -> Result<(), Outdated> {
+        self.lock().check(position, known)
     }
 
-    /// Applies a hard invalidation of `tags`: raises their floors, kills what carries them, and returns the dead.
-    pub fn outdate(&self, tags: &[Tag]) -> Vec<Arc<Entry>> {
-        self.lock().outdate(tags)
+    /// Applies an invalidation at the next position: raises floors, and kills or softens what it reaches. `now` is
+    /// monotonic. Gives the position and what was reached.
+    pub fn outdate(&self, outdate: &Outdate, now: Duration) -> (Position, Vec<Arc<Entry>>) {
+        self.lock().outdate(outdate, now)
     }
 
     /// Applies the invalidation of a write that began with `began`, and gives the ticket for what the write itself was
@@ -107,15 +192,29 @@ impl Gate {
     /// | | is answered: floor above the new ticket | the fill is refused, or the entry dies |
     pub fn outdate_by(
         self: &Arc<Self>,
-        tags: &[Tag],
+        outdate: &Outdate,
+        now: Duration,
         began: &FillTicket,
         kept: &[Tag],
-    ) -> (Vec<Arc<Entry>>, Option<FillTicket>) {
+    ) -> (Position, Vec<Arc<Entry>>, Option<FillTicket>) {
         let mut ledger = self.lock();
-        let alone = ledger.check(began.position(), kept).is_ok();
-        let dead = ledger.outdate(tags);
-        let renewed = alone.then(|| FillTicket::new(ledger.depart(), Arc::clone(self)));
-        (dead, renewed)
+        let alone = ledger.check(began.position(), Known { tags: kept, is_all: true }).is_ok();
+        let (position, reached) = ledger.outdate(outdate, now);
+        // What the write itself says needs no settling.
+        let renewed = alone.then(|| FillTicket::new(ledger.depart(), Duration::MAX, Arc::clone(self)));
+        (position, reached, renewed)
+    }
+
+    /// The entries that `reach` reaches now.
+    pub fn find(&self, reach: &Reach) -> Vec<Arc<Entry>> {
+        let ledger = self.lock();
+        let mut found = Vec::new();
+        for item in &reach.items {
+            ledger.index.find(item, &mut found);
+        }
+        found.sort_unstable_by_key(|entry| entry.id());
+        found.dedup_by_key(|entry| entry.id());
+        found
     }
 
     /// Forgets an entry that memory has let go.
@@ -129,19 +228,19 @@ impl Gate {
         (ledger.index.len().0 as u64, ledger.index.weight())
     }
 
-    /// Tags that have a floor of their own now.
+    /// Floors that are kept now.
     pub fn floors(&self) -> usize {
-        self.lock().floors.len()
+        let ledger = self.lock();
+        ledger.floors.len() + ledger.wide.len()
     }
 
     /// Takes a ticket out of flight.
     pub(in crate::store) fn release(&self, position: Position) {
         let mut ledger = self.lock();
-        if let Some(count) = ledger.in_flight.get_mut(&position) {
+        if let Some(count) = ledger.in_flight.get_mut(&position.n) {
             *count -= 1;
             if *count == 0 {
-                ledger.in_flight.remove(&position);
-                ledger.drop_idle_floors();
+                ledger.in_flight.remove(&position.n);
             }
         }
     }
@@ -154,113 +253,96 @@ impl Gate {
 impl Ledger {
     /// Counts a ticket at the present position.
     fn depart(&mut self) -> Position {
-        *self.in_flight.entry(self.applied).or_default() += 1;
+        *self.in_flight.entry(self.applied.n).or_default() += 1;
         self.applied
     }
 
-    fn outdate(&mut self, tags: &[Tag]) -> Vec<Arc<Entry>> {
-        let position = self.applied.next();
-        let mut dead = Vec::new();
-        for tag in tags {
-            self.raise(tag, position);
-            self.index.take(tag, &mut dead);
+    fn outdate(&mut self, outdate: &Outdate, now: Duration) -> (Position, Vec<Arc<Entry>>) {
+        let position = Position { n: self.applied.n + 1, ..self.applied };
+        let floor = Floor {
+            n: position.n,
+            written: (outdate.hold == Hold::Settle).then_some(now),
+            until: if let Hold::For(hold) = outdate.hold { now + hold } else { Duration::ZERO },
+        };
+        let mut reached = Vec::new();
+        for item in &outdate.reach.items {
+            self.raise(item, floor);
+            self.index.find(item, &mut reached);
         }
-        for entry in &dead {
-            entry.kill();
+        reached.sort_unstable_by_key(|entry| entry.id());
+        reached.dedup_by_key(|entry| entry.id());
+        for entry in &reached {
+            match outdate.mode {
+                Mode::Hard => {
+                    entry.kill();
+                    self.index.remove(entry.id());
+                }
+                Mode::Soft => entry.soften(now),
+            }
         }
         self.applied = position;
-        dead
+        (position, reached)
     }
 
-    fn check(&self, position: Position, tags: &[Tag]) -> Result<(), Outdated> {
-        let outdated = self.floor_of_all > position
-            || tags.iter().any(|tag| self.floors.get(tag).is_some_and(|floor| *floor > position));
+    fn check(&self, position: Position, known: Known<'_>) -> Result<(), Outdated> {
+        let below = |floor: &Floor| floor.n > position.n;
+        let outdated = position.epoch != self.applied.epoch
+            || below(&self.floor_of_all)
+            || (!known.is_all && self.named > position.n)
+            || self.floors_of(known.tags).any(|floor| below(&floor));
         if outdated { Err(Outdated::Invalidated) } else { Ok(()) }
     }
 
-    /// A floor refuses fills in flight only, so without any there is nothing to write down.
-    fn raise(&mut self, tag: &Tag, position: Position) {
-        if self.in_flight.is_empty() {
-            return;
-        }
-        if self.floors.len() >= MAX_FLOORS && !self.floors.contains_key(tag) {
-            self.floors.clear();
-            self.floor_of_all = position;
-        }
-        self.floors.insert(tag.clone(), position);
+    fn check_settled(&self, begun: Duration, settle: Duration, tags: &[Tag]) -> Result<(), Outdated> {
+        let unsettled = |floor: Floor| {
+            begun < floor.until || floor.written.is_some_and(|written| begun < written + settle)
+        };
+        let all = std::iter::once(self.floor_of_all);
+        if all.chain(self.floors_of(tags)).any(unsettled) { Err(Outdated::Settling) } else { Ok(()) }
     }
 
-    fn drop_idle_floors(&mut self) {
-        match self.in_flight.first_key_value() {
-            None => self.floors = HashMap::default(),
-            Some((oldest, _)) if self.floors.len() >= MAX_FLOORS / 2 => {
-                let oldest = *oldest;
-                self.floors.retain(|_, floor| *floor > oldest);
-            }
-            Some(_) => {}
+    fn floors_of(&self, tags: &[Tag]) -> impl Iterator<Item = Floor> {
+        let own = tags.iter().filter_map(|tag| self.floors.get(tag)).copied();
+        let wide = self.wide.iter().filter(|(item, _)| tags.iter().any(|tag| item.covers(tag)));
+        own.chain(wide.map(|(_, floor)| *floor))
+    }
+
+    fn raise(&mut self, item: &Item, floor: Floor) {
+        if item.may_cover_unknown() {
+            self.named = floor.n;
         }
+        match item {
+            Item::All => self.floor_of_all.raise(floor),
+            Item::Tag(tag) => {
+                if self.floors.len() >= MAX_FLOORS && !self.floors.contains_key(tag) {
+                    self.give_up();
+                }
+                self.floors.entry(tag.clone()).or_default().raise(floor);
+            }
+            wide => {
+                if let Some((_, known)) = self.wide.iter_mut().find(|(known, _)| known == wide) {
+                    return known.raise(floor);
+                }
+                if self.wide.len() >= MAX_WIDE_FLOORS {
+                    self.give_up();
+                }
+                self.wide.push((wide.clone(), floor));
+            }
+        }
+    }
+
+    /// One floor for all: refuses too much, and never too little.
+    fn give_up(&mut self) {
+        let all =
+            self.floors.drain().map(|(_, floor)| floor).chain(self.wide.drain(..).map(|(_, floor)| floor));
+        all.for_each(|floor| self.floor_of_all.raise(floor));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tags(names: &[&str]) -> Vec<Tag> {
-        names.iter().map(|name| Tag::named(name)).collect()
-    }
-
-    #[test]
-    fn an_invalidation_after_the_ticket_refuses_only_what_carries_its_tag() {
-        let gate = Arc::new(Gate::default());
-        let before = gate.ticket();
-        gate.outdate(&tags(&["a"]));
-        let after = gate.ticket();
-        assert_eq!(gate.check(before.position(), &tags(&["a", "b"])), Err(Outdated::Invalidated));
-        assert_eq!(gate.check(before.position(), &tags(&["b"])), Ok(()));
-        assert_eq!(gate.check(after.position(), &tags(&["a"])), Ok(()));
-    }
-
-    #[test]
-    fn a_write_renews_its_ticket_unless_another_one_came_between() {
-        let gate = Arc::new(Gate::default());
-        let (own, other) = (tags(&["a"]), tags(&["b"]));
-        let (first, second, reader) = (gate.ticket(), gate.ticket(), gate.ticket());
-        gate.outdate(&other);
-        let (_, renewed) = gate.outdate_by(&own, &first, &own);
-        let renewed = renewed.expect("nobody else touched it");
-        assert_eq!(gate.check(renewed.position(), &own), Ok(()), "its own invalidation does not refuse it");
-        assert_eq!(gate.check(reader.position(), &own), Err(Outdated::Invalidated), "and refuses all others");
-        let (_, too_late) = gate.outdate_by(&own, &second, &own);
-        assert!(too_late.is_none(), "the first one was answered meanwhile");
-        assert_eq!(gate.check(renewed.position(), &own), Err(Outdated::Invalidated));
-        drop((first, second, reader, renewed));
-        assert_eq!(gate.floors(), 0);
-    }
-
-    #[test]
-    fn floors_vanish_with_the_last_fill_that_they_could_refuse() {
-        let gate = Arc::new(Gate::default());
-        gate.outdate(&tags(&["idle"]));
-        assert_eq!(gate.floors(), 0, "nobody is in flight");
-        let first = gate.ticket();
-        gate.outdate(&tags(&["a"]));
-        let second = gate.ticket();
-        drop(first);
-        assert_eq!(gate.floors(), 1);
-        drop(second);
-        assert_eq!(gate.floors(), 0);
-    }
-
-    #[test]
-    fn too_many_floors_refuse_every_fill_that_was_in_flight() {
-        let gate = Arc::new(Gate::default());
-        let old = gate.ticket();
-        for n in 0..=MAX_FLOORS {
-            gate.outdate(&tags(&[&format!("t{n}")]));
-        }
-        assert!(gate.floors() <= MAX_FLOORS);
-        assert_eq!(gate.check(old.position(), &tags(&["t0"])), Err(Outdated::Invalidated));
-        assert_eq!(gate.check(gate.ticket().position(), &tags(&["t0"])), Ok(()));
+impl Floor {
+    fn raise(&mut self, other: Self) {
+        self.n = self.n.max(other.n);
+        self.written = self.written.max(other.written);
+        self.until = self.until.max(other.until);
     }
 }

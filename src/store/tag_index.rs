@@ -3,18 +3,21 @@
 //! Every entry has a slot with, for each of its tags, the place it holds in that tag's member list; a place that
 //! becomes free is filled with the list's last member. It holds entries weakly: the index keeps nothing alive.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
 
+use crate::route::reach::Item;
 use crate::route::tag::Tag;
 use crate::store::entry::{Entry, EntryId};
 
 /// The index; not synchronised, the gate's lock is around it.
 #[derive(Debug, Default)]
 pub struct TagIndex {
-    tags: HashMap<Tag, Vec<EntryId>, ahash::RandomState>,
+    /// In order, so that what begins alike lies together.
+    tags: BTreeMap<Tag, Vec<EntryId>>,
     slots: HashMap<EntryId, Slot, ahash::RandomState>,
     weight: u64,
 }
@@ -58,19 +61,30 @@ impl TagIndex {
         }
     }
 
-    /// Takes every entry out that carries `tag` and appends those still alive to `taken`.
-    pub fn take(&mut self, tag: &Tag, taken: &mut Vec<Arc<Entry>>) {
-        let Some(members) = self.tags.remove(tag) else { return };
-        for id in members {
-            let Some(slot) = self.slots.remove(&id) else { continue };
-            self.weight -= slot.weight;
-            for (other, place) in slot.tags.iter().zip(slot.places) {
-                if other != tag {
-                    self.leave(other, place);
-                }
+    /// Appends the entries that `item` reaches to `found`, some perhaps more than once.
+    pub fn find(&self, item: &Item, found: &mut Vec<Arc<Entry>>) {
+        match item {
+            Item::All => found.extend(self.slots.values().filter_map(|slot| slot.entry.upgrade())),
+            Item::Tag(tag) => self.members(tag, found),
+            Item::Tags(gaps) => self.like(gaps.prefix(), item, found),
+            Item::Paths { host: Some(host), paths } => {
+                self.like(&format!("//{host}{}", paths.prefix()), item, found);
             }
-            taken.extend(slot.entry.upgrade());
+            Item::Paths { host: None, .. } => self.like("//", item, found),
         }
+    }
+
+    fn like(&self, prefix: &str, item: &Item, found: &mut Vec<Arc<Entry>>) {
+        let behind = (Bound::Included(prefix), Bound::Unbounded);
+        let alike = self.tags.range::<str, _>(behind).take_while(|(tag, _)| tag.as_str().starts_with(prefix));
+        for (tag, _) in alike.filter(|(tag, _)| item.covers(tag)) {
+            self.members(tag, found);
+        }
+    }
+
+    fn members(&self, tag: &Tag, found: &mut Vec<Arc<Entry>>) {
+        let ids = self.tags.get(tag).into_iter().flatten();
+        found.extend(ids.filter_map(|id| self.slots.get(id)?.entry.upgrade()));
     }
 
     /// Entries and tags in the index.
@@ -104,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn taking_a_tag_takes_exactly_its_carriers_and_leaves_nothing_behind(
+        fn a_tag_has_exactly_its_carriers_and_nothing_is_left_behind(
             carried in prop::collection::vec(prop::collection::btree_set(0u8..6, 0..4), 0..24),
             removed in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
             tag in 0u8..6,
@@ -125,7 +139,7 @@ mod tests {
                 }
             }
             let mut taken = Vec::new();
-            index.take(&tag_of(tag), &mut taken);
+            index.find(&Item::Tag(tag_of(tag)), &mut taken);
             let mut taken: Vec<_> = taken.iter().map(|entry| entry.id()).collect();
             taken.sort();
             let expected: Vec<_> = (0..entries.len())

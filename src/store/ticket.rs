@@ -3,20 +3,21 @@
 //! Invariant: only [`crate::store::position::Gate`] makes one; while it lives, every floor that could refuse it is kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::route::tag::Tag;
-use crate::store::position::{Gate, Outdated, Position};
+use crate::store::position::{Gate, Known, Outdated, Position};
 
 /// Proof that a fetch began no earlier than its position.
 #[derive(Debug)]
 pub struct FillTicket {
     position: Position,
+    begun: Duration,
     gate: Arc<Gate>,
 }
 
 impl FillTicket {
-    pub(in crate::store) fn new(position: Position, gate: Arc<Gate>) -> Self {
-        Self { position, gate }
+    pub(in crate::store) fn new(position: Position, begun: Duration, gate: Arc<Gate>) -> Self {
+        Self { position, begun, gate }
     }
 
     /// The position at which the fetch began.
@@ -24,12 +25,17 @@ impl FillTicket {
         self.position
     }
 
-    /// Whether an answer with these tags would still be admitted; also the join rule of a flight.
+    /// When (monotonic) the fetch began.
+    pub fn begun(&self) -> Duration {
+        self.begun
+    }
+
+    /// Whether an answer that depends on this is newer than all invalidations so far; the join rule of a flight.
     ///
     /// # Errors
-    /// [`Outdated`] if one of `tags` was invalidated since the ticket was taken.
-    pub fn check(&self, tags: &[Tag]) -> Result<(), Outdated> {
-        self.gate.check(self.position, tags)
+    /// [`Outdated`] if one of them was invalidated since the ticket was taken, or may have been.
+    pub fn check(&self, known: Known<'_>) -> Result<(), Outdated> {
+        self.gate.check(self.position, known)
     }
 }
 
