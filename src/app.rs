@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{Drain, Phase};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
+use crate::invalidate::hooks::Hooks;
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -71,6 +72,7 @@ pub struct Running {
     admin: Option<SocketAddr>,
     readiness: Readiness,
     drain: Drain,
+    invalidator: Invalidator,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -108,7 +110,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         settings: config.flow,
         rules,
         store,
-        invalidator,
+        hooks: Hooks::new(invalidator.clone()),
+        invalidator: invalidator.clone(),
         upstream: Upstream::new(config.upstream)?,
         metrics: Arc::clone(&metrics),
         log,
@@ -125,7 +128,17 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow, drain.watch()));
     let patience = config.server.shutdown_timeout;
-    Ok(Running { address, admin, readiness, drain, serving, background, patience, _flush: flush })
+    Ok(Running {
+        address,
+        admin,
+        readiness,
+        drain,
+        invalidator,
+        serving,
+        background,
+        patience,
+        _flush: flush,
+    })
 }
 
 impl Running {
@@ -148,6 +161,8 @@ impl Running {
     /// cut. `hurry` cuts all waiting short.
     pub async fn stop(mut self, delay: Duration, hurry: impl Future<Output = ()>) {
         self.readiness.reach(State::Draining);
+        // Whoever waits for a batch keeps his connection open.
+        self.invalidator.hurry();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);
