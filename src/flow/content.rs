@@ -98,7 +98,7 @@ async fn content(visit: &Visit<'_>, head: &Head, body: Body) -> Result<Content, 
     if let Err(why) = spec.admits(&head.method, &head.headers) {
         return Err(Unread::Passes(body, why.as_str()));
     }
-    let bytes = whole(&visit.flow.contents, body, MAX_CONTENT).await?;
+    let bytes = whole(&visit.flow.contents, body).await?;
     let digest = if bytes.len() <= AT_ONCE {
         spec.digest(&head.method, &head.headers, &bytes)
     } else {
@@ -113,14 +113,13 @@ async fn content(visit: &Visit<'_>, head: &Head, body: Body) -> Result<Content, 
     }
 }
 
-/// Reads a body of up to `limit` bytes to its end; one that is too large, or for which there is no room, goes on from its
-/// first byte.
-pub(crate) async fn whole(room: &Room, mut body: Body, limit: usize) -> Result<Bytes, Unread> {
+/// Reads a body to its end; one that is too large goes on from its first byte.
+pub(crate) async fn whole(room: &Room, mut body: Body) -> Result<Bytes, Unread> {
     const TOO_LARGE: &str = "request-body";
-    if body.size_hint().lower() > limit as u64 {
+    if body.size_hint().lower() > MAX_CONTENT as u64 {
         return Err(Unread::Passes(body, TOO_LARGE));
     }
-    let mut held = Held { bytes: Vec::new(), limit, permit: None };
+    let mut held = Held { bytes: Vec::new(), permit: None };
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
         if !held.take(&data, room) {
@@ -134,14 +133,13 @@ pub(crate) async fn whole(room: &Room, mut body: Body, limit: usize) -> Result<B
 /// Bytes that are counted for as long as anybody holds them.
 struct Held {
     bytes: Vec<u8>,
-    limit: usize,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Held {
     /// False if there is no room for `data`, and then it was not taken.
     fn take(&mut self, data: &Bytes, room: &Room) -> bool {
-        let fits = data.len() <= self.limit - self.bytes.len();
+        let fits = data.len() <= MAX_CONTENT - self.bytes.len();
         let Some(length) = u32::try_from(data.len()).ok().filter(|_| fits) else { return false };
         let Ok(permit) = Arc::clone(&room.0).try_acquire_many_owned(length) else { return false };
         match &mut self.permit {
@@ -217,8 +215,7 @@ mod tests {
     async fn what_is_too_large_goes_on_from_its_first_byte() {
         for sizes in [&[MAX_CONTENT, 1, 7][..], &[1, 0, MAX_CONTENT], &[MAX_CONTENT + 1]] {
             let room = Room::default();
-            let Err(Unread::Passes(body, "request-body")) = whole(&room, chunks(sizes), MAX_CONTENT).await
-            else {
+            let Err(Unread::Passes(body, "request-body")) = whole(&room, chunks(sizes)).await else {
                 panic!("{sizes:?} are held")
             };
             let sent = body.collect().await.unwrap().to_bytes();
@@ -226,18 +223,18 @@ mod tests {
             drop(sent);
             assert_eq!(room.0.available_permits(), MAX_CONTENTS);
         }
-        assert!(whole(&Room::default(), chunks(&[MAX_CONTENT - 1, 1]), MAX_CONTENT).await.is_ok());
+        assert!(whole(&Room::default(), chunks(&[MAX_CONTENT - 1, 1])).await.is_ok());
     }
 
     #[tokio::test]
     async fn content_is_counted_until_nobody_holds_it() {
         let room = Room(Arc::new(Semaphore::new(10)));
-        let Ok(first) = whole(&room, chunks(&[3, 4]), MAX_CONTENT).await else { panic!("there is room") };
+        let Ok(first) = whole(&room, chunks(&[3, 4])).await else { panic!("there is room") };
         let again = first.clone();
         drop(first);
-        assert!(matches!(whole(&room, chunks(&[4]), MAX_CONTENT).await, Err(Unread::Passes(..))));
+        assert!(matches!(whole(&room, chunks(&[4])).await, Err(Unread::Passes(..))));
         drop(again);
-        assert!(whole(&room, chunks(&[4]), MAX_CONTENT).await.is_ok());
+        assert!(whole(&room, chunks(&[4])).await.is_ok());
     }
 
     #[test]

@@ -20,23 +20,32 @@ use crate::upstream;
 /// Receives what was sent to the path of a webhook.
 pub(crate) async fn receive(visit: &Visit<'_>, head: Head, body: Body) -> Answer {
     let (response, error) = if head.method == Method::POST {
-        match content::whole(&visit.flow.contents, body, MAX_BODY).await {
-            Ok(body) => received(visit, head, body).await,
-            Err(Unread::Passes(body, _)) if body.size_hint().lower() > MAX_BODY as u64 => {
-                let refusal = visit.flow.hooks.refuse(Refusal::TooLarge);
-                (respond(Err(&refusal)), Some(refusal.as_str()))
-            }
-            Err(Unread::Passes(..)) => (busy(), Some("busy")),
-            Err(Unread::Broken(why)) => {
-                let why = upstream::Error::RequestBody(why);
-                (problem::upstream(&why), Some(why.as_str()))
-            }
-        }
+        post(visit, head, body).await
     } else {
         (method_not_allowed(), Some("method"))
     };
     let detail = Some("webhook");
     Answer { response, cache: Cache::Bypass, detail, age: None, upstream: None, error }
+}
+
+async fn post(visit: &Visit<'_>, head: Head, body: Body) -> (Response<Body>, Option<&'static str>) {
+    let is_large = |body: &Body| body.size_hint().lower() > MAX_BODY as u64;
+    let read = match is_large(&body) {
+        true => Err(Unread::Passes(body, "")),
+        false => content::whole(&visit.flow.contents, body).await,
+    };
+    match read {
+        Ok(body) => received(visit, head, body).await,
+        Err(Unread::Passes(body, _)) if is_large(&body) => {
+            let refusal = visit.flow.hooks.refuse(Refusal::TooLarge);
+            (respond(Err(&refusal)), Some(refusal.as_str()))
+        }
+        Err(Unread::Passes(..)) => (busy(), Some("busy")),
+        Err(Unread::Broken(why)) => {
+            let why = upstream::Error::RequestBody(why);
+            (problem::upstream(&why), Some(why.as_str()))
+        }
+    }
 }
 
 async fn received(visit: &Visit<'_>, head: Head, body: Bytes) -> (Response<Body>, Option<&'static str>) {

@@ -368,7 +368,7 @@ mod tests {
     fn what_was_applied_holds_when_it_is_said() {
         let world = World::new(Settings::default());
         let (project, other) = (Tag::named("project:42"), Tag::named("other"));
-        let (gone, kept) = (world.keep("a", &[project.clone()]), world.keep("b", &[other]));
+        let (gone, kept) = (world.keep("a", std::slice::from_ref(&project)), world.keep("b", &[other]));
         let ticket = world.store.ticket(Duration::ZERO);
         let applied = apply(&world, of(Source::Write, "project:42"));
         assert_eq!((applied.position.n, applied.reached.len()), (1, 1));
