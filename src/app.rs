@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{Drain, Phase};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
+use crate::invalidate::hooks::Hooks;
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -69,9 +70,9 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
-    invalidator: Invalidator,
     readiness: Readiness,
     drain: Drain,
+    invalidator: Invalidator,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -102,12 +103,14 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     };
     let drain = Drain::default();
     let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
-    let invalidator =
-        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let mut invalidation = config.invalidate;
+    invalidation.events.hosts = Some(rules.hosts.clone());
+    let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
     let flow = Flow::new(Parts {
         settings: config.flow,
         rules,
         store,
+        hooks: Hooks::new(invalidator.clone()),
         invalidator: invalidator.clone(),
         upstream: Upstream::new(config.upstream)?,
         metrics: Arc::clone(&metrics),
@@ -128,9 +131,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     Ok(Running {
         address,
         admin,
-        invalidator,
         readiness,
         drain,
+        invalidator,
         serving,
         background,
         patience,
@@ -163,6 +166,8 @@ impl Running {
     /// cut. `hurry` cuts all waiting short.
     pub async fn stop(mut self, delay: Duration, hurry: impl Future<Output = ()>) {
         self.readiness.reach(State::Draining);
+        // Whoever waits for a batch keeps his connection open.
+        self.invalidator.hurry();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);

@@ -5,6 +5,8 @@
 //! two atomic steps and one short lock.
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
+mod invalidation;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
+
+use crate::metrics::invalidation::Invalidations;
 
 /// `Content-Type` of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -97,6 +101,7 @@ pub struct Metrics {
     disabled: Gauge,
     config: Family<Digest, Gauge>,
     log_lines_dropped: Counter,
+    invalidations: Invalidations,
     size: Size,
 }
 
@@ -146,6 +151,7 @@ impl Metrics {
                 "log_lines_dropped",
                 "Access log lines given up as the writer lagged",
             ),
+            invalidations: Invalidations::declared(r),
             size,
             registry,
         }
@@ -481,6 +487,10 @@ mod tests {
         metrics.refused("content-length");
         metrics.set_disabled(true);
         metrics.set_config("abc");
+        metrics.invalidated("write", "hard", MS);
+        metrics.invalidation_applied(3, MS);
+        metrics.event_unmatched();
+        metrics.webhook_refused("signature");
         let text = metrics.encode();
         for name in [
             "requests",
@@ -500,6 +510,12 @@ mod tests {
             "refused",
             "demotions",
             "log_lines_dropped",
+            "invalidations",
+            "invalidated_entries",
+            "invalidation_lag_seconds",
+            "invalidation_ack_seconds",
+            "events_unmatched",
+            "webhooks_refused",
         ] {
             assert!(text.contains(&format!("# HELP larder_{name} ")), "no help for {name} in\n{text}");
         }
