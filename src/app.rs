@@ -101,8 +101,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     };
     let drain = Drain::default();
     let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
-    let invalidator =
-        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let mut invalidation = config.invalidate;
+    invalidation.events.hosts = Some(rules.hosts.clone());
+    let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
     let flow = Flow::new(Parts {
         settings: config.flow,
         rules,

@@ -4,6 +4,7 @@
 //! know HTTP.
 
 pub mod event;
+pub mod purge;
 pub mod subscription;
 pub mod webhook;
 
