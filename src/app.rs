@@ -1,7 +1,7 @@
 //! Builds the parts, joins them, and owns the order in which they start and stop.
 //!
 //! ```text
-//! start   metrics, log → store, upstream, rules → flow → doors bound → warming → serving
+//! start   metrics, log → store, upstream, rules → flow → doors bound → channels heard → warming → serving
 //! stop    /readyz 503, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{Drain, Phase};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
+use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -46,6 +47,9 @@ pub enum Error {
     /// The way to the origin cannot be prepared.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
+    /// The channels can never be heard.
+    #[error(transparent)]
+    Subscription(#[from] subscription::Unusable),
     /// The admin listener does not open.
     #[error("cannot listen on {address} for `{what}`: {why}")]
     Admin {
@@ -61,7 +65,11 @@ pub enum Error {
 impl Error {
     /// Whether another configuration would help, rather than another state of the machine.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)))
+        match self {
+            Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)) => true,
+            Self::Subscription(why) => matches!(why, subscription::Unusable::Address(_)),
+            Self::Server(_) | Self::Upstream(_) | Self::Admin { .. } => false,
+        }
     }
 }
 
@@ -71,6 +79,7 @@ pub struct Running {
     admin: Option<SocketAddr>,
     readiness: Readiness,
     drain: Drain,
+    subscription: Option<Subscription>,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -103,13 +112,20 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
     let mut invalidation = config.invalidate;
     invalidation.events.hosts = Some(rules.hosts.clone());
+    let (channels, names) = (invalidation.subscription.clone(), invalidation.events.clone());
     let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let upstream = Upstream::new(config.upstream)?;
+    let crowded = upstream.clone();
+    invalidator.before_all(move || crowded.ramp());
+    let listening = channels
+        .map(|channels| Subscription::start(channels, names, invalidator.clone(), Arc::clone(&metrics)))
+        .transpose()?;
     let flow = Flow::new(Parts {
         settings: config.flow,
         rules,
         store,
         invalidator,
-        upstream: Upstream::new(config.upstream)?,
+        upstream,
         metrics: Arc::clone(&metrics),
         log,
         clock,
@@ -121,11 +137,26 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let readiness = Readiness::warming();
     let admin = doors.admin();
     let mut background = doors.serve(&config.admin, &readiness, &metrics);
+    let (subscription, listener) = listening.unzip();
+    background.extend(listener);
+    if let Some(subscription) = &subscription {
+        subscription.storing_begins().await;
+    }
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow, drain.watch()));
     let patience = config.server.shutdown_timeout;
-    Ok(Running { address, admin, readiness, drain, serving, background, patience, _flush: flush })
+    Ok(Running {
+        address,
+        admin,
+        readiness,
+        drain,
+        subscription,
+        serving,
+        background,
+        patience,
+        _flush: flush,
+    })
 }
 
 impl Running {
@@ -137,6 +168,11 @@ impl Running {
     /// Where the admin listener is, if there is one.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// How it stands with the channels of `redis.subscribe`, if there are any.
+    pub fn subscription(&self) -> Option<subscription::Status> {
+        self.subscription.as_ref().map(Subscription::status)
     }
 
     /// Waits until the start-up list is warm, or has had its time.

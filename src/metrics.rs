@@ -97,6 +97,9 @@ pub struct Metrics {
     disabled: Gauge,
     config: Family<Digest, Gauge>,
     log_lines_dropped: Counter,
+    redis_connected: Family<Nothing, Gauge>,
+    redis_gaps: Counter,
+    redis_bad_messages: Counter,
     size: Size,
 }
 
@@ -146,6 +149,17 @@ impl Metrics {
                 "log_lines_dropped",
                 "Access log lines given up as the writer lagged",
             ),
+            redis_connected: declare(
+                r,
+                "redis_connected",
+                "1 while the channels of redis.subscribe are heard",
+            ),
+            redis_gaps: declare(
+                r,
+                "redis_gaps",
+                "Times without the channels in which messages may have been lost",
+            ),
+            redis_bad_messages: declare(r, "redis_bad_messages", "Messages on them that were not understood"),
             size,
             registry,
         }
@@ -225,6 +239,21 @@ impl Metrics {
     pub fn connection(&self) -> OpenConnection {
         self.connections.inc();
         OpenConnection(self.connections.clone())
+    }
+
+    /// Shows whether the channels of `redis.subscribe` are heard; never called, nothing is shown.
+    pub fn set_redis_connected(&self, connected: bool) {
+        self.redis_connected.get_or_create(&Nothing {}).set(connected.into());
+    }
+
+    /// Counts a time without the channels in which messages may have been lost.
+    pub fn redis_gap(&self) {
+        self.redis_gaps.inc();
+    }
+
+    /// Counts a message that was not understood.
+    pub fn redis_bad_message(&self) {
+        self.redis_bad_messages.inc();
     }
 
     /// Shows whether caching is switched off.
@@ -373,6 +402,10 @@ struct Reason {
 struct Outcome {
     result: &'static str,
 }
+
+/// No label: what is not set is not shown.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Nothing {}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Digest {

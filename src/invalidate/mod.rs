@@ -4,18 +4,21 @@
 //! know HTTP.
 
 pub mod event;
+mod listener;
+mod pace;
 pub mod purge;
+mod said;
 pub mod subscription;
 pub mod webhook;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::route::derive::Dependencies;
 use crate::route::identity::Digest;
-use crate::route::reach::Reach;
+use crate::route::reach::{Item, Reach};
 use crate::route::tag::Tag;
 use crate::store::position::{Hold, Mode, Outdate};
 use crate::store::ticket::FillTicket;
@@ -109,12 +112,18 @@ struct Shared {
     store: Arc<Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    before_all: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Invalidator {
     /// The applier for `store`.
     pub fn new(settings: Settings, store: Arc<Store>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Shared { settings, store, clock, metrics }))
+        Self(Arc::new(Shared { settings, store, clock, metrics, before_all: OnceLock::new() }))
+    }
+
+    /// Calls `act` whenever everything is about to be outdated. Only the first call counts.
+    pub fn before_all(&self, act: impl Fn() + Send + Sync + 'static) {
+        let _already_set = self.0.before_all.set(Box::new(act));
     }
 
     /// Applies it, and all that is derived from it. When this returns it holds.
@@ -141,6 +150,12 @@ impl Invalidator {
             self.0.settings.dependencies.extend(&mut reach);
         }
         let _ = &self.0.metrics;
+        // Before, or those who come between would be the herd.
+        if reach.items.contains(&Item::All)
+            && let Some(act) = self.0.before_all.get()
+        {
+            act();
+        }
         Outdate { reach, mode, hold }
     }
 }

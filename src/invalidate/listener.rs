@@ -1,0 +1,261 @@
+//! Keeps a subscription up: connects, listens, applies, and begins again when it is lost.
+//!
+//! Invariant: no message is lost unseen. What is heard is applied, or counted as bad; what is not read yet stays with Redis,
+//! which leaves who lags too far behind, and that is a gap. Memory is bounded whatever is published: nothing is read while
+//! [`MAX_APPLYING`] messages are under way. It refuses to know what a message means.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::invalidate::event::{self, Event, Names};
+use crate::invalidate::pace::{Complaints, Ids, Pace};
+use crate::invalidate::said::{Said, is_pattern, shown};
+use crate::invalidate::subscription::{OnGap, Settings, Subscription};
+use crate::invalidate::{Invalidation, Invalidator, Source};
+use crate::metrics::Metrics;
+use crate::redis::{Connection, Dialer, Error, LONGEST_BACKOFF, backoff, refused};
+use crate::route::reach::{Item, Reach};
+use crate::store::position::Mode;
+
+/// Silence after which Redis is asked whether it is there; in this time it has to confirm the channels, too.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Time that it has to answer: [`QUIET`] and this after its last word, a connection counts as lost.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Most messages that are being applied at once; then no further one is read.
+const MAX_APPLYING: usize = 1000;
+
+/// Most bytes of them, but for the last.
+const MAX_APPLYING_BYTES: usize = 1 << 20;
+
+/// The one who listens.
+pub(in crate::invalidate) struct Listener {
+    settings: Settings,
+    names: Names,
+    invalidator: Invalidator,
+    metrics: Arc<Metrics>,
+    dialer: Dialer,
+    address: String,
+    subscription: Subscription,
+    applying: Applying,
+    ids: Ids,
+    all: Pace,
+    complaints: Complaints,
+}
+
+impl Listener {
+    pub(in crate::invalidate) fn new(
+        settings: Settings,
+        names: Names,
+        invalidator: Invalidator,
+        metrics: Arc<Metrics>,
+        dialer: Dialer,
+        address: String,
+        subscription: Subscription,
+    ) -> Self {
+        Self {
+            settings,
+            names,
+            invalidator,
+            metrics,
+            dialer,
+            address,
+            subscription,
+            applying: Applying::default(),
+            ids: Ids::default(),
+            all: Pace::default(),
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// Never ends.
+    pub(in crate::invalidate) async fn run(mut self) {
+        let random = ahash::RandomState::new();
+        let mut failures = 0;
+        loop {
+            let mut since = None;
+            let Err(why) = self.listen(&mut since).await;
+            self.lost(&why);
+            // What was heard for a while is tried again soon; what breaks each time is left in peace.
+            let was_steady = since.is_some_and(|since: Instant| since.elapsed() > LONGEST_BACKOFF);
+            failures = if was_steady { 1 } else { failures + 1 };
+            let delay = sleep(backoff(failures, random.hash_one(failures)));
+            tokio::join!(delay, self.finish());
+        }
+    }
+
+    /// Connects, subscribes, and applies what is heard until it is lost; `since` becomes the moment from which it was
+    /// heard.
+    async fn listen(&mut self, since: &mut Option<Instant>) -> Result<Infallible, Error> {
+        let mut connection = self.dialer.connect().await?;
+        let mut unconfirmed = self.subscribe(&mut connection).await?;
+        let mut pulse = Pulse::default();
+        loop {
+            // What has arrived already is taken without a wait: others have their turn all the same.
+            tokio::task::consume_budget().await;
+            let has_room = self.applying.has_room();
+            tokio::select! {
+                reply = connection.reply(), if has_room => {
+                    pulse = Pulse::default();
+                    match Said::read(reply?) {
+                        Said::Message { channel, payload } => self.hear(&channel, &payload),
+                        Said::Confirmed => unconfirmed = unconfirmed.saturating_sub(1),
+                        Said::Complaint(why) if unconfirmed > 0 => return Err(refused(&why)),
+                        Said::Complaint(_) | Said::Other => {}
+                    }
+                    if unconfirmed == 0 && since.is_none() {
+                        self.confirmed().await;
+                        *since = Some(Instant::now());
+                    }
+                }
+                () = sleep_until(pulse.due), if has_room => {
+                    if unconfirmed > 0 || pulse.asked {
+                        return Err(Error::Timeout);
+                    }
+                    pulse = Pulse { due: Instant::now() + ANSWER, asked: true };
+                    connection.send(&redis::cmd("PING")).await?;
+                }
+                () = self.applying.one_is_done() => {
+                    if !has_room {
+                        pulse = Pulse::default();
+                    }
+                }
+                all = self.all.due() => self.apply(all, 0),
+            }
+        }
+    }
+
+    /// Asks for every channel; gives how many confirmations have to come.
+    async fn subscribe(&mut self, connection: &mut Connection) -> Result<usize, Error> {
+        let (patterns, names): (Vec<&String>, Vec<&String>) =
+            self.settings.channels.iter().partition(|channel| is_pattern(channel));
+        for (command, channels) in [("SUBSCRIBE", &names), ("PSUBSCRIBE", &patterns)] {
+            if !channels.is_empty() {
+                connection.send(redis::cmd(command).arg(channels)).await?;
+            }
+        }
+        Ok(self.settings.channels.len())
+    }
+
+    /// From now on nothing is missed; what may have been missed before is dealt with.
+    async fn confirmed(&mut self) {
+        tracing::info!("listening to {} on {}", self.settings.channels.join(" "), self.address);
+        if self.subscription.confirmed() {
+            self.close_gap().await;
+            self.subscription.gap_is_closed();
+        }
+        self.metrics.set_redis_connected(true);
+    }
+
+    async fn close_gap(&mut self) {
+        let (mode, outcome) = match self.settings.on_gap {
+            OnGap::Purge => (Some(Mode::Hard), "everything kept is removed"),
+            OnGap::SoftPurge => (Some(Mode::Soft), "everything kept is stale"),
+            OnGap::Ignore => (None, "everything is kept all the same"),
+        };
+        if let Some(mode) = mode {
+            let reach = Reach { items: vec![Item::All] };
+            let (source, actor) = (Source::Gap, "redis.on_gap".to_owned());
+            let gap =
+                Invalidation { reach, mode, source, actor, without_derived: true, ..Invalidation::default() };
+            self.invalidator.apply(gap).await;
+        }
+        self.metrics.redis_gap();
+        tracing::warn!("what was said on {} meanwhile went unheard: {outcome}", self.address);
+    }
+
+    fn lost(&self, why: &Error) {
+        let why = why.to_string();
+        self.metrics.set_redis_connected(false);
+        if self.subscription.lost(&why) {
+            tracing::warn!("{}: {why}; nothing is heard on it until it is back", self.address);
+        } else {
+            tracing::debug!("{}: {why}", self.address);
+        }
+    }
+
+    /// Applies what was heard, whatever became of the connection.
+    async fn finish(&mut self) {
+        if let Some(all) = self.all.take() {
+            self.apply(all, 0);
+        }
+        while !self.applying.futures.is_empty() {
+            self.applying.one_is_done().await;
+        }
+    }
+
+    fn hear(&mut self, channel: &[u8], payload: &[u8]) {
+        match event::read(payload, &self.names) {
+            Ok(Event::Outdates(outdates)) => {
+                if outdates.id.as_ref().is_some_and(|id| !self.ids.is_new(id)) {
+                    return;
+                }
+                let invalidation = outdates.invalidation(Source::Redis, shown(channel));
+                if let Some(invalidation) = self.all.pass(invalidation, Instant::now()) {
+                    self.apply(invalidation, payload.len());
+                }
+            }
+            Ok(Event::Unmatched { name, .. }) => {
+                tracing::debug!("no rule of `events` knows {name:?}, heard on {}", shown(channel));
+            }
+            Err(why) => {
+                self.metrics.redis_bad_message();
+                self.subscription.bad_message();
+                self.complaints.make(Instant::now(), || {
+                    format!("bad message on {}: {why}: {}", shown(channel), shown(payload))
+                });
+            }
+        }
+    }
+
+    fn apply(&mut self, invalidation: Invalidation, bytes: usize) {
+        let invalidator = self.invalidator.clone();
+        let apply = async move {
+            invalidator.apply(invalidation).await;
+            bytes
+        };
+        self.applying.bytes += bytes;
+        self.applying.futures.push(apply.boxed());
+    }
+}
+
+/// When the other end has to have said something.
+struct Pulse {
+    due: Instant,
+    /// Whether it was asked to.
+    asked: bool,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { due: Instant::now() + QUIET, asked: false }
+    }
+}
+
+/// Messages on their way through the applier, which may put several together.
+#[derive(Default)]
+struct Applying {
+    futures: FuturesUnordered<BoxFuture<'static, usize>>,
+    bytes: usize,
+}
+
+impl Applying {
+    fn has_room(&self) -> bool {
+        self.futures.len() < MAX_APPLYING && self.bytes < MAX_APPLYING_BYTES
+    }
+
+    /// Waits until one of them is applied; for ever, if there is none.
+    async fn one_is_done(&mut self) {
+        match self.futures.next().await {
+            Some(bytes) => self.bytes -= bytes,
+            None => std::future::pending().await,
+        }
+    }
+}

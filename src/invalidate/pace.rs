@@ -1,0 +1,176 @@
+//! What keeps messages from doing harm by their number: the same one twice, everything outdated again and again, a log that
+//! nobody can read. It refuses to know where they come from.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::invalidate::Invalidation;
+use crate::route::reach::Item;
+use crate::store::position::Mode;
+
+/// Messages outdate everything once in this time at most. Who asks for it again is served at its end, with all who ask
+/// meanwhile: a flood of them cannot keep the origin at the foot of a ramp.
+const ALL_EVERY: Duration = Duration::from_secs(1);
+
+/// Ids of messages that are remembered; the oldest is forgotten first.
+const MAX_IDS: usize = 4096;
+
+/// Bad messages are logged once in this time at most.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Ids that were heard before.
+#[derive(Default)]
+pub(in crate::invalidate) struct Ids {
+    known: HashSet<Arc<str>>,
+    by_age: VecDeque<Arc<str>>,
+}
+
+impl Ids {
+    /// Remembers `id`; false if it was remembered before.
+    pub(in crate::invalidate) fn is_new(&mut self, id: &str) -> bool {
+        if self.known.contains(id) {
+            return false;
+        }
+        if self.by_age.len() == MAX_IDS
+            && let Some(oldest) = self.by_age.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        let id: Arc<str> = id.into();
+        self.known.insert(Arc::clone(&id));
+        self.by_age.push_back(id);
+        true
+    }
+}
+
+/// How often messages may outdate everything.
+#[derive(Default)]
+pub(in crate::invalidate) struct Pace {
+    /// Not before this.
+    next: Option<Instant>,
+    /// What has to be done then.
+    owed: Option<Invalidation>,
+}
+
+impl Pace {
+    /// Gives back what may be applied now; the rest is owed.
+    pub(in crate::invalidate) fn pass(
+        &mut self,
+        invalidation: Invalidation,
+        now: Instant,
+    ) -> Option<Invalidation> {
+        if !invalidation.reach.items.contains(&Item::All) {
+            return Some(invalidation);
+        }
+        if self.next.is_none_or(|next| next <= now) && self.owed.is_none() {
+            self.next = Some(now + ALL_EVERY);
+            return Some(invalidation);
+        }
+        match &mut self.owed {
+            // All is all: the harder one is enough for both.
+            Some(owed) if invalidation.mode == Mode::Soft || owed.mode == Mode::Hard => {}
+            owed => *owed = Some(invalidation),
+        }
+        None
+    }
+
+    /// Waits until what is owed is due; for ever, if nothing is. Dropping the future loses nothing.
+    pub(in crate::invalidate) async fn due(&mut self) -> Invalidation {
+        if let (Some(next), Some(_)) = (self.next, &self.owed) {
+            sleep_until(next).await;
+        }
+        match self.owed.take() {
+            Some(owed) => {
+                self.next = Some(Instant::now() + ALL_EVERY);
+                owed
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What is owed, due or not.
+    pub(in crate::invalidate) fn take(&mut self) -> Option<Invalidation> {
+        self.owed.take()
+    }
+}
+
+/// Keeps the log readable.
+#[derive(Default)]
+pub(in crate::invalidate) struct Complaints {
+    next: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    /// Logs it, or counts it as unsaid.
+    pub(in crate::invalidate) fn make(&mut self, now: Instant, complaint: impl FnOnce() -> String) {
+        if self.next.is_some_and(|next| now < next) {
+            self.unsaid += 1;
+            return;
+        }
+        let unsaid = std::mem::take(&mut self.unsaid);
+        self.next = Some(now + COMPLAIN_EVERY);
+        tracing::warn!(unsaid, "{}", complaint());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::reach::Reach;
+    use crate::route::tag::Tag;
+    use futures_util::FutureExt;
+
+    fn all(mode: Mode) -> Invalidation {
+        Invalidation { reach: Reach { items: vec![Item::All] }, mode, ..Invalidation::default() }
+    }
+
+    #[test]
+    fn an_id_is_known_until_many_newer_ones_came() {
+        let mut ids = Ids::default();
+        assert!(ids.is_new("a") && ids.is_new("b") && !ids.is_new("a"));
+        for n in 0..MAX_IDS - 1 {
+            assert!(ids.is_new(&n.to_string()));
+        }
+        assert!(!ids.is_new("b") && ids.is_new("a"), "`a` was the oldest");
+        assert_eq!((ids.known.len(), ids.by_age.len()), (MAX_IDS, MAX_IDS));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_outdated_at_once_and_then_once_for_all_who_ask_meanwhile() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        assert!(pace.pass(all(Mode::Soft), start).is_some());
+        for mode in [Mode::Soft, Mode::Hard, Mode::Soft] {
+            assert!(pace.pass(all(mode), start).is_none());
+        }
+        let tag = Invalidation { reach: Reach::of([Tag::named("t")]), ..Invalidation::default() };
+        assert!(pace.pass(tag, start).is_some(), "what is not everything waits for nothing");
+        assert_eq!(pace.due().await.mode, Mode::Hard, "the harder one is enough for all");
+        assert_eq!(start.elapsed(), ALL_EVERY);
+        assert!(pace.due().now_or_never().is_none());
+        assert!(pace.pass(all(Mode::Hard), Instant::now()).is_none());
+        assert_eq!(pace.due().await.mode, Mode::Hard);
+        assert_eq!(start.elapsed(), ALL_EVERY * 2);
+        tokio::time::advance(ALL_EVERY).await;
+        assert!(pace.pass(all(Mode::Hard), Instant::now()).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn complaints_are_made_now_and_then() {
+        let (mut complaints, made) = (Complaints::default(), std::cell::Cell::new(0));
+        let mut complain = || {
+            complaints.make(Instant::now(), || {
+                made.set(made.get() + 1);
+                String::new()
+            });
+        };
+        (0..1000).for_each(|_| complain());
+        assert_eq!(made.get(), 1);
+        tokio::time::advance(COMPLAIN_EVERY).await;
+        complain();
+        assert_eq!(made.get(), 2);
+    }
+}
