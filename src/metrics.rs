@@ -5,6 +5,8 @@
 //! two atomic steps and one short lock.
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
+mod channels;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
+
+pub use crate::metrics::channels::Channels;
 
 /// `Content-Type` of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -97,9 +101,7 @@ pub struct Metrics {
     disabled: Gauge,
     config: Family<Digest, Gauge>,
     log_lines_dropped: Counter,
-    redis_connected: Family<Nothing, Gauge>,
-    redis_gaps: Counter,
-    redis_bad_messages: Counter,
+    channels: Channels,
     size: Size,
 }
 
@@ -149,17 +151,7 @@ impl Metrics {
                 "log_lines_dropped",
                 "Access log lines given up as the writer lagged",
             ),
-            redis_connected: declare(
-                r,
-                "redis_connected",
-                "1 while the channels of redis.subscribe are heard",
-            ),
-            redis_gaps: declare(
-                r,
-                "redis_gaps",
-                "Times without the channels in which messages may have been lost",
-            ),
-            redis_bad_messages: declare(r, "redis_bad_messages", "Messages on them that were not understood"),
+            channels: Channels::declare(r),
             size,
             registry,
         }
@@ -241,21 +233,6 @@ impl Metrics {
         OpenConnection(self.connections.clone())
     }
 
-    /// Shows whether the channels of `redis.subscribe` are heard; never called, nothing is shown.
-    pub fn set_redis_connected(&self, connected: bool) {
-        self.redis_connected.get_or_create(&Nothing {}).set(connected.into());
-    }
-
-    /// Counts a time without the channels in which messages may have been lost.
-    pub fn redis_gap(&self) {
-        self.redis_gaps.inc();
-    }
-
-    /// Counts a message that was not understood.
-    pub fn redis_bad_message(&self) {
-        self.redis_bad_messages.inc();
-    }
-
     /// Shows whether caching is switched off.
     pub fn set_disabled(&self, disabled: bool) {
         self.disabled.set(disabled.into());
@@ -275,6 +252,11 @@ impl Metrics {
     /// The counter of access log lines that were dropped.
     pub fn log_lines_dropped(&self) -> Counter {
         self.log_lines_dropped.clone()
+    }
+
+    /// What is counted of the channels of `redis.subscribe`.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].
@@ -402,10 +384,6 @@ struct Reason {
 struct Outcome {
     result: &'static str,
 }
-
-/// No label: what is not set is not shown.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Nothing {}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Digest {

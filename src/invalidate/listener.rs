@@ -151,7 +151,7 @@ impl Listener {
             self.close_gap().await;
             self.subscription.gap_is_closed();
         }
-        self.metrics.set_redis_connected(true);
+        self.metrics.channels().set_connected(true);
     }
 
     async fn close_gap(&mut self) {
@@ -167,13 +167,13 @@ impl Listener {
                 Invalidation { reach, mode, source, actor, without_derived: true, ..Invalidation::default() };
             self.invalidator.apply(gap).await;
         }
-        self.metrics.redis_gap();
+        self.metrics.channels().gap();
         tracing::warn!("what was said on {} meanwhile went unheard: {outcome}", self.address);
     }
 
     fn lost(&self, why: &Error) {
         let why = why.to_string();
-        self.metrics.set_redis_connected(false);
+        self.metrics.channels().set_connected(false);
         if self.subscription.lost(&why) {
             tracing::warn!("{}: {why}; nothing is heard on it until it is back", self.address);
         } else {
@@ -206,7 +206,7 @@ impl Listener {
                 tracing::debug!("no rule of `events` knows {name:?}, heard on {}", shown(channel));
             }
             Err(why) => {
-                self.metrics.redis_bad_message();
+                self.metrics.channels().bad_message();
                 self.subscription.bad_message();
                 self.complaints.make(Instant::now(), || {
                     format!("bad message on {}: {why}: {}", shown(channel), shown(payload))

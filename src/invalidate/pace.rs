@@ -113,7 +113,8 @@ impl Complaints {
         }
         let unsaid = std::mem::take(&mut self.unsaid);
         self.next = Some(now + COMPLAIN_EVERY);
-        tracing::warn!(unsaid, "{}", complaint());
+        let complaint = complaint();
+        tracing::warn!(unsaid, "{complaint}");
     }
 }
 

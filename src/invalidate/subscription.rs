@@ -95,7 +95,7 @@ impl Subscription {
         let address = Address::parse(&settings.url)?;
         let shown = address.to_string();
         let dialer = Dialer::new(address).map_err(|why| Unusable::Tls { address: shown.clone(), why })?;
-        metrics.set_redis_connected(false);
+        metrics.channels().set_connected(false);
         let this = Self(Arc::new(watch::Sender::default()));
         let listener = Listener::new(settings, names, invalidator, metrics, dialer, shown, this.clone());
         Ok((this, tokio::spawn(listener.run())))
