@@ -19,11 +19,11 @@ use crate::invalidate::said::{Said, is_pattern, shown};
 use crate::invalidate::subscription::{OnGap, Settings, Subscription};
 use crate::invalidate::{Invalidation, Invalidator, Source};
 use crate::metrics::Metrics;
-use crate::redis::{Connection, Dialer, Error, LONGEST_BACKOFF, backoff, refused};
+use crate::redis::{CONNECT, Connection, Dialer, Error, LONGEST_BACKOFF, backoff, refused};
 use crate::route::reach::{Item, Reach};
 use crate::store::position::Mode;
 
-/// Silence after which Redis is asked whether it is there; in this time it has to confirm the channels, too.
+/// Silence after which Redis is asked whether it is there.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// Time that it has to answer: [`QUIET`] and this after its last word, a connection counts as lost.
@@ -96,12 +96,20 @@ impl Listener {
     async fn listen(&mut self, since: &mut Option<Instant>) -> Result<Infallible, Error> {
         let mut connection = self.dialer.connect().await?;
         let mut unconfirmed = self.subscribe(&mut connection).await?;
-        let mut pulse = Pulse::default();
+        let mut pulse = Pulse { due: Instant::now() + CONNECT, asked: true };
         loop {
             // What has arrived already is taken without a wait: others have their turn all the same.
             tokio::task::consume_budget().await;
             let has_room = self.applying.has_room();
             tokio::select! {
+                // What was heard is applied before more is: in its order, but for what the applier puts together.
+                biased;
+                () = self.applying.one_is_done() => {
+                    if !has_room {
+                        pulse = Pulse::default();
+                    }
+                }
+                all = self.all.due() => self.apply(all, 0),
                 reply = connection.reply(), if has_room => {
                     pulse = Pulse::default();
                     match Said::read(reply?) {
@@ -122,12 +130,6 @@ impl Listener {
                     pulse = Pulse { due: Instant::now() + ANSWER, asked: true };
                     connection.send(&redis::cmd("PING")).await?;
                 }
-                () = self.applying.one_is_done() => {
-                    if !has_room {
-                        pulse = Pulse::default();
-                    }
-                }
-                all = self.all.due() => self.apply(all, 0),
             }
         }
     }
@@ -172,12 +174,15 @@ impl Listener {
     }
 
     fn lost(&self, why: &Error) {
+        let (address, needs_people) = (&self.address, matches!(why, Error::Refused(_)));
         let why = why.to_string();
         self.metrics.channels().set_connected(false);
-        if self.subscription.lost(&why) {
-            tracing::warn!("{}: {why}; nothing is heard on it until it is back", self.address);
-        } else {
-            tracing::debug!("{}: {why}", self.address);
+        match self.subscription.lost(&why) {
+            true if needs_people => {
+                tracing::error!("{address}: {why}; nothing is heard on it until that is mended")
+            }
+            true => tracing::warn!("{address}: {why}; nothing is heard on it until it is back"),
+            false => tracing::debug!("{address}: {why}"),
         }
     }
 

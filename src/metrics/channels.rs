@@ -1,8 +1,10 @@
 //! What is counted of the channels of `redis.subscribe`.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use std::sync::{Arc, OnceLock};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -11,19 +13,17 @@ use crate::metrics::declare;
 /// How it stands with the channels, and what went wrong on them.
 #[derive(Debug)]
 pub struct Channels {
-    connected: Family<Nothing, Gauge>,
+    connected: Connected,
     gaps: Counter,
     bad_messages: Counter,
 }
 
-/// No label: what is never set is not shown.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Nothing {}
-
 impl Channels {
     pub(crate) fn declare(r: &mut Registry) -> Self {
+        let connected = Connected::default();
+        r.register_collector(Box::new(connected.clone()));
         Self {
-            connected: declare(r, "redis_connected", "1 while the channels of redis.subscribe are heard"),
+            connected,
             gaps: declare(r, "redis_gaps", "Times without the channels in which messages may have been lost"),
             bad_messages: declare(
                 r,
@@ -35,7 +35,7 @@ impl Channels {
 
     /// Shows whether they are heard; never called, nothing is shown.
     pub fn set_connected(&self, connected: bool) {
-        self.connected.get_or_create(&Nothing {}).set(connected.into());
+        self.connected.0.get_or_init(Gauge::default).set(connected.into());
     }
 
     /// Counts a time without them in which messages may have been lost.
@@ -46,5 +46,33 @@ impl Channels {
     /// Counts a message that was not understood.
     pub fn bad_message(&self) {
         self.bad_messages.inc();
+    }
+}
+
+/// A gauge that is there only where channels are: zero would call for help where nobody wants any.
+#[derive(Clone, Debug, Default)]
+struct Connected(Arc<OnceLock<Gauge>>);
+
+impl Collector for Connected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(gauge) = self.0.get() else { return Ok(()) };
+        let help = "1 while the channels of redis.subscribe are heard.";
+        gauge.encode(encoder.encode_descriptor("redis_connected", help, None, gauge.metric_type())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn who_listens_to_no_channel_is_not_shown_as_cut_off_from_them() {
+        let metrics = Metrics::new(&[]);
+        assert!(!metrics.encode().contains("redis_connected"));
+        for connected in [false, true] {
+            metrics.channels().set_connected(connected);
+            let line = format!("\nlarder_redis_connected {}\n", u8::from(connected));
+            assert!(metrics.encode().contains(&line));
+        }
     }
 }
