@@ -6,6 +6,7 @@
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
 mod channels;
+mod invalidation;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 pub use crate::metrics::channels::Channels;
+use crate::metrics::invalidation::Invalidations;
 
 /// `Content-Type` of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -102,6 +104,7 @@ pub struct Metrics {
     config: Family<Digest, Gauge>,
     log_lines_dropped: Counter,
     channels: Channels,
+    invalidations: Invalidations,
     size: Size,
 }
 
@@ -152,6 +155,7 @@ impl Metrics {
                 "Access log lines given up as the writer lagged",
             ),
             channels: Channels::declare(r),
+            invalidations: Invalidations::declared(r),
             size,
             registry,
         }
@@ -492,6 +496,10 @@ mod tests {
         metrics.refused("content-length");
         metrics.set_disabled(true);
         metrics.set_config("abc");
+        metrics.invalidated("write", "hard", MS);
+        metrics.invalidation_applied(3, MS);
+        metrics.event_unmatched();
+        metrics.webhook_refused("signature");
         let text = metrics.encode();
         for name in [
             "requests",
@@ -511,6 +519,12 @@ mod tests {
             "refused",
             "demotions",
             "log_lines_dropped",
+            "invalidations",
+            "invalidated_entries",
+            "invalidation_lag_seconds",
+            "invalidation_ack_seconds",
+            "events_unmatched",
+            "webhooks_refused",
         ] {
             assert!(text.contains(&format!("# HELP larder_{name} ")), "no help for {name} in\n{text}");
         }
