@@ -112,14 +112,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
     let mut invalidation = config.invalidate;
     invalidation.events.hosts = Some(rules.hosts.clone());
-    let (channels, names) = (invalidation.subscription.clone(), invalidation.events.clone());
     let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
     let upstream = Upstream::new(config.upstream)?;
     let crowded = upstream.clone();
     invalidator.before_all(move || crowded.ramp());
-    let listening = channels
-        .map(|channels| Subscription::start(channels, names, invalidator.clone(), Arc::clone(&metrics)))
-        .transpose()?;
+    let listening = Subscription::start(&invalidator)?;
     let flow = Flow::new(Parts {
         settings: config.flow,
         rules,

@@ -5,7 +5,6 @@
 //! [`MAX_APPLYING`] messages are under way. It refuses to know what a message means.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,14 +12,13 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::invalidate::event::{self, Event, Names};
+use crate::invalidate::event::{self, Event};
 use crate::invalidate::pace::{Complaints, Ids, Pace};
 use crate::invalidate::said::{Said, is_pattern, shown};
 use crate::invalidate::subscription::{OnGap, Settings, Subscription};
 use crate::invalidate::{Invalidation, Invalidator, Source};
-use crate::metrics::Metrics;
 use crate::redis::{CONNECT, Connection, Dialer, Error, LONGEST_BACKOFF, backoff, refused};
-use crate::route::reach::{Item, Reach};
+use crate::route::reach::Reach;
 use crate::store::position::Mode;
 
 /// Silence after which Redis is asked whether it is there.
@@ -38,9 +36,7 @@ const MAX_APPLYING_BYTES: usize = 1 << 20;
 /// The one who listens.
 pub(in crate::invalidate) struct Listener {
     settings: Settings,
-    names: Names,
     invalidator: Invalidator,
-    metrics: Arc<Metrics>,
     dialer: Dialer,
     address: String,
     subscription: Subscription,
@@ -53,18 +49,14 @@ pub(in crate::invalidate) struct Listener {
 impl Listener {
     pub(in crate::invalidate) fn new(
         settings: Settings,
-        names: Names,
         invalidator: Invalidator,
-        metrics: Arc<Metrics>,
         dialer: Dialer,
         address: String,
         subscription: Subscription,
     ) -> Self {
         Self {
             settings,
-            names,
             invalidator,
-            metrics,
             dialer,
             address,
             subscription,
@@ -153,7 +145,7 @@ impl Listener {
             self.close_gap().await;
             self.subscription.gap_is_closed();
         }
-        self.metrics.channels().set_connected(true);
+        self.invalidator.metrics().channels().set_connected(true);
     }
 
     async fn close_gap(&mut self) {
@@ -163,20 +155,20 @@ impl Listener {
             OnGap::Ignore => (None, "everything is kept all the same"),
         };
         if let Some(mode) = mode {
-            let reach = Reach { items: vec![Item::All] };
+            let reach = Reach::all();
             let (source, actor) = (Source::Gap, "redis.on_gap".to_owned());
             let gap =
                 Invalidation { reach, mode, source, actor, without_derived: true, ..Invalidation::default() };
             self.invalidator.apply(gap).await;
         }
-        self.metrics.channels().gap();
+        self.invalidator.metrics().channels().gap();
         tracing::warn!("what was said on {} meanwhile went unheard: {outcome}", self.address);
     }
 
     fn lost(&self, why: &Error) {
         let (address, needs_people) = (&self.address, matches!(why, Error::Refused(_)));
         let why = why.to_string();
-        self.metrics.channels().set_connected(false);
+        self.invalidator.metrics().channels().set_connected(false);
         match self.subscription.lost(&why) {
             true if needs_people => {
                 tracing::error!("{address}: {why}; nothing is heard on it until that is mended")
@@ -197,21 +189,22 @@ impl Listener {
     }
 
     fn hear(&mut self, channel: &[u8], payload: &[u8]) {
-        match event::read(payload, &self.names) {
+        match event::read(payload, self.invalidator.names()) {
             Ok(Event::Outdates(outdates)) => {
                 if outdates.id.as_ref().is_some_and(|id| !self.ids.is_new(id)) {
                     return;
                 }
                 let invalidation = outdates.invalidation(Source::Redis, shown(channel));
-                if let Some(invalidation) = self.all.pass(invalidation, Instant::now()) {
+                if let Some(invalidation) = self.all.pass(invalidation) {
                     self.apply(invalidation, payload.len());
                 }
             }
             Ok(Event::Unmatched { name, .. }) => {
+                self.invalidator.metrics().event_unmatched();
                 tracing::debug!("no rule of `events` knows {name:?}, heard on {}", shown(channel));
             }
             Err(why) => {
-                self.metrics.channels().bad_message();
+                self.invalidator.metrics().channels().bad_message();
                 self.subscription.bad_message();
                 self.complaints.make(Instant::now(), || {
                     format!("bad message on {}: {why}: {}", shown(channel), shown(payload))
@@ -262,5 +255,87 @@ impl Applying {
             Some(bytes) => self.bytes -= bytes,
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::invalidate::audit::Query;
+    use crate::metrics::Metrics;
+    use crate::redis::Address;
+    use crate::store::{self, Store};
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    fn listener(store: &Arc<Store>, metrics: &Arc<Metrics>, on_gap: OnGap, debounce: Duration) -> Listener {
+        let settings = crate::invalidate::Settings { debounce, max_batch: 10, ..Default::default() };
+        let clock = Clock::manual(SystemTime::UNIX_EPOCH);
+        let invalidator = Invalidator::new(settings, Arc::clone(store), clock, Arc::clone(metrics));
+        let settings = Settings { url: String::new(), channels: vec!["c".into()], on_gap };
+        let dialer = Dialer::new(Address::parse("redis://nowhere").unwrap()).unwrap();
+        Listener::new(settings, invalidator, dialer, "nowhere".into(), Subscription::default())
+    }
+
+    fn parts() -> (Arc<Store>, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new(&[]));
+        let settings = store::Settings { memory: 1 << 20, entries: None };
+        (Arc::new(Store::new(&settings, Arc::clone(&metrics))), metrics)
+    }
+
+    #[tokio::test]
+    async fn a_gap_removes_or_softens_everything_or_leaves_it() {
+        for (on_gap, mode) in
+            [(OnGap::Purge, Some(Mode::Hard)), (OnGap::SoftPurge, Some(Mode::Soft)), (OnGap::Ignore, None)]
+        {
+            let (store, metrics) = parts();
+            let mut listener = listener(&store, &metrics, on_gap, Duration::ZERO);
+            listener.close_gap().await;
+            let audited = listener.invalidator.audit(&Query::default());
+            let applied = audited.iter().map(|audited| {
+                assert_eq!((audited.source, &audited.reach), (Source::Gap, &Reach::all()));
+                audited.mode
+            });
+            assert_eq!(applied.collect::<Vec<_>>(), Vec::from_iter(mode), "{on_gap:?}");
+            assert!(
+                metrics.encode().contains("\nlarder_redis_gaps_total 1\n"),
+                "it is counted whatever follows"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_is_read_while_too_much_is_being_applied() {
+        let (store, metrics) = parts();
+        let mut listener = listener(&store, &metrics, OnGap::Purge, Duration::from_secs(1));
+        for n in 0..9 {
+            listener.hear(b"c", format!("tag-{n}").as_bytes());
+        }
+        assert!(listener.applying.has_room(), "they wait for one another");
+        let large = vec![b'x'; 200];
+        let words = vec![large; MAX_APPLYING_BYTES / 201 / 5].join(&b' ');
+        while listener.applying.has_room() {
+            listener.hear(b"c", &words);
+        }
+        assert!(listener.applying.futures.len() < 20);
+        while !listener.applying.futures.is_empty() {
+            listener.applying.one_is_done().await;
+        }
+        assert_eq!(listener.applying.bytes, 0);
+        assert_eq!(store.applied().n, 2, "they went together, as many as may");
+    }
+
+    #[tokio::test]
+    async fn what_names_nothing_known_is_counted_and_harms_nobody() {
+        let (store, metrics) = parts();
+        let mut listener = listener(&store, &metrics, OnGap::Purge, Duration::ZERO);
+        listener.hear(b"c", br#"{"type": "never.heard"}"#);
+        listener.hear(b"c", b"{");
+        listener.finish().await;
+        let text = metrics.encode();
+        assert!(text.contains("\nlarder_events_unmatched_total 1\n"));
+        assert!(text.contains("\nlarder_redis_bad_messages_total 1\n"));
+        assert_eq!(store.applied().n, 0);
     }
 }

@@ -165,7 +165,16 @@ impl Invalidator {
         let (turn, audit, allowance) = (Mutex::default(), Audit::default(), Allowance::default());
         let before_all = OnceLock::new();
         Self(Arc::new(Shared {
-            settings, store, clock, metrics, journal, turn, batches, audit, allowance, before_all,
+            settings,
+            store,
+            clock,
+            metrics,
+            journal,
+            turn,
+            batches,
+            audit,
+            allowance,
+            before_all,
         }))
     }
 
@@ -302,7 +311,7 @@ impl Invalidator {
             let (position, record) = journal.read().expect("a record stands there until it is applied");
             let now = clock.mono();
             // Before, or those who come between would be the herd.
-            if record.outdate.reach.items.iter().any(is_everything)
+            if record.outdate.reach.items.iter().any(is_whole_store)
                 && let Some(act) = self.0.before_all.get()
             {
                 act();
@@ -344,6 +353,11 @@ impl Invalidator {
             entries: Tally::of(&applied.reached),
         });
     }
+}
+
+/// Whether nothing is left after it.
+fn is_whole_store(item: &Item) -> bool {
+    matches!(item, Item::All | Item::Paths { .. }) && is_everything(item)
 }
 
 /// Whether it reaches names that nobody ever heard of.

@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::invalidate::Invalidation;
-use crate::route::reach::Item;
+use crate::invalidate::allowance::Allowance;
+use crate::invalidate::{Invalidation, is_everything};
+use crate::route::reach::Reach;
 use crate::store::position::Mode;
-
-/// Messages outdate everything once in this time at most. Who asks for it again is served at its end, with all who ask
-/// meanwhile: a flood of them cannot keep the origin at the foot of a ramp.
-const ALL_EVERY: Duration = Duration::from_secs(1);
 
 /// Ids of messages that are remembered; the oldest is forgotten first.
 const MAX_IDS: usize = 4096;
@@ -46,54 +43,61 @@ impl Ids {
     }
 }
 
-/// How often messages may outdate everything.
-#[derive(Default)]
+/// How often messages may outdate everything: in a burst, then once in a while. Who asks more often is served with all
+/// others who do, so that a flood can neither keep the origin at the foot of a ramp nor hold up what is said beside it.
 pub(in crate::invalidate) struct Pace {
-    /// Not before this.
-    next: Option<Instant>,
-    /// What has to be done then.
-    owed: Option<Invalidation>,
+    /// The channels' own: nobody there can use up what the admin API may do.
+    allowance: Allowance,
+    began: Instant,
+    /// What has to be done, and when.
+    owed: Option<(Instant, Invalidation)>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { allowance: Allowance::default(), began: Instant::now(), owed: None }
+    }
 }
 
 impl Pace {
     /// Gives back what may be applied now; the rest is owed.
-    pub(in crate::invalidate) fn pass(
-        &mut self,
-        invalidation: Invalidation,
-        now: Instant,
-    ) -> Option<Invalidation> {
-        if !invalidation.reach.items.contains(&Item::All) {
+    pub(in crate::invalidate) fn pass(&mut self, invalidation: Invalidation) -> Option<Invalidation> {
+        if !invalidation.reach.items.iter().any(is_everything) {
             return Some(invalidation);
         }
-        if self.next.is_none_or(|next| next <= now) && self.owed.is_none() {
-            self.next = Some(now + ALL_EVERY);
-            return Some(invalidation);
+        if let Some((_, owed)) = &mut self.owed {
+            // All is enough for both.
+            if invalidation.mode == Mode::Hard {
+                owed.mode = Mode::Hard;
+            }
+            owed.reach = Reach::all();
+            return None;
         }
-        match &mut self.owed {
-            // All is all: the harder one is enough for both.
-            Some(owed) if invalidation.mode == Mode::Soft || owed.mode == Mode::Hard => {}
-            owed => *owed = Some(invalidation),
+        match self.allowance.spend(self.began.elapsed()) {
+            Ok(()) => Some(invalidation),
+            Err(too_often) => {
+                self.owed = Some((Instant::now() + too_often.retry_after, invalidation));
+                None
+            }
         }
-        None
     }
 
     /// Waits until what is owed is due; for ever, if nothing is. Dropping the future loses nothing.
     pub(in crate::invalidate) async fn due(&mut self) -> Invalidation {
-        if let (Some(next), Some(_)) = (self.next, &self.owed) {
-            sleep_until(next).await;
+        if let Some((due, _)) = &self.owed {
+            sleep_until(*due).await;
+            // It was refused until now, and is not any more.
+            let _ = self.allowance.spend(self.began.elapsed());
         }
-        match self.owed.take() {
-            Some(owed) => {
-                self.next = Some(Instant::now() + ALL_EVERY);
-                owed
-            }
+        match self.take() {
+            Some(owed) => owed,
             None => std::future::pending().await,
         }
     }
 
     /// What is owed, due or not.
     pub(in crate::invalidate) fn take(&mut self) -> Option<Invalidation> {
-        self.owed.take()
+        self.owed.take().map(|(_, owed)| owed)
     }
 }
 
@@ -121,12 +125,13 @@ impl Complaints {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::reach::Reach;
+    use crate::invalidate::allowance::{BURST, EVERY};
+    use crate::route::reach::{Item, Paths};
     use crate::route::tag::Tag;
     use futures_util::FutureExt;
 
     fn all(mode: Mode) -> Invalidation {
-        Invalidation { reach: Reach { items: vec![Item::All] }, mode, ..Invalidation::default() }
+        Invalidation { reach: Reach::all(), mode, ..Invalidation::default() }
     }
 
     #[test]
@@ -141,22 +146,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn everything_is_outdated_at_once_and_then_once_for_all_who_ask_meanwhile() {
+    async fn everything_is_outdated_in_a_burst_and_then_once_for_all_who_ask_meanwhile() {
         let (mut pace, start) = (Pace::default(), Instant::now());
-        assert!(pace.pass(all(Mode::Soft), start).is_some());
+        for _ in 0..BURST {
+            assert!(pace.pass(all(Mode::Soft)).is_some());
+        }
         for mode in [Mode::Soft, Mode::Hard, Mode::Soft] {
-            assert!(pace.pass(all(mode), start).is_none());
+            assert!(pace.pass(all(mode)).is_none());
         }
         let tag = Invalidation { reach: Reach::of([Tag::named("t")]), ..Invalidation::default() };
-        assert!(pace.pass(tag, start).is_some(), "what is not everything waits for nothing");
+        assert!(pace.pass(tag).is_some(), "what is not everything waits for nothing");
         assert_eq!(pace.due().await.mode, Mode::Hard, "the harder one is enough for all");
-        assert_eq!(start.elapsed(), ALL_EVERY);
+        assert_eq!(start.elapsed(), EVERY);
         assert!(pace.due().now_or_never().is_none());
-        assert!(pace.pass(all(Mode::Hard), Instant::now()).is_none());
-        assert_eq!(pace.due().await.mode, Mode::Hard);
-        assert_eq!(start.elapsed(), ALL_EVERY * 2);
-        tokio::time::advance(ALL_EVERY).await;
-        assert!(pace.pass(all(Mode::Hard), Instant::now()).is_some());
+        assert!(pace.pass(all(Mode::Soft)).is_none());
+        assert!(pace.due().now_or_never().is_none(), "and who stops waiting loses nothing");
+        assert_eq!(pace.due().await.mode, Mode::Soft);
+        assert_eq!(start.elapsed(), EVERY * 2);
+        tokio::time::advance(EVERY).await;
+        assert!(pace.pass(all(Mode::Hard)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_owed_covers_all_that_was_asked_for() {
+        let mut pace = Pace::default();
+        let below = |path: &str| Item::Paths { host: None, paths: Paths::below(path) };
+        let paths = Invalidation { reach: Reach { items: vec![below("/")] }, ..Invalidation::default() };
+        while pace.pass(paths.clone()).is_some() {}
+        assert_eq!(pace.owed.as_ref().unwrap().1.reach, paths.reach);
+        assert!(pace.pass(all(Mode::Soft)).is_none());
+        let owed = pace.take().unwrap();
+        assert_eq!((owed.reach, owed.mode), (Reach::all(), Mode::Hard));
     }
 
     #[tokio::test(start_paused = true)]

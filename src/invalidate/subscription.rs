@@ -19,9 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::invalidate::Invalidator;
-use crate::invalidate::event::Names;
 use crate::invalidate::listener::Listener;
-use crate::metrics::Metrics;
 use crate::redis::{Address, BadAddress, Dialer, Error};
 
 /// Longest wait at start for the channels, so that nothing is stored before they are heard.
@@ -71,7 +69,7 @@ pub struct Status {
 }
 
 /// A subscription that is kept up. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Subscription(Arc<watch::Sender<State>>);
 
 #[derive(Debug, Default)]
@@ -82,23 +80,19 @@ struct State {
 }
 
 impl Subscription {
-    /// Begins to listen, and goes on until the task is aborted.
+    /// Begins to listen, and goes on until the task is aborted; nothing, if no channel is named.
     ///
     /// # Errors
     /// [`Unusable`]: waiting would not help.
-    pub fn start(
-        settings: Settings,
-        names: Names,
-        invalidator: Invalidator,
-        metrics: Arc<Metrics>,
-    ) -> Result<(Self, JoinHandle<()>), Unusable> {
+    pub fn start(invalidator: &Invalidator) -> Result<Option<(Self, JoinHandle<()>)>, Unusable> {
+        let Some(settings) = invalidator.settings().subscription.clone() else { return Ok(None) };
         let address = Address::parse(&settings.url)?;
         let shown = address.to_string();
         let dialer = Dialer::new(address).map_err(|why| Unusable::Tls { address: shown.clone(), why })?;
-        metrics.channels().set_connected(false);
-        let this = Self(Arc::new(watch::Sender::default()));
-        let listener = Listener::new(settings, names, invalidator, metrics, dialer, shown, this.clone());
-        Ok((this, tokio::spawn(listener.run())))
+        invalidator.metrics().channels().set_connected(false);
+        let this = Self::default();
+        let listener = Listener::new(settings, invalidator.clone(), dialer, shown, this.clone());
+        Ok(Some((this, tokio::spawn(listener.run()))))
     }
 
     /// To be awaited before anything may be stored: waits until the channels are heard, but neither longer than a second
@@ -170,13 +164,9 @@ pub enum Unusable {
 mod tests {
     use super::*;
 
-    fn subscription() -> Subscription {
-        Subscription(Arc::new(watch::Sender::default()))
-    }
-
     #[tokio::test(start_paused = true)]
     async fn channels_that_are_heard_before_anything_is_stored_missed_nothing() {
-        let subscription = subscription();
+        let subscription = Subscription::default();
         let begins = subscription.storing_begins();
         let (is_gap, ()) = tokio::join!(async { subscription.confirmed() }, begins);
         assert!(!is_gap);
@@ -191,7 +181,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_redis_that_is_silent_at_start_is_waited_for_no_longer_than_a_second_and_then_was_a_gap() {
-        let (subscription, start) = (subscription(), tokio::time::Instant::now());
+        let (subscription, start) = (Subscription::default(), tokio::time::Instant::now());
         subscription.storing_begins().await;
         assert_eq!(start.elapsed(), FIRST_WAIT);
         assert!(subscription.confirmed());
@@ -199,7 +189,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_redis_that_is_not_there_is_not_waited_for() {
-        let (subscription, start) = (subscription(), tokio::time::Instant::now());
+        let (subscription, start) = (Subscription::default(), tokio::time::Instant::now());
         subscription.lost("refused");
         subscription.storing_begins().await;
         assert_eq!(start.elapsed(), Duration::ZERO);
@@ -207,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_same_failure_again_is_no_news() {
-        let subscription = subscription();
+        let subscription = Subscription::default();
         assert!(subscription.lost("a"));
         assert!(!subscription.lost("a"));
         assert!(subscription.lost("b"));

@@ -30,8 +30,18 @@ impl Redis {
         Self::in_folder(tempfile::tempdir().unwrap(), arguments)
     }
 
-    /// The same in a folder where its files lie already.
-    pub(crate) fn in_folder(folder: TempDir, arguments: &[&str]) -> Self {
+    /// Starts one that speaks TLS as well, with `cert.pem` and `key.pem` of `folder`; gives the port for that.
+    #[allow(dead_code, reason = "no scenario needs it; tests/process does")]
+    pub(crate) fn start_tls(folder: TempDir) -> (Self, u16) {
+        let (port, _reserved) = reserve_port();
+        let files = ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-auth-clients", "no"];
+        let port_argument = port.to_string();
+        let arguments =
+            [&["--tls-port", &port_argument, "--tls-ca-cert-file", "cert.pem"], &files[..]].concat();
+        (Self::in_folder(folder, &arguments), port)
+    }
+
+    fn in_folder(folder: TempDir, arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let (port, _reserved) = reserve_port();
         let child = launch(port, &arguments, &folder);
