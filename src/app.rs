@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{Drain, Phase};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
+use crate::invalidate::hooks::Hooks;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
@@ -79,6 +80,7 @@ pub struct Running {
     admin: Option<SocketAddr>,
     readiness: Readiness,
     drain: Drain,
+    invalidator: Invalidator,
     subscription: Option<Subscription>,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
@@ -121,7 +123,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         settings: config.flow,
         rules,
         store,
-        invalidator,
+        hooks: Hooks::new(invalidator.clone()),
+        invalidator: invalidator.clone(),
         upstream,
         metrics: Arc::clone(&metrics),
         log,
@@ -148,6 +151,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         admin,
         readiness,
         drain,
+        invalidator,
         subscription,
         serving,
         background,
@@ -181,6 +185,8 @@ impl Running {
     /// cut. `hurry` cuts all waiting short.
     pub async fn stop(mut self, delay: Duration, hurry: impl Future<Output = ()>) {
         self.readiness.reach(State::Draining);
+        // Whoever waits for a batch keeps his connection open.
+        self.invalidator.hurry();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);
