@@ -1,7 +1,7 @@
 //! Builds the parts, joins them, and owns the order in which they start and stop.
 //!
 //! ```text
-//! start   metrics, log → store, upstream, rules → flow → doors bound → warming → serving
+//! start   metrics, log → store, upstream, rules → flow → doors bound → channels heard → warming → serving
 //! stop    /readyz 503, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
@@ -21,6 +21,7 @@ use crate::drain::{Drain, Phase};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
 use crate::invalidate::hooks::Hooks;
+use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -47,6 +48,9 @@ pub enum Error {
     /// The way to the origin cannot be prepared.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
+    /// The channels can never be heard.
+    #[error(transparent)]
+    Subscription(#[from] subscription::Unusable),
     /// The admin listener does not open.
     #[error("cannot listen on {address} for `{what}`: {why}")]
     Admin {
@@ -62,7 +66,11 @@ pub enum Error {
 impl Error {
     /// Whether another configuration would help, rather than another state of the machine.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)))
+        match self {
+            Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)) => true,
+            Self::Subscription(why) => matches!(why, subscription::Unusable::Address(_)),
+            Self::Server(_) | Self::Upstream(_) | Self::Admin { .. } => false,
+        }
     }
 }
 
@@ -73,6 +81,7 @@ pub struct Running {
     readiness: Readiness,
     drain: Drain,
     invalidator: Invalidator,
+    subscription: Option<Subscription>,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -106,13 +115,17 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let mut invalidation = config.invalidate;
     invalidation.events.hosts = Some(rules.hosts.clone());
     let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let upstream = Upstream::new(config.upstream)?;
+    let crowded = upstream.clone();
+    invalidator.before_all(move || crowded.ramp());
+    let listening = Subscription::start(&invalidator)?;
     let flow = Flow::new(Parts {
         settings: config.flow,
         rules,
         store,
         hooks: Hooks::new(invalidator.clone()),
         invalidator: invalidator.clone(),
-        upstream: Upstream::new(config.upstream)?,
+        upstream,
         metrics: Arc::clone(&metrics),
         log,
         clock,
@@ -124,6 +137,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let readiness = Readiness::warming();
     let admin = doors.admin();
     let mut background = doors.serve(&config.admin, &readiness, &metrics);
+    let (subscription, listener) = listening.unzip();
+    background.extend(listener);
+    if let Some(subscription) = &subscription {
+        subscription.storing_begins().await;
+    }
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow, drain.watch()));
@@ -134,6 +152,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         readiness,
         drain,
         invalidator,
+        subscription,
         serving,
         background,
         patience,
@@ -155,6 +174,11 @@ impl Running {
     /// What outdates what this proxy keeps.
     pub fn invalidator(&self) -> Invalidator {
         self.invalidator.clone()
+    }
+
+    /// How it stands with the channels of `redis.subscribe`, if there are any.
+    pub fn subscription(&self) -> Option<subscription::Status> {
+        self.subscription.as_ref().map(Subscription::status)
     }
 
     /// Waits until the start-up list is warm, or has had its time.

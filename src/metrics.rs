@@ -5,6 +5,7 @@
 //! two atomic steps and one short lock.
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
+mod channels;
 mod invalidation;
 
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+pub use crate::metrics::channels::Channels;
 use crate::metrics::invalidation::Invalidations;
 
 /// `Content-Type` of what [`Metrics::encode`] gives.
@@ -101,6 +103,7 @@ pub struct Metrics {
     disabled: Gauge,
     config: Family<Digest, Gauge>,
     log_lines_dropped: Counter,
+    channels: Channels,
     invalidations: Invalidations,
     size: Size,
 }
@@ -151,6 +154,7 @@ impl Metrics {
                 "log_lines_dropped",
                 "Access log lines given up as the writer lagged",
             ),
+            channels: Channels::declare(r),
             invalidations: Invalidations::declared(r),
             size,
             registry,
@@ -252,6 +256,11 @@ impl Metrics {
     /// The counter of access log lines that were dropped.
     pub fn log_lines_dropped(&self) -> Counter {
         self.log_lines_dropped.clone()
+    }
+
+    /// What is counted of the channels of `redis.subscribe`.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].

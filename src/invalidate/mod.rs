@@ -15,7 +15,10 @@ pub mod event;
 mod forgeries;
 pub mod hooks;
 pub mod journal;
+mod listener;
+mod pace;
 pub mod purge;
+mod said;
 mod seen;
 pub mod subscription;
 #[cfg(test)]
@@ -23,7 +26,7 @@ mod testing;
 pub mod webhook;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -155,6 +158,7 @@ struct Shared {
     batches: Batches,
     audit: Audit,
     allowance: Allowance,
+    before_all: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// The write that an invalidation belongs to: its ticket, and the tags of its own answer.
@@ -165,7 +169,24 @@ impl Invalidator {
     pub fn new(settings: Settings, store: Arc<Store>, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let (journal, batches) = (Journal::local(store.applied()), Batches::new(settings.max_batch));
         let (turn, audit, allowance) = (Mutex::default(), Audit::default(), Allowance::default());
-        Self(Arc::new(Shared { settings, store, clock, metrics, journal, turn, batches, audit, allowance }))
+        let before_all = OnceLock::new();
+        Self(Arc::new(Shared {
+            settings,
+            store,
+            clock,
+            metrics,
+            journal,
+            turn,
+            batches,
+            audit,
+            allowance,
+            before_all,
+        }))
+    }
+
+    /// Calls `act` whenever everything is about to be outdated. Only the first call counts.
+    pub fn before_all(&self, act: impl Fn() + Send + Sync + 'static) {
+        let _already_set = self.0.before_all.set(Box::new(act));
     }
 
     /// Applies it, and all that is derived from it. When this returns it holds. What comes from outside may wait for
@@ -295,6 +316,12 @@ impl Invalidator {
         loop {
             let (position, record) = journal.read().expect("a record stands there until it is applied");
             let now = clock.mono();
+            // Before, or those who come between would be the herd.
+            if record.outdate.reach.items.iter().any(is_whole_store)
+                && let Some(act) = self.0.before_all.get()
+            {
+                act();
+            }
             let (applied, renewed) = match by.filter(|_| position == own) {
                 Some((began, kept)) => store.outdate_by(&record.outdate, now, began, kept),
                 None => (store.outdate(&record.outdate, now), None),
@@ -334,8 +361,13 @@ impl Invalidator {
     }
 }
 
+/// Whether nothing is left after it.
+fn is_whole_store(item: &Item) -> bool {
+    matches!(item, Item::All | Item::Paths { .. }) && is_everything(item)
+}
+
 /// Whether it reaches names that nobody ever heard of.
-fn is_everything(item: &Item) -> bool {
+pub(in crate::invalidate) fn is_everything(item: &Item) -> bool {
     let unheard_of = "/\u{2}/\u{2}";
     match item {
         Item::All => true,

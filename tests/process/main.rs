@@ -6,6 +6,10 @@ mod configuration;
 mod harness;
 mod hostile;
 mod interim;
+mod redis;
+#[allow(dead_code, clippy::unwrap_used, reason = "it is there for the scenarios first")]
+#[path = "../scenarios/harness/redis.rs"]
+mod redis_server;
 mod signals;
 mod start;
 mod streams;

@@ -18,6 +18,7 @@ mod patience;
 mod post_reads;
 mod posted;
 mod query;
+mod redis;
 mod standards;
 mod stored;
 mod tags;

@@ -83,6 +83,24 @@ impl Proxy {
         found.map_or(0, |value| value.parse().unwrap())
     }
 
+    /// Asks for `line` of `/metrics` again and again until it says `value`.
+    pub(crate) async fn counts(&self, line: &str, value: u64) {
+        while self.metric(line).await != value {}
+    }
+
+    /// How it stands with the channels of `redis.subscribe`.
+    pub(crate) fn subscription(&self) -> larder::invalidate::subscription::Status {
+        let running = self.running();
+        let status = running.subscription().expect("it listens to channels");
+        self.running.set(Some(running));
+        status
+    }
+
+    /// Waits until it is warm.
+    pub(crate) async fn ready(&self) {
+        while self.admin("/readyz").await.status != 200 {}
+    }
+
     /// Moves its clock on.
     pub(crate) fn pass(&self, time: Duration) {
         self.clock.advance(time);
