@@ -32,6 +32,7 @@ mod relay;
 mod serve;
 mod tunnel;
 mod variant;
+mod verdict;
 mod write;
 
 use std::net::SocketAddr;
