@@ -71,6 +71,7 @@ pub struct Running {
     admin: Option<SocketAddr>,
     readiness: Readiness,
     drain: Drain,
+    flow: Flow,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -122,9 +123,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let mut background = doors.serve(&config.admin, &readiness, &metrics);
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
-    let serving = tokio::spawn(server.serve(flow, drain.watch()));
+    let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
-    Ok(Running { address, admin, readiness, drain, serving, background, patience, _flush: flush })
+    Ok(Running { address, admin, readiness, drain, flow, serving, background, patience, _flush: flush })
 }
 
 impl Running {
@@ -136,6 +137,11 @@ impl Running {
     /// Where the admin listener is, if there is one.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// What becomes of a request.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
     }
 
     /// Waits until the start-up list is warm, or has had its time.

@@ -16,6 +16,7 @@ mod collect;
 mod content;
 mod demotion;
 mod egress;
+pub mod explain;
 mod fetch;
 mod handling;
 mod head;

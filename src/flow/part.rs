@@ -233,7 +233,8 @@ fn combined(
 }
 
 impl Shared {
-    fn part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
+    /// The newest live part under `key` for a request with these fields.
+    pub(crate) fn part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
         self.store.part(key, |selector| self.fits(selector, selecting))
     }
 }

@@ -104,6 +104,13 @@ impl<'a> Question<'a> {
     ) -> Self {
         Self { visit, head, selecting, share, ask, part, collapsed: false }
     }
+
+    /// Says so if it would wait for somebody else's answer now.
+    pub(crate) fn look_for_company(&mut self) {
+        let is_open = self.ask.together && self.part.is_none() && !self.is_by_head();
+        let flights = &self.visit.flow.flights;
+        self.collapsed = is_open && flights.has_room(&self.key(), |landing| self.suits(landing));
+    }
 }
 
 impl Question<'_> {

@@ -116,6 +116,11 @@ impl Invalidator {
         Self(Arc::new(Shared { settings, store, clock, metrics }))
     }
 
+    /// What the configuration says of invalidations.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
     /// Applies it, and all that is derived from it. When this returns it holds.
     pub async fn apply(&self, invalidation: Invalidation) -> Applied {
         let outdate = self.expand(invalidation);
