@@ -25,7 +25,12 @@ pub(crate) fn addresses(merged: &File, problems: &mut Vec<Problem>) {
     if let Some(At { value: Admin::On(admin), .. }) = &merged.admin {
         doors.extend(admin.listen.iter().map(|at| ("admin.listen", at)));
         doors.extend(admin.probes.iter().map(|at| ("admin.probes", at)));
-        if let (Some(listen), None) = (&admin.listen, &admin.token)
+        let tokens = admin.tokens.as_ref().map(|at| &at.value);
+        if let Some(tokens) = tokens {
+            tokens.complain(admin.token.as_ref(), problems);
+        }
+        let has_token = admin.token.is_some() || tokens.is_some_and(|tokens| !tokens.settings().is_empty());
+        if let (Some(listen), false) = (&admin.listen, has_token)
             && !listen.value.0.ip().is_loopback()
         {
             let message = format!("`admin.listen` {} is not loopback and has no token", listen.value.0);

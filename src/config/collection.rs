@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::file::{AdminKeys, Route};
 use crate::config::problem::{Place, Source};
@@ -221,9 +221,12 @@ impl<T: Shape> Shape for Items<T> {
         let items = self.0.iter().map(|item| {
             let mut keys = Vec::new();
             item.value.show(&[], item.source, &mut keys);
-            Value::Object(
-                keys.into_iter().map(|entry| (entry.path.concat(), entry.value)).collect::<Map<_, _>>(),
-            )
+            keys.into_iter().fold(json!({}), |mut all, entry| {
+                let path = entry.path.iter();
+                // Indexing makes the mappings on the way.
+                *path.fold(&mut all, |place, key| &mut place[key.as_str()]) = entry.value;
+                all
+            })
         });
         out.push(Entry { path: path.to_vec(), value: items.collect(), source });
     }
@@ -239,13 +242,13 @@ pub(crate) enum Admin {
     /// No admin listener.
     Off,
     /// With these keys.
-    On(AdminKeys),
+    On(Box<AdminKeys>),
 }
 
 impl Admin {
     /// A layer that only knows the token.
     pub(crate) fn with_token(token: At<Secret>) -> Self {
-        Self::On(AdminKeys { token: Some(token), ..AdminKeys::default() })
+        Self::On(Box::new(AdminKeys { token: Some(token), ..AdminKeys::default() }))
     }
 }
 
@@ -253,13 +256,13 @@ impl Shape for Admin {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         match &node.kind {
             Kind::Text(text) if text == "off" => Some(Self::Off),
-            _ => AdminKeys::read(node, reader).map(Self::On),
+            _ => AdminKeys::read(node, reader).map(|keys| Self::On(Box::new(keys))),
         }
     }
 
     fn over(self, lower: Self) -> Self {
         match (self, lower) {
-            (Self::On(keys), Self::On(lower)) => Self::On(keys.over(lower)),
+            (Self::On(keys), Self::On(lower)) => Self::On(Box::new(keys.over(*lower))),
             // a token alone turns nothing on again
             (Self::On(keys), Self::Off) if keys.listen.is_none() => Self::Off,
             (higher, _) => higher,
@@ -267,7 +270,7 @@ impl Shape for Admin {
     }
 
     fn built_in() -> Option<Self> {
-        AdminKeys::built_in().map(Self::On)
+        AdminKeys::built_in().map(|keys| Self::On(Box::new(keys)))
     }
 
     fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {

@@ -11,6 +11,7 @@ use crate::config::address::Listen;
 use crate::config::collection::Admin;
 use crate::config::file::{Defaults, File, Limits};
 use crate::config::problem::{Problem, Source};
+use crate::config::redis::{Redis, RedisUrl};
 use crate::config::scalar::Count;
 use crate::config::shape::{At, Scalar, Words};
 
@@ -83,10 +84,7 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     // validated only: nothing that is available yet warms or alarms by them
     vars.either::<bool>("ENABLE_BACKGROUND_WARMING", "PERF_CACHE_WARMING");
     vars.scalar::<Count>("PERF_RESPONSE_TIME_TARGET");
-    if env.var("REDIS_URL").is_some() {
-        let message = "the shared tier is not available yet: this node keeps its own entries only";
-        vars.problems.push(Problem::of(Source::Env("REDIS_URL"), message).warning());
-    }
+    let redis = vars.scalar::<RedisUrl>("REDIS_URL");
     let mut file = File {
         upstream: vars.words("LARDER_UPSTREAM"),
         listen: vars.scalar::<Listen>("LARDER_LISTEN"),
@@ -95,6 +93,7 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     };
     file.defaults = ttl.map(|ttl| ttl.wrap(|ttl| Defaults { ttl: Some(ttl), ..Defaults::default() }));
     file.limits = entries.map(|n| n.wrap(|entries| Limits { entries: Some(entries), ..Limits::default() }));
+    file.redis = redis.map(|url| url.wrap(|url| Redis { url: Some(url), ..Redis::default() }));
     file.admin = vars.scalar("LARDER_ADMIN_TOKEN").map(|token| token.wrap(Admin::with_token));
     file
 }

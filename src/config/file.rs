@@ -11,13 +11,19 @@ use serde_json_path::JsonPath;
 
 use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
+use crate::config::case::CaseKeys;
 use crate::config::collection::{Admin, Headers, Items, Routes};
 use crate::config::credential::WarmPath;
 use crate::config::duration::Timeout;
+use crate::config::event::{Edges, Events};
 use crate::config::negative::Negative;
 use crate::config::preset::Preset;
+use crate::config::redis::Redis;
 use crate::config::scalar::{Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades};
 use crate::config::shape::{Words, section};
+use crate::config::token::{TokenKeys, Tokens};
+use crate::config::webhook::{WebhookKeys, Webhooks};
+use crate::config::write::{WriteKeys, Writes};
 use crate::flow::ServerError;
 use crate::guard::Framing;
 use crate::policy::{ClientNoCache, HeadRule, Languages, RangeRule, Scope, SetCookie, StoreErrors};
@@ -68,10 +74,23 @@ section! {
         /// read as RFC 9112 §6.3 has it, and the connection closed (lenient). Two framings at once, and gzip, are a 502
         /// either way.
         origin_framing: Framing = "strict",
+        /// What writes outdate beside their target: methods and template, and what it says, or tags and paths alone.
+        writes: Writes,
+        /// What is outdated along with a tag or path, and along with that in turn.
+        dependencies: Edges,
+        /// What the events outdate that webhooks and Redis messages name; `*` in a name stands for any text, and the
+        /// placeholders for what the event carries.
+        events: Events,
+        /// Paths under which signed events come in.
+        webhooks: Webhooks,
+        /// The Redis on which the backend says what it changed.
+        redis: Redis,
         /// How what is stored is outdated.
         invalidation: Invalidation,
+        /// What `larder config test` plays: requests, and what the rules have to make of them.
+        tests: Items<CaseKeys>,
     }
-    later { "writes" "dependencies" "events" "redis" "webhooks" "monitor" "tests" "mode" }
+    later { "monitor" "mode" }
 }
 
 section! {
@@ -286,10 +305,12 @@ section! {
         listen: Listen = "127.0.0.1:8081",
         /// Bearer token; needed where `listen` is not loopback.
         token: Secret,
+        /// Further tokens by name, for the audit list, and what each may do.
+        tokens: Tokens,
         /// A further listener that carries /livez /readyz /metrics only.
         probes: Listen,
     }
-    later { "tokens" }
+    later {}
 }
 
 section! {
@@ -346,7 +367,7 @@ section! {
 
 /// Where a key that stands in the wrong place belongs.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&'static str, &[&str]); 11] = [
+    let homes: [(&'static str, &[&str]); 16] = [
         ("the top level", File::KEYS),
         ("`defaults` or a route", Defaults::KEYS),
         ("a route", Route::KEYS),
@@ -358,6 +379,11 @@ pub(crate) fn home(key: &str) -> Option<&'static str> {
         ("`invalidation`", Invalidation::KEYS),
         ("`shutdown`", Shutdown::KEYS),
         ("`tls`", Tls::KEYS),
+        ("a rule of `writes`", WriteKeys::KEYS),
+        ("`redis`", Redis::KEYS),
+        ("one of `webhooks`", WebhookKeys::KEYS),
+        ("one of `admin.tokens`", TokenKeys::KEYS),
+        ("one of `tests`", CaseKeys::KEYS),
     ];
     homes.into_iter().find(|(_, keys)| keys.contains(&key)).map(|(home, _)| home)
 }

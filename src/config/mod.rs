@@ -9,19 +9,24 @@
 //! [`Config`] exists only if nothing at all was wrong. No room imports this one.
 
 mod address;
+mod case;
 mod check;
 mod collection;
 mod credential;
 mod duration;
 mod env;
+mod event;
 mod file;
 mod interpolate;
+mod invalidation;
 mod language;
 mod methods;
 mod negative;
 mod preset;
 mod problem;
+mod reach;
 mod reader;
+mod redis;
 mod resolve;
 mod route;
 mod scalar;
@@ -30,14 +35,18 @@ mod shape;
 mod show;
 mod tag;
 mod template;
+mod token;
 mod trap;
 mod tree;
+mod webhook;
+mod write;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::{access_log, admin, flow, invalidate, route as routing, server, store, upstream, warm};
 
+pub use crate::config::case::{Case, Expected, Fact, Request, Sharing};
 pub use crate::config::env::Env;
 pub use crate::config::problem::{Place, Problem, Report, Severity, Source};
 pub use crate::config::schema::schema;
@@ -97,6 +106,8 @@ pub struct Config {
     pub admin: admin::Settings,
     /// What is logged.
     pub log: access_log::Settings,
+    /// `tests:`, in the order of the file.
+    pub tests: Vec<Case>,
     /// Every value that holds, in the words of the grammar, with who said it; secrets are cut out.
     pub sources: Vec<Entry>,
     /// Stands for all of `sources`: equal configurations have equal digests, across runs and machines.

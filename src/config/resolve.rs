@@ -7,10 +7,12 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::config::address::Listen;
+use crate::config::case;
 use crate::config::check;
 use crate::config::collection::Admin;
 use crate::config::env;
 use crate::config::file::{AdminKeys, File, Limits, Warm, WarmRequest};
+use crate::config::invalidation;
 use crate::config::problem::{Problem, Report, Source};
 use crate::config::reader::Reader;
 use crate::config::route;
@@ -21,7 +23,7 @@ use crate::config::{Config, Env, Flags};
 use crate::route::identity;
 use crate::server::tls::Tls;
 use crate::upstream::Origin;
-use crate::{access_log, admin, flow, invalidate, server, store, upstream, warm};
+use crate::{access_log, admin, flow, server, store, upstream, warm};
 
 /// Resolves a file (path and text), the flags and the environment. Without an environment (`None`) placeholders are
 /// accepted as they are and an upstream that hangs on one is taken for `http://localhost:80`. `memory` is the
@@ -79,7 +81,9 @@ fn flag_layer(flags: &Flags, problems: &mut Vec<Problem>) -> File {
             .then_some(At { value: Words(upstream), source: Source::Flag("--upstream") }),
         listen: flags.listen.as_ref().and_then(|text| flag("--listen", text, problems)),
         admin: admin.map(|listen| {
-            listen.wrap(|listen| Admin::On(AdminKeys { listen: Some(listen), ..AdminKeys::default() }))
+            listen.wrap(|listen| {
+                Admin::On(Box::new(AdminKeys { listen: Some(listen), ..AdminKeys::default() }))
+            })
         }),
         ..File::default()
     }
@@ -120,6 +124,9 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
     check::tls(&merged, problems);
     let mut sources = Vec::new();
     merged.show(&[], Source::Default, &mut sources);
+    let writes = invalidation::writes(&merged);
+    let invalidate = invalidation::settle(&merged, problems);
+    let tests = case::settle(&said(merged.tests.clone()), problems);
     let log = said(merged.log);
     let tls = merged.tls.and_then(|tls| Some(Tls { cert: tls.value.cert?.value, key: tls.value.key?.value }));
     let with_tls = tls.is_some();
@@ -150,12 +157,8 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
             on_server_error: declared(&invalidation.on_server_error),
         },
         hosts: said(merged.hosts).0.into_iter().map(|host| host.0).collect(),
-        invalidate: invalidate::Settings {
-            debounce: declared(&invalidation.debounce),
-            max_batch: declared(&invalidation.max_batch).size(),
-            ..invalidate::Settings::default()
-        },
-        writes: Vec::new(),
+        invalidate,
+        writes,
         store: store::Settings {
             memory: declared(&limits.memory).0,
             entries: limits.entries.as_ref().map(|at| at.value.0),
@@ -166,6 +169,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
         warm,
         admin: admin_settings(merged.admin.map(|at| at.value)),
         log: access_log::Settings { access: declared(&log.access), level: declared(&log.level) },
+        tests,
         digest: digest(&sources),
         sources,
         warnings: Report::default(),
@@ -173,12 +177,12 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
 }
 
 /// The value of a key that is declared with a default.
-fn declared<T: Clone>(at: &Option<At<T>>) -> T {
+pub(crate) fn declared<T: Clone>(at: &Option<At<T>>) -> T {
     at.as_ref().expect("the built-in layer says every key that has a default").value.clone()
 }
 
 /// The value of a key that nobody need say.
-fn said<T: Default>(at: Option<At<T>>) -> T {
+pub(crate) fn said<T: Default>(at: Option<At<T>>) -> T {
     at.map(|at| at.value).unwrap_or_default()
 }
 
@@ -215,8 +219,8 @@ fn admin_settings(keys: Option<Admin>) -> admin::Settings {
     };
     admin::Settings {
         listen: keys.listen.map(|at| at.value.0),
+        tokens: said(keys.tokens).settings(),
         token: keys.token.map(|at| at.value.0),
-        tokens: Vec::new(),
         probes: keys.probes.map(|at| at.value.0),
     }
 }

@@ -19,13 +19,21 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// Reads a template.
+    /// Reads the template of a route.
     ///
     /// # Errors
     /// White space, a method or a host in it, an unknown convertor, or any [`Flaw`].
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
+        Self::of("the route", text)
+    }
+
+    /// Reads the template of `what`, in words.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub(crate) fn of(what: &str, text: &str) -> Result<Self, Refusal> {
         if !text.starts_with('/') {
-            return Err(Refusal::new(format!("the route `{text}` does not start with `/`"), no_path(text)));
+            return Err(Refusal::new(format!("{what} `{text}` does not start with `/`"), no_path(text)));
         }
         let is_out_of_place = |c: char| matches!(c, '?' | '#') || c.is_whitespace() || c.is_control();
         if let Some(found) = text.chars().find(|c| is_out_of_place(*c)) {
@@ -33,11 +41,16 @@ impl Template {
                 '?' => "a template is the path alone; `key: {query: […]}` says which names count",
                 _ => "a template is a path as it stands in a URL",
             };
-            return Err(Refusal::new(format!("the route `{text}` holds `{}`", found.escape_default()), hint));
+            return Err(Refusal::new(format!("{what} `{text}` holds `{}`", found.escape_default()), hint));
         }
         let shape = pattern::Template::parse(text)
-            .map_err(|flaw| Refusal::new(format!("the route `{text}`: {flaw}"), hint(&flaw)))?;
-        Ok(Self { text: plain(text)?, shape })
+            .map_err(|flaw| Refusal::new(format!("{what} `{text}`: {flaw}"), hint(&flaw)))?;
+        Ok(Self { text: plain(what, text)?, shape })
+    }
+
+    /// Its parts.
+    pub(crate) fn shape(&self) -> &pattern::Template {
+        &self.shape
     }
 
     /// Whether the two match the same paths.
@@ -47,13 +60,13 @@ impl Template {
 }
 
 /// The text without the convertors that tell nothing apart. Its braces are known to match.
-fn plain(text: &str) -> Result<String, Refusal> {
+fn plain(what: &str, text: &str) -> Result<String, Refusal> {
     let mut plain = String::with_capacity(text.len());
     for piece in text.split_inclusive('}') {
         let parameter = piece.find('{').map(|begin| &piece[begin..piece.len() - 1]);
         match parameter.and_then(|parameter| parameter.split_once(':')) {
             Some((_, convertor)) if !CONVERTORS.contains(&convertor) => {
-                let message = format!("the route `{text}` has an unknown convertor `{convertor}`");
+                let message = format!("{what} `{text}` has an unknown convertor `{convertor}`");
                 return Err(Refusal::new(message, "write {name}, or {name:path} for the rest of the path"));
             }
             Some((_, convertor)) if convertor != "path" => {

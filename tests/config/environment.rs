@@ -116,7 +116,7 @@ fn two_names_for_one_thing_must_agree() {
 fn redis_url_is_a_warning_and_no_error() {
     let config = resolve(FILE, &Env::of([("REDIS_URL", "redis://:hunter2@h")])).unwrap();
     let warning = &config.warnings.problems[0];
-    assert!(warning.severity == Severity::Warning && warning.message.contains("not available yet"));
+    assert!(warning.severity == Severity::Warning && warning.message.contains("is not used"));
     assert!(!config.warnings.to_string().contains("hunter2"));
     assert!(resolve(FILE, &Env::of([("REDIS_URL", "")])).unwrap().warnings.problems.is_empty());
 }
