@@ -8,6 +8,7 @@ mod harness;
 mod answers;
 mod coalescing;
 mod doors;
+mod explain;
 mod freshness;
 mod head;
 mod identity;

@@ -17,6 +17,7 @@ use crate::flow::verdict::{self, Ask, UNCACHEABLE, Verdict, Whole};
 use crate::flow::{Visit, pass};
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
+use crate::policy::{self, NoStore};
 use crate::route::share::Share;
 use crate::store::entry::Entry;
 use crate::store::memory::{Refusal, Stage};
@@ -118,29 +119,29 @@ fn asked(
         None if is_part => StatusCode::PARTIAL_CONTENT,
         None => StatusCode::OK,
     };
+    let rule = &visit.target.route.settings.rule;
+    let never = policy::asks_no_store(&head.headers, rule).then(|| NoStore::RequestNoStore.as_str());
     let mut ways = Vec::new();
-    if base.is_some() && is_conditional(&question) {
-        ways.push((When::Confirmed, told(question.confirmed(StatusCode::NOT_MODIFIED))));
+    if never.is_none() {
+        if base.is_some() && is_conditional(&question) {
+            ways.push((When::Confirmed, told(question.confirmed(StatusCode::NOT_MODIFIED))));
+        }
+        ways.push((When::Kept, told(question.kept(status))));
     }
-    ways.push((When::Kept, told(question.kept(status))));
-    let refusal = refusal.filter(|refusal| refusal.stage == Stage::AtItsHead).map(|refusal| refusal.why);
-    ways.push((When::NotKept, not_kept(&question, refusal)));
-    let likely = match refusal {
-        Some(_) => ways.len() - 1,
-        None => 0,
-    };
-    let likely = ways.remove(likely);
+    // What was not kept when it was asked for last will not be this time.
+    let lately = refusal.filter(|refusal| refusal.stage == Stage::AtItsHead).map(|refusal| refusal.why);
+    // A range whose whole is not kept goes on as it came.
+    let not_kept =
+        |why| (When::NotKept, told(question.not_kept(if question.wants_part() { UNCACHEABLE } else { why })));
+    match never.or(lately) {
+        Some(why) => ways.insert(0, not_kept(why)),
+        None if question.wants_part() => ways.push(not_kept(UNCACHEABLE)),
+        None => {}
+    }
+    ways.push((When::NotKept, told_more((Cache::Bypass, CacheStatus::forward(Forward::Bypass)))));
     ways.push(failing);
+    let likely = ways.remove(0);
     open(likely, ways)
-}
-
-/// A range whose whole may not be kept goes on as it came.
-fn not_kept(question: &Question<'_>, why: Option<&'static str>) -> Told {
-    let why = if question.wants_part() { Some(UNCACHEABLE) } else { why };
-    match why {
-        Some(why) => told(question.not_kept(why)),
-        None => told_more((Cache::Bypass, CacheStatus::forward(Forward::Bypass))),
-    }
 }
 
 /// What an origin that fails leads to.
