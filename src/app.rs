@@ -128,6 +128,28 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     Ok(Running { address, admin, readiness, drain, flow, serving, background, patience, _flush: flush })
 }
 
+/// The walk over an empty store, with no door open and nothing started: for what can be said of requests by a configuration alone.
+///
+/// # Errors
+/// As [`start`], but for doors.
+pub fn at_rest(config: Config, clock: Clock) -> Result<Flow, Error> {
+    let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
+    let metrics = Arc::new(Metrics::new(&labels));
+    let scheme = if config.flow.tls { Scheme::Https } else { Scheme::Http };
+    let rules = Rules {
+        table: Table::build(config.routes, config.unmatched)?,
+        hosts: Hosts::new(&config.hosts, scheme, config.server.listen.port())?,
+        identity: Identity::new(&config.identity, &random_secret()),
+        writes: config.writes,
+    };
+    let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
+    let invalidator =
+        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let (upstream, drain) = (Upstream::new(config.upstream)?, Drain::default());
+    let (settings, log, drain) = (config.flow, AccessLog::off(), drain.watch());
+    Ok(Flow::new(Parts { settings, rules, store, invalidator, upstream, metrics, log, clock, drain }))
+}
+
 impl Running {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
