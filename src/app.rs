@@ -69,6 +69,7 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    invalidator: Invalidator,
     readiness: Readiness,
     drain: Drain,
     flow: Flow,
@@ -108,7 +109,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         settings: config.flow,
         rules,
         store,
-        invalidator,
+        invalidator: invalidator.clone(),
         upstream: Upstream::new(config.upstream)?,
         metrics: Arc::clone(&metrics),
         log,
@@ -125,7 +126,18 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
-    Ok(Running { address, admin, readiness, drain, flow, serving, background, patience, _flush: flush })
+    Ok(Running {
+        address,
+        admin,
+        invalidator,
+        readiness,
+        drain,
+        flow,
+        serving,
+        background,
+        patience,
+        _flush: flush,
+    })
 }
 
 /// The walk over an empty store, with no door open and nothing started: for what can be said of requests by a configuration alone.
@@ -164,6 +176,11 @@ impl Running {
     /// What becomes of a request.
     pub fn flow(&self) -> &Flow {
         &self.flow
+    }
+
+    /// What outdates what this proxy keeps.
+    pub fn invalidator(&self) -> Invalidator {
+        self.invalidator.clone()
     }
 
     /// Waits until the start-up list is warm, or has had its time.

@@ -31,6 +31,7 @@ mod read;
 mod record;
 mod relay;
 mod serve;
+mod tagging;
 mod tunnel;
 mod variant;
 mod verdict;
@@ -44,6 +45,7 @@ use std::time::Duration;
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use tokio::sync::Semaphore;
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
@@ -125,6 +127,8 @@ pub(crate) struct Shared {
     pub(crate) flights: Arc<Flights<Landing>>,
     /// Room for contents of requests that are read before they are answered.
     pub(crate) contents: content::Room,
+    /// A turn for each body that is searched.
+    pub(crate) searches: Semaphore,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
 }
@@ -154,7 +158,9 @@ impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
-        Self(Arc::new(Shared { parts, flights: Arc::default(), contents: content::Room::default(), demoted }))
+        let searches = Semaphore::new(tagging::SEARCHES);
+        let (flights, contents) = (Arc::default(), content::Room::default());
+        Self(Arc::new(Shared { parts, flights, contents, searches, demoted }))
     }
 
     /// The client at the other end of a connection.
@@ -269,13 +275,6 @@ impl Visit<'_> {
         Some(Tag::credential(&digest))
     }
 
-    /// What an answer from these entries is known to depend on before it is there: its path, and whose it is.
-    pub(crate) fn tags(&self, share: Share) -> Vec<Tag> {
-        let mut tags = self.target.tags().into_vec();
-        tags.extend(share.tag());
-        tags
-    }
-
     /// What the request asks with beside its head; empty for what asks by its target alone.
     pub(crate) fn content(&self) -> &Content {
         self.content.get().unwrap_or(&content::NONE)
@@ -304,7 +303,7 @@ impl Visit<'_> {
             priority: self.client.priority,
             hold: route.entry,
             upgrade,
-            interim: self.interim.clone().map(interim::passed_on),
+            interim: self.interim.clone().map(|interim| interim::passed_on(interim, self.target.route)),
         }
     }
 }

@@ -6,12 +6,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use larder::flow::explain::wire::{Asked, By, Explanation, Lines, Told, When};
+use larder::flow::explain::wire::{Asked, Becomes, By, Explanation, Lines, NoRequest, Of, Told, When};
 
 use crate::harness::client::Reply;
 use crate::harness::origin::{Answer, Origin, Seen};
-use crate::harness::play;
 use crate::harness::proxy::Proxy;
+use crate::harness::{Gate, play};
 
 /// Requests of one random run.
 const REQUESTS: usize = 1000;
@@ -297,4 +297,236 @@ async fn quiet(proxy: &Proxy, asked: &Asked) {
         tokio::task::yield_now().await;
     }
     panic!("{asked:?} is fetched for ever");
+}
+
+fn asked(method: &str, target: &str) -> Asked {
+    Asked { method: method.to_owned(), target: target.to_owned(), ..Asked::default() }
+}
+
+fn with(asked: Asked, name: &str, value: &str) -> Asked {
+    let headers = [(name.to_owned(), Lines::One(value.to_owned()))];
+    Asked { headers: asked.headers.into_iter().chain(headers).collect(), ..asked }
+}
+
+#[test]
+fn explaining_has_no_effect() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, "routes: { /a: { ttl: 1s, stale_while_revalidate: 1m } }").await;
+        proxy.get("/a").reply().await;
+        proxy.pass_secs(2);
+        let counted = || async {
+            let metrics = proxy.admin("/metrics").await;
+            let lines = metrics.text().lines().filter(|line| line.starts_with("larder_")).map(str::to_owned);
+            lines.filter(|line| !line.contains("_seconds")).collect::<Vec<_>>()
+        };
+        let before = counted().await;
+        for method in ["GET", "PUT", "QUERY", "HEAD", "OPTIONS"] {
+            for target in ["/a", "/b"] {
+                proxy.explain(&asked(method, target));
+            }
+        }
+        let first = proxy.explain(&asked("GET", "/a"));
+        assert_eq!(first.outcome.told.x_cache.as_deref(), Some("STALE"), "and nobody claims its refresh");
+        assert_eq!((origin.count(), counted().await), (1, before));
+        assert_eq!(proxy.get("/a").reply().await.cache(), "STALE");
+        origin.arrived(2).await;
+    });
+}
+
+#[test]
+fn a_hit_is_told_with_its_life_and_what_would_drop_it() {
+    play(async {
+        let origin = Origin::counting().await;
+        let rules = "\
+routes:
+  /projects/{id}: { ttl: 1m, stale_while_revalidate: 30s, tags: 'project:{id}' }
+writes:
+  PUT /projects/{id}: { invalidate: 'project:{id}' }
+  POST /reports: { invalidate: reports }
+  DELETE /clients/{id}: { invalidate: 'client:{id}' }
+dependencies:
+  client:{id}: 'project:*'
+events:
+  project.updated: 'project:{id}'
+";
+        let proxy = Proxy::start(&origin, rules).await;
+        proxy.get("/projects/42").reply().await;
+        proxy.pass_secs(12);
+        let told = proxy.explain(&asked("GET", "/projects/42?"));
+        assert_eq!(told.outcome.told.cache_status.as_deref(), Some("larder; hit; ttl=48"));
+        assert_eq!((told.outcome.decided_by, told.outcome.or.len()), (By::Cache, 0));
+        let stored = told.stored.unwrap();
+        assert_eq!((stored.age, stored.ttl, stored.stale_while_revalidate), (12, 48, 30));
+        assert_eq!(told.route.unwrap().captures["id"], "42");
+        let by = |tag: &str| told.dropped_by.iter().find(|dropped| dropped.tag == tag).unwrap().by.clone();
+        assert_eq!(
+            by("project:42"),
+            ["PUT /projects/{id}", "DELETE /clients/{id} (by dependencies)", "event project.updated"]
+        );
+        let path = told.tags.unwrap().tags.into_iter().find(|tag| tag.ends_with("/projects/42")).unwrap();
+        assert_eq!(by(&path), ["any write to this path"]);
+    });
+}
+
+#[test]
+fn why_the_last_answer_was_not_kept_is_remembered_until_one_is() {
+    play(async {
+        let cookie = Answer::json("1").header("set-cookie", "a=1");
+        let origin = Origin::telling([cookie, Answer::json("2")]).await;
+        let proxy = Proxy::start(&origin, "routes: { /a: 1m }").await;
+        assert!(proxy.explain(&asked("GET", "/a")).last_refused.is_none());
+        proxy.get("/a").reply().await;
+        proxy.pass_secs(90);
+        let told = proxy.explain(&asked("GET", "/a"));
+        let refused = told.last_refused.unwrap();
+        assert_eq!((refused.why.as_str(), refused.ago), ("set-cookie", 90));
+        assert_eq!(told.outcome.told.cache_status.as_deref(), Some("larder; fwd=bypass; detail=set-cookie"));
+        assert_eq!(told.outcome.when, Some(When::NotKept));
+        proxy.get("/a").reply().await;
+        assert!(proxy.explain(&asked("GET", "/a")).last_refused.is_none());
+    });
+}
+
+#[test]
+fn a_fill_that_a_write_overtook_is_told_as_invalidated() {
+    play(async {
+        let gate = Gate::default();
+        let held = Answer::json("1").held(&gate);
+        let origin = Origin::telling([held, Answer::json("written"), Answer::json("2")]).await;
+        let proxy = Proxy::start(&origin, "routes: { /a: 1m }").await;
+        let reading = proxy.get("/a").under_way();
+        origin.arrived(1).await;
+        let told = proxy.explain(&asked("GET", "/a"));
+        assert!(told.in_flight);
+        let company = told.outcome.told.cache_status.as_deref();
+        assert_eq!(company, Some("larder; fwd=uri-miss; stored; collapsed"), "it would wait for that");
+        proxy.ask("PUT", "/a").reply().await;
+        let told = proxy.explain(&asked("GET", "/a"));
+        assert_eq!(told.outcome.told.cache_status.as_deref(), Some("larder; fwd=uri-miss; stored"));
+        gate.open();
+        reading.await.unwrap();
+        quiet(&proxy, &asked("GET", "/a")).await;
+        let refused = proxy.explain(&asked("GET", "/a")).last_refused.unwrap();
+        assert_eq!(refused.why, "invalidated");
+    });
+}
+
+#[test]
+fn another_variant_is_a_miss_that_names_what_it_varies_by() {
+    play(async {
+        let origin = Origin::start(|_| Answer::json("1").header("vary", "Accept-Language, X-Theme")).await;
+        let proxy = Proxy::start(&origin, "routes: { /a: 1m }").await;
+        proxy.get("/a").header("accept-language", "de").reply().await;
+        let told = proxy.explain(&with(asked("GET", "/a"), "accept-language", "en"));
+        assert_eq!(told.outcome.told.cache_status.as_deref(), Some("larder; fwd=vary-miss; stored"));
+        let variants = told.variants.unwrap();
+        assert_eq!(
+            (variants.count, variants.vary_by),
+            (1, vec!["accept-language".into(), "origin".into(), "x-theme".into()])
+        );
+    });
+}
+
+#[test]
+fn credentials_are_named_and_never_shown() {
+    play(async {
+        let origin = Origin::counting().await;
+        let rules =
+            "routes: { /a: { ttl: 1m, key: { headers: [X-Tenant-Id, X-Theme] } }, /b: { scope: user } }";
+        let proxy = Proxy::start(&origin, rules).await;
+        let mut person = asked("GET", "/a?utm=1");
+        for (name, value) in [
+            ("authorization", "Bearer hunter2"),
+            ("cookie", "session=hunter2; _ga=7"),
+            ("x-tenant-id", "hunter2"),
+            ("x-theme", "dark"),
+        ] {
+            person = with(person, name, value);
+        }
+        proxy.ask("GET", "/a?utm=1").header("authorization", "Bearer hunter2").reply().await;
+        let told = proxy.explain(&person);
+        let entries = told.entries.clone().unwrap();
+        assert_eq!(entries.of, Of::Credential);
+        assert_eq!(entries.credentials, ["authorization", "cookie:session", "x-tenant-id"]);
+        let key = told.key.clone().unwrap();
+        assert_eq!((key.query.as_str(), key.credential), ("utm=1", true));
+        assert_eq!(key.headers["x-theme"], ["dark"]);
+        let json = serde_json::to_string(&told).unwrap();
+        assert!(!json.contains("hunter2") && json.contains("(a credential)"), "{json}");
+        let nobody = proxy.explain(&asked("GET", "/b"));
+        assert_eq!((nobody.becomes, nobody.because.as_deref()), (Becomes::Pass, Some("no-credential")));
+        assert_eq!(nobody.entries.unwrap().of, Of::Nobody);
+    });
+}
+
+#[test]
+fn a_write_is_told_with_what_it_would_drop_and_drops_nothing() {
+    play(async {
+        let origin = Origin::counting().await;
+        let rules = "\
+routes:
+  /projects/{id}: { ttl: 1m, tags: 'project:{id}' }
+  /stats: { ttl: 1m, tags: stats }
+  /other: 1m
+writes:
+  PUT /projects/{id}: { invalidate: 'project:{id}' }
+  PUT /projects/{id}/move: { invalidate: 'project:{body.to}', when: { status: 200 } }
+dependencies:
+  project:{id}: stats
+";
+        let proxy = Proxy::start(&origin, rules).await;
+        for path in ["/projects/42", "/projects/7", "/stats", "/other"] {
+            proxy.get(path).reply().await;
+        }
+        let told = proxy.explain(&asked("PUT", "/projects/42"));
+        assert_eq!(
+            (told.becomes, told.outcome.told.cache_status.as_deref()),
+            (Becomes::Write, Some("larder; fwd=method"))
+        );
+        let write = told.write.unwrap();
+        assert_eq!(
+            (write.rules[0].rule.as_str(), &write.rules[0].outdates),
+            ("PUT /projects/{id}", &vec!["project:42".to_owned()])
+        );
+        assert_eq!((write.derived, write.entries), (vec!["stats".to_owned()], 2));
+        let by_route = [("/projects/{id}".to_owned(), 1), ("/stats".to_owned(), 1)];
+        assert_eq!(write.by_route, BTreeMap::from(by_route));
+        let unknown = proxy.explain(&asked("PUT", "/projects/42/move")).write.unwrap();
+        assert_eq!(unknown.rules[0].outdates, ["project:*"], "what only the body tells widens");
+        assert!(unknown.rules[0].conditional);
+        assert_eq!(unknown.entries, 3);
+        for path in ["/projects/42", "/projects/7", "/stats", "/other"] {
+            assert_eq!(proxy.get(path).reply().await.cache(), "HIT");
+        }
+    });
+}
+
+#[test]
+fn a_webhook_s_path_is_told_as_one() {
+    play(async {
+        let origin = Origin::counting().await;
+        let rules =
+            "routes: {}\nwebhooks: { /hooks/cms: { scheme: bearer, secrets: ['a-long-enough-secret'] } }";
+        let proxy = Proxy::start(&origin, rules).await;
+        assert_eq!(proxy.explain(&asked("POST", "/hooks/cms")).becomes, Becomes::Webhook);
+        assert_eq!(proxy.explain(&asked("POST", "/hooks/other")).becomes, Becomes::Write);
+    });
+}
+
+#[test]
+fn what_is_no_request_is_not_explained() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, "hosts: api.example.com").await;
+        let explain = |asked: &Asked| proxy.flow.explain(asked);
+        assert_eq!(explain(&asked("G T", "/")).unwrap_err(), NoRequest::Method);
+        for target in ["", "a", "/a b", "/a#b", "example.com:80", "http://"] {
+            assert_eq!(explain(&asked("GET", target)).unwrap_err(), NoRequest::Target, "{target}");
+        }
+        assert_eq!(explain(&with(asked("GET", "/"), "a b", "c")).unwrap_err(), NoRequest::Header);
+        assert_eq!(explain(&with(asked("GET", "/"), "a", "b\nc")).unwrap_err(), NoRequest::Header);
+        let stranger = explain(&asked("GET", "http://stranger.example/")).unwrap();
+        assert_eq!((stranger.becomes, stranger.outcome.told.status), (Becomes::Refused, Some(421)));
+    });
 }

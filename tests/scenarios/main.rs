@@ -20,6 +20,7 @@ mod posted;
 mod query;
 mod standards;
 mod stored;
+mod tags;
 mod variants;
 mod warming;
 mod writes;

@@ -88,7 +88,7 @@ impl Page {
     }
 
     fn told(&mut self, topic: &str, told: &Told, when: Option<When>) {
-        let cache = told.x_cache.as_deref().unwrap_or("none");
+        let cache = told.x_cache.as_deref().unwrap_or("its own");
         let painted =
             if self.colour { format!("{}{cache}\u{1b}[0m", colour(cache)) } else { cache.to_owned() };
         let pad = " ".repeat(13_usize.saturating_sub(cache.len()));

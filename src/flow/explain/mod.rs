@@ -23,6 +23,7 @@ use crate::flow::explain::wire::{
 };
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
+use crate::flow::tagging::Tagging;
 use crate::flow::{Client, Flow, Shared, Visit, content, pass};
 use crate::metrics::Cache;
 use crate::policy::Scope;
@@ -77,9 +78,15 @@ impl Shared {
 
 /// An answer of Larder's own, before there is a route.
 fn refused(refusal: &Refusal) -> Explanation {
-    let told = Told { status: Some(refusal.status.as_u16()), ..Told::default() };
-    let outcome = Outcome { told, decided_by: By::Cache, when: None, or: Vec::new() };
-    Explanation { because: Some(refusal.detail.to_owned()), ..Explanation::new(Becomes::Refused, outcome) }
+    let mut explanation = received(Becomes::Refused);
+    explanation.outcome.told.status = Some(refusal.status.as_u16());
+    Explanation { because: Some(refusal.detail.to_owned()), ..explanation }
+}
+
+/// What is said to Larder itself; its answer says nothing of the cache.
+fn received(becomes: Becomes) -> Explanation {
+    let (told, decided_by) = (Told::default(), By::Cache);
+    Explanation::new(becomes, Outcome { told, decided_by, when: None, or: Vec::new() })
 }
 
 fn passed(visit: &Visit<'_>, head: &Head, why: &'static str) -> Explanation {
@@ -100,7 +107,11 @@ fn read(visit: &Visit<'_>, head: &Head, share: Share) -> Explanation {
     let now = visit.now;
     let (known, tags) = match &entry {
         Some(entry) => (KnownTags::All, entry.tags().to_vec()),
-        None => (KnownTags::SoFar, visit.tags(share)),
+        None => {
+            let mut tags = visit.tags(share);
+            tags.extend_from_slice(Tagging::of(visit, head, share).known());
+            (KnownTags::SoFar, tags)
+        }
     };
     let last_refused = refusal.map(|refusal| Refused {
         why: refusal.why.to_owned(),

@@ -61,7 +61,8 @@ impl Asked {
         let mut request = Request::new(Bytes::from(self.body.clone()));
         *request.method_mut() = Method::from_bytes(self.method.as_bytes()).map_err(|_| NoRequest::Method)?;
         let target: Uri = self.target.parse().map_err(|_| NoRequest::Target)?;
-        if !target.path().starts_with(['/', '*']) {
+        // It would be cut off without a word.
+        if self.target.contains('#') || !target.path().starts_with(['/', '*']) {
             return Err(NoRequest::Target);
         }
         *request.uri_mut() = target;

@@ -11,9 +11,9 @@ use http::request::Parts as Head;
 
 use crate::flow::Visit;
 use crate::flow::adopt::Adoption;
-use crate::flow::explain::in_words;
 use crate::flow::explain::outcome::{certain, open, told};
 use crate::flow::explain::wire::{Becomes, Dropped, Explanation, Rule, When, Write};
+use crate::flow::explain::{in_words, received};
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::route::derive::Dependencies;
@@ -26,19 +26,20 @@ use crate::store::entry::Entry;
 
 /// Explains an unsafe request.
 pub(super) fn explain(visit: &Visit<'_>, head: &Head, content: &Bytes) -> Explanation {
-    let plain = CacheStatus::forward(Forward::Method);
-    let outcome = if Adoption::is_possible(visit, head).is_some() {
-        let (why, status, collapsed, detail) = (Forward::Method, None, false, None);
-        let kept = CacheStatus::Fwd { why, status, stored: true, collapsed, detail };
-        open((When::Answered, told((Cache::Bypass, plain))), vec![(When::Kept, told((Cache::Bypass, kept)))])
-    } else {
-        certain(Cache::Bypass, plain)
-    };
-    let invalidation = visit.flow.invalidator.settings();
-    let is_webhook = |path: &str| head.method == Method::POST && path == visit.target.path.decoded();
-    if invalidation.webhooks.iter().any(|webhook| is_webhook(&webhook.path)) {
-        return Explanation::new(Becomes::Webhook, outcome);
+    let webhooks = &visit.flow.invalidator.settings().webhooks;
+    if head.method == Method::POST && webhooks.iter().any(|hook| hook.path == visit.target.path.decoded()) {
+        return received(Becomes::Webhook);
     }
+    let plain = CacheStatus::forward(Forward::Method);
+    let outcome = match Adoption::is_possible(visit, head) {
+        Some(_) => {
+            let (why, status, collapsed, detail) = (Forward::Method, None, false, None);
+            let kept = CacheStatus::Fwd { why, status, stored: true, collapsed, detail };
+            let kept = (When::Kept, told((Cache::Bypass, kept)));
+            open((When::Answered, told((Cache::Bypass, plain))), vec![kept])
+        }
+        None => certain(Cache::Bypass, plain),
+    };
     Explanation { write: Some(written(visit, head, content)), ..Explanation::new(Becomes::Write, outcome) }
 }
 

@@ -10,6 +10,8 @@ use larder::clock::Clock;
 use larder::config::{self, Env, Flags};
 use larder::flow::Flow;
 use larder::flow::explain::wire::{Asked, Explanation};
+use larder::invalidate::{Invalidation, Invalidator, Source};
+use larder::route::reach::{Item, Reach};
 
 use crate::harness::STARTED;
 use crate::harness::client::{Ask, Reply, ask};
@@ -31,7 +33,8 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     admin: Option<SocketAddr>,
     pub(crate) clock: Clock,
-    flow: Flow,
+    pub(crate) flow: Flow,
+    invalidator: Invalidator,
     running: Slot,
 }
 
@@ -58,9 +61,10 @@ impl Proxy {
         let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         let (address, admin) = (running.address(), running.admin());
         let flow = running.flow().clone();
+        let invalidator = running.invalidator();
         let running: Slot = Rc::new(Cell::new(Some(running)));
         STARTED.with_borrow_mut(|started| started.push(Rc::clone(&running)));
-        Self { address, admin, clock, flow, running }
+        Self { address, admin, clock, flow, invalidator, running }
     }
 
     pub(crate) fn ask(&self, method: &str, target: &str) -> Ask {
@@ -95,6 +99,18 @@ impl Proxy {
 
     pub(crate) fn pass_secs(&self, seconds: u64) {
         self.pass(Duration::from_secs(seconds));
+    }
+
+    /// Outdates what `word` names, a tag or a path; how many entries that reached.
+    pub(crate) async fn outdate(&self, word: &str) -> usize {
+        self.invalidate(Reach { items: vec![Item::parse(word).unwrap()] }).await
+    }
+
+    /// The same for anything that can be outdated.
+    pub(crate) async fn invalidate(&self, reach: Reach) -> usize {
+        let source = Source::Admin;
+        let applied = self.invalidator.apply(Invalidation { reach, source, ..Invalidation::default() }).await;
+        applied.reached.len()
     }
 
     /// Asks again and again until `X-Cache` says `cache`: something goes on behind the answers.
