@@ -26,7 +26,7 @@ Writes, webhooks and messages invalidate all the while. `larder_disabled` shows 
 #[command(group(clap::ArgGroup::new("what").required(true).args(["route", "all"])))]
 #[command(group(clap::ArgGroup::new("when").required(true).args(["period", "end"])))]
 pub struct Args {
-    /// The template of the route, as it stands in the configuration
+    /// A route by its template, or by a path that falls under it
     #[arg(value_name = "PATH")]
     route: Option<String>,
     /// Every route, and what no route matches

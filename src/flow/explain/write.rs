@@ -97,7 +97,7 @@ fn told_of(rule: &write::Rule, outdated: &Outdated) -> Rule {
         outdates: items.chain(rule.credential.then(|| "credential".to_owned())).collect(),
         soft: rule.soft,
         refresh: rule.refresh,
-        conditional: rule.when.is_some(),
+        conditional: rule.when.as_ref().is_some_and(|when| !when.status.is_empty() || when.path.is_some()),
     }
 }
 
