@@ -82,6 +82,7 @@ pub struct Running {
     drain: Drain,
     invalidator: Invalidator,
     subscription: Option<Subscription>,
+    flow: Flow,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -144,7 +145,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     }
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
-    let serving = tokio::spawn(server.serve(flow, drain.watch()));
+    let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
     Ok(Running {
         address,
@@ -153,11 +154,35 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         drain,
         invalidator,
         subscription,
+        flow,
         serving,
         background,
         patience,
         _flush: flush,
     })
+}
+
+/// The walk over an empty store, with no door open and nothing started: for what can be said of requests by a configuration alone.
+///
+/// # Errors
+/// As [`start`], but for doors.
+pub fn at_rest(config: Config, clock: Clock) -> Result<Flow, Error> {
+    let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
+    let metrics = Arc::new(Metrics::new(&labels));
+    let scheme = if config.flow.tls { Scheme::Https } else { Scheme::Http };
+    let rules = Rules {
+        table: Table::build(config.routes, config.unmatched)?,
+        hosts: Hosts::new(&config.hosts, scheme, config.server.listen.port())?,
+        identity: Identity::new(&config.identity, &random_secret()),
+        writes: config.writes,
+    };
+    let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
+    let invalidator =
+        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let (upstream, drain) = (Upstream::new(config.upstream)?, Drain::default());
+    let (settings, log, drain) = (config.flow, AccessLog::off(), drain.watch());
+    let hooks = Hooks::new(invalidator.clone());
+    Ok(Flow::new(Parts { settings, rules, store, invalidator, hooks, upstream, metrics, log, clock, drain }))
 }
 
 impl Running {
@@ -169,6 +194,11 @@ impl Running {
     /// Where the admin listener is, if there is one.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// What becomes of a request.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
     }
 
     /// What outdates what this proxy keeps.

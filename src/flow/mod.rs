@@ -17,6 +17,7 @@ mod collect;
 mod content;
 mod demotion;
 mod egress;
+pub mod explain;
 mod fetch;
 mod handling;
 mod head;
@@ -35,6 +36,7 @@ mod serve;
 mod tagging;
 mod tunnel;
 mod variant;
+mod verdict;
 mod write;
 
 use std::net::SocketAddr;

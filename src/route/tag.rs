@@ -118,9 +118,12 @@ pub struct Text {
     pieces: Vec<Piece>,
 }
 
+/// What a template is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Piece {
+pub(crate) enum Piece {
+    /// Itself; a `*` in it stands for any text.
     Literal(String),
+    /// The name of what stands there.
     Placeholder(String),
 }
 
@@ -184,6 +187,11 @@ impl Text {
             Piece::Placeholder(name) => Some(name.as_str()),
             Piece::Literal(_) => None,
         })
+    }
+
+    /// What it is made of, from left to right.
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// Fills it in. A `*` in a literal stands for any text.

@@ -2,6 +2,7 @@
 //!
 //! What travels through the proxy is told elsewhere; here only the process counts, and what its threads do to each other.
 
+mod commands;
 mod configuration;
 mod harness;
 mod hostile;

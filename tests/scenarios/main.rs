@@ -9,6 +9,7 @@ mod answers;
 mod batching;
 mod coalescing;
 mod doors;
+mod explain;
 mod freshness;
 mod head;
 mod identity;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use larder::app::{self, Running};
 use larder::clock::Clock;
 use larder::config::{self, Env, Flags};
+use larder::flow::Flow;
+use larder::flow::explain::wire::{Asked, Explanation};
 use larder::invalidate::{Invalidation, Invalidator, Source};
 use larder::route::reach::{Item, Reach};
 
@@ -31,6 +33,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     admin: Option<SocketAddr>,
     pub(crate) clock: Clock,
+    pub(crate) flow: Flow,
     invalidator: Invalidator,
     running: Slot,
 }
@@ -57,10 +60,11 @@ impl Proxy {
         let clock = Clock::manual(Clock::system().now().wall);
         let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         let (address, admin) = (running.address(), running.admin());
+        let flow = running.flow().clone();
         let invalidator = running.invalidator();
         let running: Slot = Rc::new(Cell::new(Some(running)));
         STARTED.with_borrow_mut(|started| started.push(Rc::clone(&running)));
-        Self { address, admin, clock, invalidator, running }
+        Self { address, admin, clock, flow, invalidator, running }
     }
 
     pub(crate) fn ask(&self, method: &str, target: &str) -> Ask {
@@ -74,6 +78,11 @@ impl Proxy {
     /// Asks the admin listener.
     pub(crate) async fn admin(&self, path: &str) -> Reply {
         ask(self.admin.expect("it has an admin listener"), "GET", path).reply().await
+    }
+
+    /// What would become of a request now.
+    pub(crate) fn explain(&self, asked: &Asked) -> Explanation {
+        self.flow.explain(asked).unwrap_or_else(|why| panic!("{asked:?}: {why}"))
     }
 
     /// The value of a line of `/metrics`, zero if it is not there.
