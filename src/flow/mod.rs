@@ -21,6 +21,8 @@ mod handling;
 mod head;
 mod ingress;
 mod interim;
+#[cfg(test)]
+mod interleavings;
 mod lesson;
 mod part;
 mod pass;
@@ -30,6 +32,7 @@ mod read;
 mod record;
 mod relay;
 mod serve;
+mod standing;
 mod tunnel;
 mod variant;
 mod write;
@@ -151,6 +154,8 @@ pub(crate) struct Visit<'a> {
 impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
+        let settling = parts.rules.table.routes().iter().map(|route| route.settings.settle);
+        parts.store.settle_within(settling.max().unwrap_or_default());
         let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
         Self(Arc::new(Shared { parts, flights: Arc::default(), contents: content::Room::default(), demoted }))
     }
@@ -162,7 +167,7 @@ impl Flow {
 
     /// Live entries, and the bytes that they take.
     pub fn size(&self) -> (u64, u64) {
-        self.0.store.size()
+        self.0.store.size(self.0.clock.mono())
     }
 
     /// Whether the origin can be connected to now.

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::flow::arriving::{Landing, Own, Whence};
-use crate::flow::coalesce::{Departure, Lost, Role};
+use crate::flow::coalesce::{Departure, Flight, Lost, Role};
 use crate::flow::fetch::Fetch;
 use crate::flow::lesson::Lesson;
 use crate::flow::part::{self, Plan};
@@ -25,6 +25,7 @@ use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::store::Found;
 use crate::store::entry::{Entry, Refreshing};
+use crate::store::position::Position;
 use crate::upstream;
 
 /// Most flights that one request takes part in; then it is answered 503.
@@ -50,6 +51,8 @@ pub(crate) struct Question<'a> {
     pub(crate) selecting: &'a HeaderMap,
     pub(crate) share: Share,
     pub(crate) ask: Ask,
+    /// What was applied when the request came.
+    arrival: Position,
     /// The part that the origin is asked for; `None`: the whole.
     part: Option<Asked>,
     collapsed: bool,
@@ -77,27 +80,29 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
         Found::OtherVariants => return missed(Forward::VaryMiss, true),
         Found::Uncacheable => return missed(Forward::UriMiss, false),
     };
-    let cache = match policy::may_reuse(&request, &entry.life, &route.settings.rule, now) {
+    let life = visit.life(head, &entry);
+    let cache = match policy::may_reuse(&request, &life, &route.settings.rule, now) {
         Reuse::Fresh => Cache::Hit,
         Reuse::StaleByRequest => Cache::Stale,
         Reuse::StaleWhileRevalidate => {
-            let ask = Ask { base: Some(Arc::clone(&entry)), ..ask(Forward::Stale, true) };
-            Question { visit, head, selecting: &selecting, share, ask, part: None, collapsed: false }
-                .refresh(&entry);
+            refresh(visit, head, &selecting, share, &entry);
             Cache::Stale
         }
         Reuse::OnlyIfCached(_) => return missed(Forward::Stale, true),
         Reuse::Validate(why) => {
             let why = if why.is_of_request() { Forward::Request } else { Forward::Stale };
-            return from_part(why).map_err(|_| Ask { base: Some(entry), ..ask(why, true) });
+            return from_part(why).map_err(|_| Ask { base: Some(Arc::clone(&entry)), ..ask(why, true) });
         }
     };
-    let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
+    entry.count_hit();
+    let status = CacheStatus::Hit { ttl: life.ttl(now), detail: None };
     Ok(serve::entry(&request, &entry, route, cache, status, now))
 }
 
 /// Answers a read: from the store, or by asking the origin until there is an answer for this request.
 pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> Answer {
+    // Before anything is looked up: what he gets is no older than what was applied by now.
+    let arrival = visit.flow.store.applied();
     for round in 0..ROUNDS {
         let mut ask = match from_store(visit, head, share) {
             Ok(answer) => return answer,
@@ -116,7 +121,8 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
             Plan::Whole => None,
         };
         let selecting = visit.selecting(head, share);
-        let question = Question { visit, head, selecting: &selecting, share, ask, part, collapsed: false };
+        let selecting = &selecting;
+        let question = Question { visit, head, selecting, share, ask, arrival, part, collapsed: false };
         let answer = if question.is_by_head() { question.look().await } else { question.answer().await };
         if let Some(answer) = answer {
             return answer;
@@ -146,19 +152,41 @@ fn not_cached(visit: &Visit<'_>) -> Answer {
     Answer::new(problem, visit.target.route, Cache::Miss, status)
 }
 
+/// Fetches a stale entry anew in the background, once at a time.
+fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, entry: &Arc<Entry>) {
+    let Some(claim) = Refreshing::claim(entry) else { return };
+    let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(entry)), together: true };
+    let arrival = visit.flow.store.applied();
+    let question = Question { visit, head, selecting, share, ask, arrival, part: None, collapsed: false };
+    // Whoever has a flight that is not outdated does it already.
+    if let Role::Pilot(departure) = question.join() {
+        let fetch = question.fetch().in_background();
+        let (own, _) = oneshot::channel();
+        tokio::spawn(async move {
+            fetch.fly(departure, own).await;
+            drop(claim);
+        });
+    }
+}
+
 impl Question<'_> {
+    fn join(&self) -> Role<Landing> {
+        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
+        flights.join(&key, &tags, |landing| self.suits(landing))
+    }
+
     /// Joins whoever asks the same, or asks for all of them. `None`: go round again.
     async fn answer(mut self) -> Option<Answer> {
-        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
         if !self.ask.together || self.part.is_some() {
-            return self.fly(flights.alone(&key, &tags)).await;
+            let alone = self.visit.flow.flights.alone(&self.key(), &self.visit.tags(self.share));
+            return self.fly(alone).await;
         }
-        match flights.join(&key, &tags, |landing| self.suits(landing)) {
+        match self.join() {
             Role::Pilot(departure) => self.fly(departure).await,
             Role::Passenger(flight) => {
                 self.collapsed = true;
                 let landing = flight.landing().await;
-                self.settle(landing)
+                self.settle(&flight, landing)
             }
         }
     }
@@ -173,35 +201,21 @@ impl Question<'_> {
             // What cannot be stored whole is asked for in part.
             Ok(own) if own.kept.is_err() && self.wants_part() && !is_failure(own.response.status()) => None,
             Ok(own) => Some(self.deliver(own)),
-            Err(_) => self.settle(flight.landing().await),
+            Err(_) => {
+                let landing = flight.landing().await;
+                self.settle(&flight, landing)
+            }
         }
     }
 
-    /// Fetches a stale entry anew in the background, once at a time.
-    fn refresh(&self, entry: &Arc<Entry>) {
-        let Some(claim) = Refreshing::claim(entry) else { return };
-        if let Role::Pilot(departure) =
-            self.visit
-                .flow
-                .flights
-                .join(&self.key(), &self.visit.tags(self.share), |landing| self.suits(landing))
-        {
-            let fetch = self.fetch();
-            let (own, _) = oneshot::channel();
-            tokio::spawn(async move {
-                fetch.in_background().fly(departure, own).await;
-                drop(claim);
-            });
-        }
-    }
-
-    fn settle(self, landing: Result<Landing, Lost>) -> Option<Answer> {
+    fn settle(self, flight: &Flight<Landing>, landing: Result<Landing, Lost>) -> Option<Answer> {
+        flight.check_for(self.arrival).ok()?;
         match landing {
             Ok(Landing::Arriving(arrival)) if self.fits(&arrival.selector) => {
                 let response = arrival.for_others(arrival.source.reader()?);
                 Some(self.deliver(Own { response, kept: Ok(()), took: None }))
             }
-            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) => {
+            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) && whence.holds(&entry) => {
                 Some(self.landed(&entry, whence))
             }
             Ok(Landing::Alone(status)) if is_failure(status) => self.stand_in(),
@@ -268,8 +282,9 @@ impl Question<'_> {
     pub(crate) fn stand_in(&self) -> Option<Answer> {
         let (route, now) = (self.visit.target.route, self.visit.flow.clock.now());
         let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
-        policy::may_serve_on_error(&request(self.head), &base.life, &route.settings.rule, now).ok()?;
-        let status = CacheStatus::Hit { ttl: base.life.ttl(now), detail: Some("stale-if-error") };
+        let life = self.visit.life(self.head, base);
+        policy::may_serve_on_error(&request(self.head), &life, &route.settings.rule, now).ok()?;
+        let status = CacheStatus::Hit { ttl: life.ttl(now), detail: Some("stale-if-error") };
         Some(serve::entry(&request(self.head), base, route, Cache::Stale, status, now))
     }
 
@@ -293,7 +308,7 @@ impl Question<'_> {
     fn suits(&self, landing: &Landing) -> bool {
         match landing {
             Landing::Arriving(arrival) => self.fits(&arrival.selector),
-            Landing::Entry(entry, _) => self.fits(&entry.selector),
+            Landing::Entry(entry, whence) => self.fits(&entry.selector) && whence.holds(entry),
             Landing::Failed(_) => true,
             Landing::Alone(_) | Landing::Demoted => false,
         }

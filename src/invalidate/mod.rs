@@ -7,15 +7,14 @@ pub mod event;
 pub mod subscription;
 pub mod webhook;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::route::derive::Dependencies;
-use crate::route::identity::Digest;
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
+pub use crate::store::author::Author;
 use crate::store::position::{Hold, Mode, Outdate};
 use crate::store::ticket::FillTicket;
 use crate::store::{Applied, Store};
@@ -90,15 +89,6 @@ impl Source {
     }
 }
 
-/// Whose writing it is, as far as requests can be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Author {
-    /// Whoever shows these credentials.
-    Credential(Digest),
-    /// Whoever comes from this address without any.
-    Address(IpAddr),
-}
-
 /// Applies invalidations. Cheap to clone.
 #[derive(Clone)]
 pub struct Invalidator(Arc<Shared>);
@@ -135,11 +125,11 @@ impl Invalidator {
     }
 
     fn expand(&self, invalidation: Invalidation) -> Outdate {
-        let Invalidation { mut reach, mode, hold, without_derived, .. } = invalidation;
+        let Invalidation { mut reach, mode, hold, without_derived, author, .. } = invalidation;
         if !without_derived {
             self.0.settings.dependencies.extend(&mut reach);
         }
         let _ = &self.0.metrics;
-        Outdate { reach, mode, hold }
+        Outdate { reach, mode, hold, author }
     }
 }
