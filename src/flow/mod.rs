@@ -24,6 +24,8 @@ mod head;
 pub mod hook;
 mod ingress;
 mod interim;
+#[cfg(test)]
+mod interleavings;
 mod lesson;
 mod part;
 mod pass;
@@ -33,6 +35,7 @@ mod read;
 mod record;
 mod relay;
 mod serve;
+mod standing;
 mod tagging;
 mod tunnel;
 mod variant;
@@ -162,6 +165,8 @@ pub(crate) struct Visit<'a> {
 impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
+        let settling = parts.rules.table.routes().iter().map(|route| route.settings.settle);
+        parts.store.settle_within(settling.max().unwrap_or_default());
         let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
         let searches = Semaphore::new(tagging::SEARCHES);
         let (flights, contents) = (Arc::default(), content::Room::default());
@@ -175,7 +180,7 @@ impl Flow {
 
     /// Live entries, and the bytes that they take.
     pub fn size(&self) -> (u64, u64) {
-        self.0.store.size()
+        self.0.store.size(self.0.clock.mono())
     }
 
     /// Whether the origin can be connected to now.

@@ -138,6 +138,11 @@ impl Memory {
         });
     }
 
+    /// Drops what is dead of `key`.
+    pub fn sweep(&self, key: &Key) {
+        self.change(key, Group::sweep);
+    }
+
     /// Lets moka do now what it has put off: evictions above all.
     pub fn catch_up(&self) {
         self.groups.run_pending_tasks();

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::flow::explain::wire::{By, Or, Outcome, Told, When};
 use crate::flow::lesson::Lesson;
-use crate::flow::read::{self, Question};
+use crate::flow::read::Question;
 use crate::flow::verdict::{self, Ask, UNCACHEABLE, Verdict, Whole};
 use crate::flow::{Visit, pass};
 use crate::metrics::Cache;
@@ -148,7 +148,7 @@ fn asked(
 fn failing(question: &Question<'_>) -> (When, Told) {
     let now = question.visit.now;
     match question.substitute(now) {
-        Some(base) => (When::Failed, told(read::substituted(base, now))),
+        Some((_, words)) => (When::Failed, told(words)),
         None => (When::NoAnswer, told_more((Cache::Miss, question.forwarded(None, false, None)))),
     }
 }
