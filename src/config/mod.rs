@@ -9,6 +9,8 @@
 //! [`Config`] exists only if nothing at all was wrong. No room imports this one.
 
 mod address;
+mod bound;
+mod carried;
 mod case;
 mod check;
 mod collection;
@@ -31,6 +33,7 @@ mod resolve;
 mod route;
 mod scalar;
 mod schema;
+mod shadow;
 mod shape;
 mod show;
 mod tag;

@@ -49,7 +49,7 @@ pub enum Flaw {
     #[error("the braces do not match")]
     Braces,
     /// `/{}`, `/{a b}`.
-    #[error("a parameter's name is made of letters, digits, `_` and `-`")]
+    #[error("a parameter's name is made of letters, digits, `_`, `-` and `.`")]
     Name,
     /// `/{a}-{b}`.
     #[error("one segment can hold only one parameter")]
@@ -138,7 +138,8 @@ impl Template {
             Some(name) => (name, "path"),
             None => parameter.split_once(':').unwrap_or((parameter, "str")),
         };
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        // With a dot it is no part of a path, but paths to outdate name what a body holds: `{body.id}`.
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         if name.is_empty() || !name.bytes().all(is_name) {
             return Err(Flaw::Name);
         }
