@@ -13,6 +13,7 @@ mod arriving;
 mod client;
 pub mod coalesce;
 mod collect;
+mod consequence;
 mod content;
 mod demotion;
 mod egress;
@@ -22,12 +23,14 @@ mod head;
 mod ingress;
 mod interim;
 mod lesson;
+mod observed;
 mod part;
 mod pass;
 mod plan;
 pub mod problem;
 mod read;
 mod record;
+mod refresh;
 mod relay;
 mod serve;
 mod tunnel;
@@ -123,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) flights: Arc<Flights<Landing>>,
     /// Room for contents of requests that are read before they are answered.
     pub(crate) contents: content::Room,
+    /// How much of what writes dropped is fetched again at once.
+    pub(crate) refreshes: refresh::Room,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
 }
@@ -152,7 +157,8 @@ impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
-        Self(Arc::new(Shared { parts, flights: Arc::default(), contents: content::Room::default(), demoted }))
+        let (contents, refreshes) = (content::Room::default(), refresh::Room::default());
+        Self(Arc::new(Shared { parts, flights: Arc::default(), contents, refreshes, demoted }))
     }
 
     /// The client at the other end of a connection.
@@ -209,7 +215,7 @@ impl Shared {
     }
 
     /// The walk of a request that may have to wait for the origin.
-    async fn walk(
+    pub(crate) async fn walk(
         self: Arc<Self>,
         head: Head,
         body: Body,

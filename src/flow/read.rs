@@ -93,6 +93,7 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
         }
     };
     let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
+    entry.count_hit();
     Ok(serve::entry(&request, &entry, route, cache, status, now))
 }
 

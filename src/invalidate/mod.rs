@@ -116,6 +116,11 @@ impl Invalidator {
         Self(Arc::new(Shared { settings, store, clock, metrics }))
     }
 
+    /// What is derived from what.
+    pub fn dependencies(&self) -> &Dependencies {
+        &self.0.settings.dependencies
+    }
+
     /// Applies it, and all that is derived from it. When this returns it holds.
     pub async fn apply(&self, invalidation: Invalidation) -> Applied {
         let outdate = self.expand(invalidation);

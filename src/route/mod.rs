@@ -22,6 +22,7 @@ pub mod target;
 mod tree;
 pub mod user;
 pub mod write;
+pub mod written;
 
 use std::time::Duration;
 

@@ -138,7 +138,7 @@ impl Template {
             Some(name) => (name, "path"),
             None => parameter.split_once(':').unwrap_or((parameter, "str")),
         };
-        // With a dot it is no part of a path, but paths to outdate name what a body holds: `{body.id}`.
+        // The dot is that of `{body.id}`, where a template says what is outdated.
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         if name.is_empty() || !name.bytes().all(is_name) {
             return Err(Flaw::Name);

@@ -12,7 +12,7 @@ use crate::harness::raw::Raw;
 use crate::harness::{Gate, play};
 
 const HOUR: &str = "routes: { /a: 1h, '/b/{id}': 1h }";
-const KEEP: &str = "routes: { /a: 1h, '/b/{id}': 1h }\ninvalidation: { on_server_error: keep }";
+const KEEP: &str = "routes: { /a: 1h, '/b/{id}': 1h }\ninvalidation: { on_server_error: keep, settle: 0s }";
 
 /// An origin with one value: an unsafe request raises it, a read says what it was when the read came.
 /// `shape` makes the answer to the first read at or after the `from`th of all requests out of the value.

@@ -1,0 +1,346 @@
+//! What is known of a write once it is over, and what stands for the placeholders of its rules. Pure.
+//!
+//! Invariant: values are either all that there are, or none: what could not be read may have named more.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::{HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use sfv::{BareItem, List, ListEntry, Parser};
+
+use crate::route::tag::{Tag, Values, is_name};
+
+/// From here on a double does not tell integers apart.
+const INTEGERS: f64 = 9_007_199_254_740_992.0;
+
+/// A write that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// The host that was written to, as it is keyed: paths are outdated there and on no other.
+    pub host: &'a Arc<str>,
+    /// The query as it came.
+    pub query: Option<&'a str>,
+    /// The request's fields.
+    pub headers: &'a HeaderMap,
+    /// The id of whoever wrote (`identity.user`).
+    pub user: Option<&'a str>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What was sent.
+    pub request: &'a Content,
+    /// What was answered; [`Content::Unread`] where nobody knows.
+    pub response: &'a Content,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered with this.
+    Known(StatusCode),
+    /// It may have had its effect, may yet have it, or never: no answer, or one that does not say.
+    Unknown,
+}
+
+/// A body, as far as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// JSON.
+    Json(Value),
+    /// None, or no JSON: nothing in it has a name.
+    Other,
+    /// It may be JSON: too large, compressed, broken off, or not waited for.
+    Unread,
+}
+
+/// One of the two bodies of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What was sent.
+    Request,
+    /// What was answered.
+    Response,
+}
+
+/// The placeholders of one rule.
+pub(crate) struct Resolved<'a> {
+    /// What stood in the braces of its template, in every reading of the path.
+    pub(crate) captures: &'a [(&'a str, String)],
+    /// Everything else.
+    pub(crate) written: &'a Written<'a>,
+}
+
+impl Side {
+    /// Whether a placeholder looks here.
+    pub(crate) fn is_named_by(self, name: &str) -> bool {
+        self.path(name).is_some()
+    }
+
+    /// Where: `body.a.b` on both sides, `request.body.a` and `response.body.a` on one.
+    fn path(self, name: &str) -> Option<&str> {
+        let own = match self {
+            Self::Request => "request.body.",
+            Self::Response => "response.body.",
+        };
+        name.strip_prefix("body.").or_else(|| name.strip_prefix(own))
+    }
+}
+
+impl Content {
+    /// What these bytes are, all of a body; a mark of their order at the beginning does not count (RFC 8259 §8.1).
+    pub fn of(bytes: &[u8]) -> Self {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        match serde_json::from_slice(bytes) {
+            Ok(value) => Self::Json(value),
+            // Some reader may take for JSON what begins like it: `NaN`, lines of it, too deep for this one.
+            Err(_) if matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')) => Self::Unread,
+            Err(_) => Self::Other,
+        }
+    }
+}
+
+impl Values for Resolved<'_> {
+    /// All that the placeholder stands for. A name of the path's own comes before the others.
+    fn values(&self, name: &str) -> Vec<String> {
+        let captured = self.captures.iter().filter(|(capture, _)| *capture == name);
+        let captured: Vec<String> = captured.map(|(_, value)| value.clone()).collect();
+        if !captured.is_empty() {
+            return captured;
+        }
+        let Written { query, headers, user, outcome, .. } = self.written;
+        match (name, name.split_once('.')) {
+            ("user", _) => user.map(str::to_owned).into_iter().collect(),
+            ("status", _) => match outcome {
+                Outcome::Known(status) => vec![status.as_u16().to_string()],
+                Outcome::Unknown => Vec::new(),
+            },
+            (_, Some(("query", name))) => of_query(query.unwrap_or_default(), name),
+            (_, Some(("header", name))) => of_field(headers, name),
+            _ => self.of_bodies(name),
+        }
+    }
+}
+
+impl Resolved<'_> {
+    /// What either body has there: a write may move something from one to another.
+    fn of_bodies(&self, name: &str) -> Vec<String> {
+        let mut values = Vec::new();
+        let sides = [(Side::Request, self.written.request), (Side::Response, self.written.response)];
+        for (path, content) in sides.iter().filter_map(|(side, content)| Some((side.path(name)?, content))) {
+            match content {
+                Content::Unread => return Vec::new(),
+                Content::Other => {}
+                Content::Json(body) => {
+                    let found = of_json(body, path).unwrap_or_default();
+                    values
+                        .extend(found.into_iter().filter(|text| !values.contains(text)).collect::<Vec<_>>());
+                }
+            }
+        }
+        values
+    }
+}
+
+/// The values of a name, decoded as forms are; none if one of them is no text.
+fn of_query(query: &str, name: &str) -> Vec<String> {
+    let decoded = |text: &str| {
+        let spaced = text.replace('+', " ");
+        percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+    };
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let own = pairs.filter(|(own, _)| decoded(own).as_deref() == Some(name));
+    own.map(|(_, value)| decoded(value)).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// The lines of a field of the request; none if one of them is no text.
+fn of_field(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let text = |line: &HeaderValue| Some(std::str::from_utf8(line.as_bytes()).ok()?.trim().to_owned());
+    headers.get_all(name).iter().map(text).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// What stands at `a.items.0.b`: of a list without a number, in each of its members. `None`: not all of it is there.
+fn of_json(body: &Value, path: &str) -> Option<Vec<String>> {
+    let mut places = vec![body];
+    for name in path.split('.') {
+        let mut next = Vec::new();
+        for place in places {
+            match (place, name.parse::<usize>()) {
+                (Value::Object(members), _) => next.push(members.get(name)?),
+                (Value::Array(items), Ok(nth)) => next.push(items.get(nth)?),
+                (Value::Array(items), Err(_)) => {
+                    for item in items {
+                        next.push(item.get(name)?);
+                    }
+                }
+                _ => return None,
+            }
+        }
+        places = next;
+    }
+    let mut texts = Vec::new();
+    while let Some(place) = places.pop() {
+        match place {
+            Value::Array(items) => places.extend(items),
+            scalar => texts.push(text(scalar)?),
+        }
+    }
+    texts.sort_unstable();
+    texts.dedup();
+    Some(texts)
+}
+
+/// A value as part of a tag: integers in digits, whole doubles too; `None` for what has no one name.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => (!text.is_empty()).then(|| text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(number) => match number.as_f64() {
+            Some(double) if number.is_f64() => (double.abs() < INTEGERS).then(|| (double + 0.0).to_string()),
+            _ => Some(number.to_string()),
+        },
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The groups that an answer to an unsafe request outdates (RFC 9875 §3): the Strings of a List, whose parameters do not
+/// count. What is no list names none (RFC 9651 §1.1), and what is no tag is in no group that is kept.
+pub fn groups(headers: &HeaderMap) -> Vec<Tag> {
+    let lines: Vec<&[u8]> =
+        headers.get_all("cache-group-invalidation").iter().map(HeaderValue::as_bytes).collect();
+    let Ok(members) = Parser::new(&lines.join(&b", "[..])).parse::<List>() else { return Vec::new() };
+    let text = |member: &ListEntry| match member {
+        ListEntry::Item(item) => match &item.bare_item {
+            BareItem::String(text) => Some(Tag::named(text.as_str())).filter(|tag| is_name(tag.as_str())),
+            _ => None,
+        },
+        ListEntry::InnerList(_) => None,
+    };
+    members.iter().filter_map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Content {
+        Content::of(text.as_bytes())
+    }
+
+    /// What `name` stands for, of a write with these bodies.
+    fn values(name: &str, request: &Content, response: &Content) -> Vec<String> {
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-tenant"),
+            HeaderValue::from_static(" acme "),
+        )]);
+        let written = Written {
+            host: &"h".into(),
+            query: Some("page=1&tag=a+b&tag=%63&%71=x&bad=%ff"),
+            headers: &headers,
+            user: Some("7"),
+            outcome: Outcome::Known(StatusCode::CREATED),
+            request,
+            response,
+        };
+        let captures = [("id", "42".to_owned()), ("id", "43".to_owned()), ("empty", String::new())];
+        Resolved { captures: &captures, written: &written }.values(name)
+    }
+
+    fn found(name: &str, request: &str, response: &str) -> Vec<String> {
+        values(name, &json(request), &json(response))
+    }
+
+    #[test]
+    fn a_placeholder_stands_for_what_the_request_and_its_answer_say() {
+        for (name, known) in [
+            ("id", &["42", "43"][..]),
+            ("empty", &[""]),
+            ("status", &["201"]),
+            ("user", &["7"]),
+            ("query.page", &["1"]),
+            ("query.tag", &["a b", "c"]),
+            ("query.q", &["x"]),
+            ("query.bad", &[]),
+            ("query.none", &[]),
+            ("header.x-tenant", &["acme"]),
+            ("header.X-Tenant", &["acme"]),
+            ("header.none", &[]),
+            ("unknown", &[]),
+        ] {
+            assert_eq!(values(name, &Content::Other, &Content::Other), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn values_of_both_bodies_count_and_each_side_has_a_name() {
+        let (request, response) = (r#"{"project":{"id":1}}"#, r#"{"project":{"id":"2"}}"#);
+        assert_eq!(found("body.project.id", request, response), ["1", "2"]);
+        assert_eq!(found("request.body.project.id", request, response), ["1"]);
+        assert_eq!(found("response.body.project.id", request, response), ["2"]);
+        assert_eq!(found("body.project.id", request, request), ["1"]);
+        assert_eq!(found("body.project.id", request, ""), ["1"], "what is no JSON names nothing");
+        assert_eq!(found("body.project.id", request, r#"{"ok":true}"#), ["1"]);
+    }
+
+    #[test]
+    fn lists_give_each_of_their_members() {
+        let body = r#"{"ids":[1,2,[3]],"items":[{"id":"a","n":[7]},{"id":"b"}],"0":{"x":true}}"#;
+        for (name, known) in [
+            ("body.ids", &["1", "2", "3"][..]),
+            ("body.ids.1", &["2"]),
+            ("body.items.0.id", &["a"]),
+            ("body.items.id", &["a", "b"]),
+            ("body.items.0.n", &["7"]),
+            ("body.0.x", &["true"]),
+            ("body.items.n", &[]),
+            ("body.items", &[]),
+            ("body.ids.9", &[]),
+            ("body.ids.x", &[]),
+        ] {
+            assert_eq!(found(name, body, ""), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_one_name_has_none() {
+        for (value, text) in [
+            ("42", Some("42")),
+            ("42.0", Some("42")),
+            ("-0.0", Some("0")),
+            ("1.5", Some("1.5")),
+            ("9007199254740993", Some("9007199254740993")),
+            ("1e300", None),
+            ("null", None),
+            ("{}", None),
+            (r#""""#, None),
+            ("[1,null]", None),
+        ] {
+            let body = format!(r#"{{"id":{value}}}"#);
+            assert_eq!(found("body.id", &body, ""), Vec::from_iter(text), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_was_not_read_may_have_named_more() {
+        let body = json(r#"{"id":1}"#);
+        assert!(values("body.id", &body, &Content::Unread).is_empty());
+        assert!(values("body.id", &Content::Unread, &body).is_empty());
+        assert_eq!(values("request.body.id", &body, &Content::Unread), ["1"]);
+        assert_eq!(json("{\"id\":NaN}"), Content::Unread, "some reader may take it for JSON");
+        assert_eq!(json("\u{feff}[1]"), json("[1]"));
+        assert_eq!(json("id=1"), Content::Other);
+    }
+
+    #[test]
+    fn groups_are_the_strings_of_a_list() {
+        let groups = |lines: &[&str]| {
+            let headers = lines.iter().map(|line| {
+                (http::HeaderName::from_static("cache-group-invalidation"), line.parse().unwrap())
+            });
+            groups(&HeaderMap::from_iter(headers)).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(groups(&[r#""a";x=1, "b c""#, r#""d""#]), ["a", "b c", "d"]);
+        assert_eq!(groups(&[r#"token, "a", ("b"), "/path""#]), ["a"]);
+        assert!(groups(&[r#""a" "b""#]).is_empty() && groups(&[]).is_empty());
+    }
+}
