@@ -4,7 +4,9 @@
 
 pub mod config;
 pub mod demo;
+mod play;
 pub mod run;
+mod stage;
 
 use std::future::Future;
 use std::io::{self, Write};

@@ -99,22 +99,34 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
     let keys = said(merged.invalidation.clone());
     let names = merged.events.iter().flat_map(|at| &at.value.0);
     let names = names.map(|name| (name.cause.text(), name.items()));
-    let webhooks: Vec<&RawWebhook> = webhooks(merged).collect();
-    for (at, webhook) in webhooks.iter().enumerate() {
-        let twin = webhooks[..at].iter().find(|other| other.path.is_same_shape(&webhook.path));
-        problems.extend(twin.map(|twin| {
-            let message = format!("the webhook `{}` is the same as `{}`", webhook.path.text, twin.path.text);
-            Problem::at(webhook.place, message)
-                .hint("a slash at the end tells no paths apart; keep one of them")
-        }));
-    }
+    collide(merged, problems);
     Settings {
         debounce: declared(&keys.debounce),
         max_batch: declared(&keys.max_batch).size(),
         dependencies: dependencies(merged, problems),
         events: event::Names { rules: names.collect() },
-        webhooks: webhooks.into_iter().filter_map(RawWebhook::settings).collect(),
+        webhooks: webhooks(merged).filter_map(RawWebhook::settings).collect(),
         subscription: merged.redis.as_ref().and_then(|at| redis::settle(&at.value, problems)),
+    }
+}
+
+/// Webhooks at one path, and routes that they shadow: what comes there is never forwarded.
+fn collide(merged: &File, problems: &mut Vec<Problem>) {
+    let webhooks: Vec<&RawWebhook> = webhooks(merged).collect();
+    for (at, webhook) in webhooks.iter().enumerate() {
+        if let Some(twin) = webhooks[..at].iter().find(|other| other.path.is_same_shape(&webhook.path)) {
+            let message = format!("the webhook `{}` is the same as `{}`", webhook.path.text, twin.path.text);
+            let hint = "a slash at the end tells no paths apart; keep one of them";
+            problems.push(Problem::at(webhook.place, message).hint(hint));
+        }
+    }
+    for route in merged.routes.iter().flat_map(|at| &at.value.0) {
+        if webhooks.iter().any(|webhook| webhook.is_on() && webhook.path.is_same_shape(&route.template)) {
+            let message =
+                format!("`{}` matches nothing: what comes to that path is a webhook", route.template.text);
+            let problem = Problem::at(route.place, message);
+            problems.push(problem.hint("take the route out, or give the webhook another path"));
+        }
     }
 }
 

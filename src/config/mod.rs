@@ -29,6 +29,7 @@ mod problem;
 mod reach;
 mod reader;
 mod redis;
+mod request;
 mod resolve;
 mod route;
 mod scalar;
@@ -49,9 +50,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{access_log, admin, flow, invalidate, route as routing, server, store, upstream, warm};
 
-pub use crate::config::case::{Case, Expected, Fact, Request, Sharing};
+pub use crate::config::case::{Case, Expected, Fact, Sharing};
 pub use crate::config::env::Env;
 pub use crate::config::problem::{Place, Problem, Report, Severity, Source};
+pub use crate::config::request::Request;
 pub use crate::config::schema::schema;
 pub use crate::config::shape::Entry;
 

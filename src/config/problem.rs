@@ -109,7 +109,7 @@ impl Problem {
 }
 
 /// Everything that is to be said of one configuration, in the order of the file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Report {
     /// The file as it was named; `None`: there is none.
     pub file: Option<PathBuf>,
@@ -191,11 +191,16 @@ impl Report {
         let end = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
         let whole = self.text[begin..end].trim_end_matches('\r').trim_start_matches('\u{feff}');
         let line = match self.is_in_list_of_secrets(begin) {
-            true => whole.split_inclusive("- ").take(1).collect::<String>() + "…",
+            true => cut(whole, whole.find("- ").map_or(0, |at| at + 2)),
             false => without_secret(whole),
         };
-        let from = floor(&line, start - begin);
-        let to = floor(&line, place.end.saturating_sub(begin)).max(from);
+        // What was cut out stands there as long as it was, so that the columns hold.
+        let column = |byte: usize| {
+            let before = whole[..floor(whole, byte)].chars().count();
+            line.char_indices().nth(before).map_or(line.len(), |(at, _)| at)
+        };
+        let from = column(start - begin);
+        let to = column(place.end.saturating_sub(begin)).max(from);
         (line, from..to)
     }
 
@@ -230,7 +235,7 @@ fn without_secret(line: &str) -> String {
         (!value.is_empty() && !value.starts_with("${")).then_some(lower.len() - rest.len())
     });
     if let Some(colon) = named.min() {
-        return format!("{}…", &line[..colon]);
+        return cut(line, colon);
     }
     let userinfo = line.find("://").map(|at| at + 3).and_then(|from| {
         // A password that should have been escaped may hold a slash or an `@`.
@@ -240,6 +245,20 @@ fn without_secret(line: &str) -> String {
     match userinfo {
         Some((from, to)) => format!("{}…{}", &line[..from], &line[to..]),
         None => line.to_owned(),
+    }
+}
+
+/// The line up to `from`, and a sign for the rest.
+fn cut(line: &str, from: usize) -> String {
+    let rest = line[from..].chars().count();
+    format!("{}…{}", &line[..from], " ".repeat(rest.saturating_sub(1)))
+}
+
+impl fmt::Debug for Report {
+    /// Without the text of the file, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, problems, text: _ } = self;
+        f.debug_struct("Report").field("file", file).field("problems", problems).finish_non_exhaustive()
     }
 }
 
