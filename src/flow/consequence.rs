@@ -13,6 +13,7 @@ use crate::body::Body;
 use crate::flow::{ServerError, Shared, Visit};
 use crate::invalidate::{Author, Invalidation, Source};
 use crate::policy::outdate;
+use crate::route::derive::{Followed, MAX_DERIVED};
 use crate::route::host::Scheme;
 use crate::route::path::Path;
 use crate::route::reach::{Item, Reach};
@@ -213,7 +214,9 @@ fn together(flow: &Shared, named: Named, derived: Derived) -> (Reach, bool) {
     if derived == Derived::Later && alone.is_empty() {
         return (reach, false);
     }
-    flow.invalidator.dependencies().extend(&mut reach);
+    if flow.invalidator.dependencies().extend(&mut reach) == Followed::TooMany {
+        tracing::warn!(most = MAX_DERIVED, "too much is derived from what a write outdated: everything goes");
+    }
     alone.items.into_iter().for_each(|item| reach.add(item));
     (reach, true)
 }
