@@ -13,9 +13,11 @@ use crate::body::Body;
 use crate::flow::{ServerError, Shared, Visit};
 use crate::invalidate::{Author, Invalidation, Source};
 use crate::policy::outdate;
+use crate::route::derive::{Followed, MAX_DERIVED};
 use crate::route::host::Scheme;
 use crate::route::path::Path;
 use crate::route::reach::{Item, Reach};
+use crate::route::table::Route;
 use crate::route::tag::Tag;
 use crate::route::write::{Named, Outdated};
 use crate::route::written::{Content, Outcome, Written, groups};
@@ -40,8 +42,7 @@ pub(crate) struct Target {
     /// The tag of the writer's entries.
     whose: Option<Tag>,
     author: Author,
-    /// The label of the route.
-    route: String,
+    route: Arc<Route>,
     /// For how long a write of which nobody hears may go on.
     timeout: Duration,
 }
@@ -108,7 +109,7 @@ impl Target {
             user: may_ask.then(|| rules.identity.user(&head.headers)).flatten(),
             whose: writer.as_ref().map(Tag::credential),
             author: writer.map_or(Author::Address(visit.client.origin), Author::Credential),
-            route: target.route.settings.template.clone(),
+            route: Arc::clone(target.route),
             timeout: visit.how(Upgrade::No).timeout,
         }
     }
@@ -155,7 +156,7 @@ impl Target {
             reach
         });
         let actor = match ruled.rules.as_slice() {
-            [] => format!("{} {}", self.method, self.route),
+            [] => self.in_words(),
             rules => rules.join(", "),
         };
         let soft = (!ruled.soft.is_empty())
@@ -172,11 +173,16 @@ impl Target {
             reach: Reach::of(groups.into_iter().chain(whose)),
             hold,
             source,
-            actor: format!("{} {}", self.method, self.route),
+            actor: self.in_words(),
             author: Some(self.author),
             ..Invalidation::default()
         };
         Consequences { hard, soft: None, refresh: None }
+    }
+
+    /// By method and route, as the audit list has it.
+    fn in_words(&self) -> String {
+        format!("{} {}", self.method, self.route.settings.template)
     }
 
     /// The paths that the answer names beside the target, on the same host.
@@ -213,7 +219,9 @@ fn together(flow: &Shared, named: Named, derived: Derived) -> (Reach, bool) {
     if derived == Derived::Later && alone.is_empty() {
         return (reach, false);
     }
-    flow.invalidator.dependencies().extend(&mut reach);
+    if flow.invalidator.dependencies().extend(&mut reach) == Followed::TooMany {
+        tracing::warn!(most = MAX_DERIVED, "too much is derived from what a write outdated: everything goes");
+    }
     alone.items.into_iter().for_each(|item| reach.add(item));
     (reach, true)
 }

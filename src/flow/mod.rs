@@ -33,6 +33,7 @@ mod record;
 mod refresh;
 mod relay;
 mod serve;
+mod tagging;
 mod tunnel;
 mod variant;
 mod write;
@@ -45,6 +46,7 @@ use std::time::Duration;
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use tokio::sync::Semaphore;
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
@@ -126,6 +128,8 @@ pub(crate) struct Shared {
     pub(crate) flights: Arc<Flights<Landing>>,
     /// Room for contents of requests that are read before they are answered.
     pub(crate) contents: content::Room,
+    /// A turn for each body that is searched.
+    pub(crate) searches: Semaphore,
     /// How much of what writes dropped is fetched again at once.
     pub(crate) refreshes: refresh::Room,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
@@ -157,8 +161,9 @@ impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
-        let (contents, refreshes) = (content::Room::default(), refresh::Room::default());
-        Self(Arc::new(Shared { parts, flights: Arc::default(), contents, refreshes, demoted }))
+        let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
+        let (flights, contents) = (Arc::default(), content::Room::default());
+        Self(Arc::new(Shared { parts, flights, contents, searches, refreshes, demoted }))
     }
 
     /// The client at the other end of a connection.
@@ -273,13 +278,6 @@ impl Visit<'_> {
         Some(Tag::credential(&digest))
     }
 
-    /// What an answer from these entries is known to depend on before it is there: its path, and whose it is.
-    pub(crate) fn tags(&self, share: Share) -> Vec<Tag> {
-        let mut tags = self.target.tags().into_vec();
-        tags.extend(share.tag());
-        tags
-    }
-
     /// What the request asks with beside its head; empty for what asks by its target alone.
     pub(crate) fn content(&self) -> &Content {
         self.content.get().unwrap_or(&content::NONE)
@@ -308,7 +306,7 @@ impl Visit<'_> {
             priority: self.client.priority,
             hold: route.entry,
             upgrade,
-            interim: self.interim.clone().map(interim::passed_on),
+            interim: self.interim.clone().map(|interim| interim::passed_on(interim, self.target.route)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! leaves.
 //!
 //! Invariant: every byte goes on as it came, and whoever sends or reads waits no longer than an origin may take for its
-//! first byte. What does not fit, is coded or breaks off is [`Content::Unread`]; no more is held than `content.rs` allows.
+//! first byte. What does not fit, cannot be decoded or breaks off is [`Content::Unread`]; no more is held than `content.rs` allows.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,19 +11,26 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, StreamBody};
+use tokio::sync::Semaphore;
 
 use crate::body::{Body, BodyError};
 use crate::flow::content::{AT_ONCE, Held, MAX_CONTENT, Resumed, Room};
+use crate::policy::decode::{Coding, codings, decoded};
 use crate::route::written::Content;
 use crate::upstream;
 
 /// The body of a request that is on its way.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent(Arc<Mutex<Seen>>);
+pub(crate) struct Sent {
+    seen: Arc<Mutex<Seen>>,
+    codings: Codings,
+}
+
+/// How a body is coded; `None`: in a way that cannot be undone.
+type Codings = Option<Vec<Coding>>;
 
 /// How much of it has been seen.
 #[derive(Debug)]
@@ -39,10 +46,10 @@ enum Seen {
 impl Sent {
     /// Looks at the body of `request` as it goes by.
     pub(crate) fn by(request: Request<Body>, room: &Room) -> (Request<Body>, Self) {
-        let is_coded = is_coded(request.headers());
+        let codings = codings(request.headers()).ok();
         let (head, body) = request.into_parts();
         let seen = match &body {
-            _ if is_coded || body.size_hint().lower() > MAX_CONTENT as u64 => Seen::Lost,
+            _ if codings.is_none() || body.size_hint().lower() > MAX_CONTENT as u64 => Seen::Lost,
             Body::Empty => Seen::Whole(Bytes::new()),
             Body::Full(bytes) => Seen::Whole(bytes.clone()),
             // Nobody reads one that says so.
@@ -50,7 +57,7 @@ impl Sent {
             Body::Incoming(_) | Body::Stream(_) => Seen::Some(Held::default()),
         };
         let is_watched = matches!(seen, Seen::Some(_));
-        let sent = Self(Arc::new(Mutex::new(seen)));
+        let sent = Self { seen: Arc::new(Mutex::new(seen)), codings };
         let body = if is_watched {
             Body::stream(Watched { body, sent: sent.clone(), room: room.clone() })
         } else {
@@ -60,19 +67,19 @@ impl Sent {
     }
 
     /// What it says, if all of it has gone by.
-    pub(crate) async fn content(self) -> Content {
+    pub(crate) async fn content(self, searches: &Semaphore) -> Content {
         match self.replaced(Seen::Lost) {
-            Seen::Whole(bytes) => content(bytes).await,
+            Seen::Whole(bytes) => content(bytes, self.codings, searches).await,
             Seen::Some(_) | Seen::Lost => Content::Unread,
         }
     }
 
     fn replaced(&self, seen: Seen) -> Seen {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), seen)
+        std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), seen)
     }
 
     fn saw(&self, data: &Bytes, room: &Room) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Seen::Some(held) = &mut *seen
             && !held.take(data, room)
         {
@@ -81,7 +88,7 @@ impl Sent {
     }
 
     fn ended(&self) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Seen::Some(held) = &mut *seen {
             *seen = Seen::Whole(Bytes::from_owner(std::mem::take(held)));
         }
@@ -133,11 +140,12 @@ impl HttpBody for Watched {
 /// what had come by then.
 pub(crate) async fn answered(
     response: Response<Body>,
-    room: &Room,
+    (room, searches): (&Room, &Semaphore),
     patience: Duration,
 ) -> (Response<Body>, Content) {
     let (head, mut body) = response.into_parts();
-    if is_coded(&head.headers)
+    let codings = codings(&head.headers).ok();
+    if codings.is_none()
         || upstream::is_event_stream(&head.headers)
         || body.size_hint().lower() > MAX_CONTENT as u64
     {
@@ -151,7 +159,7 @@ pub(crate) async fn answered(
         Body::stream(Resumed { read, rest })
     };
     let (body, content) = match ended {
-        Ok(Ok(())) => (Body::from(held.clone()), content(held).await),
+        Ok(Ok(())) => (Body::from(held.clone()), content(held, codings, searches).await),
         Ok(Err(Broken::Full(data))) => (resumed(Some(data), body), Content::Unread),
         Ok(Err(Broken::Off(why))) => (resumed(None, failing(why)), Content::Unread),
         Err(_too_long) => (resumed(None, body), Content::Unread),
@@ -182,18 +190,17 @@ fn failing(why: BodyError) -> Body {
     Body::stream(StreamBody::new(futures_util::stream::iter([Err(why)])))
 }
 
-async fn content(bytes: Bytes) -> Content {
-    if bytes.len() <= AT_ONCE {
-        return Content::of(&bytes);
+async fn content(bytes: Bytes, codings: Codings, searches: &Semaphore) -> Content {
+    let is_short = bytes.len() <= AT_ONCE && codings.as_ref().is_some_and(Vec::is_empty);
+    let read = move || match decoded(&codings.unwrap_or_default(), &bytes) {
+        Ok(plain) => Content::of(&plain),
+        Err(_) => Content::Unread,
+    };
+    if is_short {
+        return read();
     }
-    tokio::task::spawn_blocking(move || Content::of(&bytes)).await.unwrap_or(Content::Unread)
-}
-
-fn is_coded(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let _turn = searches.acquire().await;
+    tokio::task::spawn_blocking(read).await.unwrap_or(Content::Unread)
 }
 
 #[cfg(test)]
@@ -217,7 +224,7 @@ mod tests {
     async fn sent(request: Request<Body>) -> (Result<usize, BodyError>, Content) {
         let (request, sent) = Sent::by(request, &Room::default());
         let read = request.into_body().collect().await.map(|body| body.to_bytes().len());
-        (read, sent.content().await)
+        (read, sent.content(&Semaphore::new(1)).await)
     }
 
     #[tokio::test]
@@ -233,13 +240,18 @@ mod tests {
         assert_eq!((read.unwrap(), content), (MAX_CONTENT + 1, Content::Unread));
         let (request, not_read) = Sent::by(Request::new(chunks(vec![Ok(b"[1]")])), &Room::default());
         drop(request);
-        assert_eq!(not_read.content().await, Content::Unread);
-        let coded = Request::builder().header("content-encoding", "gzip").body(chunks(vec![Ok(b"[1]")]));
-        assert_eq!(sent(coded.unwrap()).await.1, Content::Unread);
+        assert_eq!(not_read.content(&Semaphore::new(1)).await, Content::Unread);
+        for (coding, content) in
+            [("identity", json("[1]")), ("gzip", Content::Unread), ("x", Content::Unread)]
+        {
+            let coded = Request::builder().header("content-encoding", coding).body(chunks(vec![Ok(b"[1]")]));
+            assert_eq!(sent(coded.unwrap()).await.1, content, "{coding}");
+        }
     }
 
     async fn read(body: Body, patience: Duration) -> (Result<usize, BodyError>, Content) {
-        let (response, content) = answered(Response::new(body), &Room::default(), patience).await;
+        let (room, searches) = (Room::default(), Semaphore::new(1));
+        let (response, content) = answered(Response::new(body), (&room, &searches), patience).await;
         (response.into_body().collect().await.map(|body| body.to_bytes().len()), content)
     }
 
@@ -252,8 +264,20 @@ mod tests {
         assert!(all.is_err() && content == Content::Unread);
         let (all, content) = read(chunks(vec![Ok(&BIG), Ok(b"12"), Ok(b"3")]), long).await;
         assert_eq!((all.unwrap(), content), (MAX_CONTENT + 3, Content::Unread));
-        let coded = Response::builder().header("content-encoding", "br").body(chunks(vec![Ok(b"[1]")]));
-        assert_eq!(answered(coded.unwrap(), &Room::default(), long).await.1, Content::Unread);
+    }
+
+    #[tokio::test]
+    async fn what_is_coded_is_read_decoded_and_goes_on_as_it_came() {
+        let mut coder = flate2::bufread::GzEncoder::new(&b"[1]"[..], flate2::Compression::fast());
+        let mut coded = Vec::new();
+        std::io::Read::read_to_end(&mut coder, &mut coded).unwrap();
+        let coded = Bytes::from(coded);
+        let response = Response::builder().header("content-encoding", "gzip").body(Body::from(coded.clone()));
+        let (room, searches) = (Room::default(), Semaphore::new(1));
+        let (response, content) =
+            answered(response.unwrap(), (&room, &searches), Duration::from_secs(60)).await;
+        assert_eq!(content, json("[1]"));
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), coded);
     }
 
     #[tokio::test(start_paused = true)]
@@ -265,8 +289,9 @@ mod tests {
             Ok::<_, BodyError>(Frame::data(Bytes::from_static(b"]")))
         });
         let body = Body::stream(StreamBody::new(stream::StreamExt::chain(first, rest)));
-        let room = Room::default();
-        let (response, content) = answered(Response::new(body), &room, Duration::from_secs(30)).await;
+        let (room, searches) = (Room::default(), Semaphore::new(1));
+        let (response, content) =
+            answered(Response::new(body), (&room, &searches), Duration::from_secs(30)).await;
         assert_eq!(content, Content::Unread);
         go_on.send(()).unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "[1]");

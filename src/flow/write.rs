@@ -91,11 +91,12 @@ impl Errand {
             && matches.asks_response(status)
         {
             let (whole, content) =
-                observed::answered(std::mem::take(response), &flow.contents, patience).await;
+                observed::answered(std::mem::take(response), (&flow.contents, &flow.searches), patience)
+                    .await;
             (*response, received) = (whole, content);
         }
         let sent = match sent {
-            Some(sent) => sent.content().await,
+            Some(sent) => sent.content(&flow.searches).await,
             None => Content::Unread,
         };
         let follows = target.consequences(&flow, effect, &answer, |outcome| {
