@@ -308,7 +308,7 @@ mod tests {
         ));
         fails(
             &format!("{{ request: GET /api/projects?page=1, {keyed}, tags: \"projects t:4\" }}"),
-            "it carries /api/projects credential user:9 projects t:3 p:1 u:9",
+            "it carries /api/projects credential p:1 projects t:3 u:9 user:9",
         );
         fails("{ request: GET /off/x, tags: x }", "nothing is kept: not cached (route)");
     }

@@ -13,13 +13,14 @@ use crate::config::{Case, Config, Fact, Problem, Report, Request};
 use crate::flow::ServerError;
 use crate::policy::outdate;
 use crate::route::Reads;
+use crate::route::carried::{self, Given};
 use crate::route::host::{Hosts, Scheme};
 use crate::route::identity::Identity;
 use crate::route::key::KeyBuf;
 use crate::route::reach::{Item, Reach};
 use crate::route::share::Share;
 use crate::route::table::Table;
-use crate::route::tag::{Rendered, Tag};
+use crate::route::tag::Tag;
 use crate::route::target::{Rules, Target};
 use crate::route::write::Matches;
 use crate::route::written::{Content, Outcome, Written};
@@ -125,30 +126,16 @@ impl<'c> Stage<'c> {
     pub(crate) fn carried(&self, target: &Target<'_>, headers: &HeaderMap, share: Share) -> Vec<Tag> {
         let is_someones = matches!(share, Share::Credential(_));
         let user = is_someones.then(|| self.rules.identity.user(headers)).flatten();
-        let captures = target.captures(&self.rules);
-        let values = |name: &str| -> Vec<String> {
-            match name.split_once('.') {
-                None if name == "user" => user.clone().into_iter().collect(),
-                Some(("query", name)) => of_query(target.query.as_str(), name),
-                Some(("header", name)) => {
-                    let lines = headers.get_all(name).iter();
-                    lines.filter_map(|line| Some(line.to_str().ok()?.to_owned())).collect()
-                }
-                _ => captures
-                    .iter()
-                    .filter(|(own, _)| *own == name)
-                    .map(|(_, value)| (*value).to_owned())
-                    .collect(),
-            }
+        let given = Given {
+            captures: &target.captures(&self.rules),
+            query: &target.query,
+            headers,
+            key_headers: &target.route.key.headers,
+            user: user.as_deref(),
         };
-        let templates = target.route.settings.tags.iter();
-        let texts = templates.filter_map(|template| match template.render(&values) {
-            Rendered::Known(texts) => Some(texts),
-            Rendered::Wide(_) => None,
-        });
-        let named = texts.flatten().map(|text| Tag::named(&text));
-        let own = target.tags().into_iter().chain(share.tag());
-        own.chain(user.as_deref().map(Tag::user)).chain(named).collect()
+        // What cannot be told keeps the answer from being stored.
+        let named = carried::by_route(&target.route.settings.tags, &given).unwrap_or_default();
+        target.tags().into_iter().chain(share.tag()).chain(named).collect()
     }
 
     /// What a write outdates, as far as its request and this answer tell.
@@ -239,11 +226,4 @@ impl<'c> Stage<'c> {
             }
         }
     }
-}
-
-/// The values of a name in a canonical query.
-fn of_query(query: &str, name: &str) -> Vec<String> {
-    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(own, _)| decoded(own) == name).map(|(_, value)| decoded(value)).collect()
 }

@@ -8,22 +8,17 @@ use crate::config::problem::{Problem, Source};
 use crate::config::reach::{Named, Word};
 use crate::config::reader::nearest;
 use crate::config::route::Settled;
-use crate::route::reach::{Gaps, ItemTemplate, PathTemplate};
-use crate::route::tag::{Rendered, Text};
+use crate::route::derive::meet;
+use crate::route::reach::ItemTemplate;
 use crate::route::{BodyTag, Settings};
 
 /// What the configured routes give their answers.
-struct Carried {
-    tags: Vec<Gaps>,
-    routes: Vec<Path>,
+struct Carried<'r> {
+    tags: Vec<ItemTemplate>,
+    /// The templates of the routes, and the routes.
+    paths: Vec<(ItemTemplate, &'r Settings)>,
     /// Whether what no route matches may be stored.
     unmatched: bool,
-}
-
-/// A route's template.
-struct Path {
-    template: PathTemplate,
-    bypass: bool,
 }
 
 /// Complains of each item that is outdated and that nothing carries.
@@ -53,43 +48,39 @@ fn outdated(merged: &File) -> impl Iterator<Item = &Named> {
     writes.filter_map(Word::named).chain(derived.chain(named).flat_map(|at| &at.value.0))
 }
 
-impl Carried {
-    fn of(settled: &Settled, has_user: bool) -> Self {
-        let all: Vec<&Settings> = settled.matched.iter().chain(&settled.unmatched).collect();
-        let kept = || all.iter().filter(|route| !route.bypass);
-        let by_path = kept().flat_map(|route| &route.tags).map(gaps);
-        let by_body = kept().flat_map(|route| &route.body_tags).map(found);
-        let user = has_user.then(|| Gaps::parse("user:*"));
-        let routes = settled.matched.iter().filter_map(|route| {
-            let ItemTemplate::Path(template) = ItemTemplate::parse(&route.template).ok()? else {
-                return None;
-            };
-            Some(Path { template, bypass: route.bypass })
-        });
+impl<'r> Carried<'r> {
+    fn of(settled: &'r Settled, has_user: bool) -> Self {
+        let kept = || settled.matched.iter().chain(&settled.unmatched).filter(|route| !route.bypass);
+        let by_route = kept().flat_map(|route| &route.tags).cloned().map(ItemTemplate::Tag);
+        let by_body = kept().flat_map(|route| &route.body_tags).filter_map(found);
+        let user = has_user.then(|| ItemTemplate::parse("user:*").ok()).flatten();
+        let paths = settled.matched.iter();
         Self {
-            tags: by_path.chain(by_body).chain(user).collect(),
-            routes: routes.collect(),
+            tags: by_route.chain(by_body).chain(user).collect(),
+            paths: paths
+                .filter_map(|route| Some((ItemTemplate::parse(&route.template).ok()?, route)))
+                .collect(),
             unmatched: settled.unmatched.is_some(),
         }
     }
 
     fn lacks(&self, item: &ItemTemplate, source: Source) -> Option<Problem> {
         match item {
-            ItemTemplate::Tag(text) => self.lacks_tag(text, source),
-            ItemTemplate::Path(path) => self.lacks_path(path, item, source),
+            ItemTemplate::Tag(_) => self.lacks_tag(item, source),
+            ItemTemplate::Path(_) => self.lacks_path(item, source),
         }
     }
 
-    fn lacks_tag(&self, text: &Text, source: Source) -> Option<Problem> {
-        let wanted = gaps(text);
-        if self.tags.iter().any(|tag| tag.may_meet(&wanted)) {
+    fn lacks_tag(&self, item: &ItemTemplate, source: Source) -> Option<Problem> {
+        if self.tags.iter().any(|tag| meet(tag, item)) {
             return None;
         }
         let known: Vec<String> = self.tags.iter().map(ToString::to_string).collect();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        let hint = match nearest(&wanted.to_string(), &known) {
+        let text = item.to_string();
+        let hint = match nearest(&text, &known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if wanted.prefix().starts_with("user:") => {
+            None if text.starts_with("user:") => {
                 "write identity: { user: jwt:sub }, so that answers are tagged with user:<id>".to_owned()
             }
             None => {
@@ -100,8 +91,8 @@ impl Carried {
         Some(Problem::of(source, format!("no route carries the tag `{text}`")).hint(hint))
     }
 
-    fn lacks_path(&self, path: &PathTemplate, item: &ItemTemplate, source: Source) -> Option<Problem> {
-        let mut matching = self.routes.iter().filter(|route| paths_meet(&route.template, path)).peekable();
+    fn lacks_path(&self, item: &ItemTemplate, source: Source) -> Option<Problem> {
+        let mut matching = self.paths.iter().filter(|(path, _)| meet(path, item)).peekable();
         if matching.peek().is_none() {
             let hint = if self.unmatched {
                 "without a route only the origin's own word keeps it; name the path of a route"
@@ -110,46 +101,15 @@ impl Carried {
             };
             return Some(Problem::of(source, format!("no route matches the path `{item}`")).hint(hint));
         }
-        matching.all(|route| route.bypass).then(|| {
+        matching.all(|(_, route)| route.bypass).then(|| {
             let message = format!("nothing is kept under the path `{item}`: it is bypassed");
             Problem::of(source, message).hint("take it out, or give the path a route with a ttl")
         })
     }
 }
 
-/// All texts that a template can come to.
-fn gaps(text: &Text) -> Gaps {
-    match text.render(&|_: &str| Vec::new()) {
-        Rendered::Known(texts) => Gaps::new(texts),
-        Rendered::Wide(literals) => Gaps::new(literals),
-    }
-}
-
 /// All tags that a body may name.
-fn found(tag: &BodyTag) -> Gaps {
-    let mut literals =
-        tag.prefix.as_ref().map_or_else(|| vec![String::new()], |text| gaps(text).literals().to_vec());
-    literals.push(String::new());
-    Gaps::new(literals)
-}
-
-fn meet(one: &ItemTemplate, other: &ItemTemplate) -> bool {
-    match (one, other) {
-        (ItemTemplate::Tag(one), ItemTemplate::Tag(other)) => gaps(one).may_meet(&gaps(other)),
-        (ItemTemplate::Path(one), ItemTemplate::Path(other)) => paths_meet(one, other),
-        _ => false,
-    }
-}
-
-/// Whether some path is of both.
-fn paths_meet(one: &PathTemplate, other: &PathTemplate) -> bool {
-    let (a, b) = (one.segments(), other.segments());
-    let reaches =
-        |short: &PathTemplate, long: usize| short.segments().len() == long || short.rest().is_some();
-    let lengths = if a.len() <= b.len() { reaches(one, b.len()) } else { reaches(other, a.len()) };
-    let segment = |(before, name, after): &(String, Option<String>, String)| match name {
-        None => Gaps::new(vec![before.clone()]),
-        Some(_) => Gaps::new(vec![before.clone(), after.clone()]),
-    };
-    lengths && a.iter().zip(b).all(|(a, b)| segment(a).may_meet(&segment(b)))
+fn found(tag: &BodyTag) -> Option<ItemTemplate> {
+    let prefix = tag.prefix.as_ref().map(ToString::to_string).unwrap_or_default();
+    ItemTemplate::parse(&format!("{prefix}*")).ok()
 }

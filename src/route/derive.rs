@@ -90,6 +90,11 @@ impl Dependencies {
     }
 }
 
+/// Whether any text, or any path, is of both templates.
+pub fn meet(one: &ItemTemplate, other: &ItemTemplate) -> bool {
+    other.bind(None, &|_: &str| Vec::new()).iter().any(|item| !bindings(one, item).is_empty())
+}
+
 /// Walks on from `at`; the way back to a place on the way is a cycle.
 fn visit(at: usize, next: &[Vec<usize>], way: &mut Vec<usize>, done: &mut [bool]) -> Option<Vec<usize>> {
     if let Some(begin) = way.iter().position(|place| *place == at) {
