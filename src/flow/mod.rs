@@ -14,6 +14,7 @@ mod arriving;
 mod client;
 pub mod coalesce;
 mod collect;
+mod consequence;
 mod content;
 mod demotion;
 mod egress;
@@ -27,12 +28,14 @@ mod interim;
 #[cfg(test)]
 mod interleavings;
 mod lesson;
+mod observed;
 mod part;
 mod pass;
 mod plan;
 pub mod problem;
 mod read;
 mod record;
+mod refresh;
 mod relay;
 mod serve;
 mod standing;
@@ -137,6 +140,8 @@ pub(crate) struct Shared {
     pub(crate) contents: content::Room,
     /// A turn for each body that is searched.
     pub(crate) searches: Semaphore,
+    /// How much of what writes dropped is fetched again at once.
+    pub(crate) refreshes: refresh::Room,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
 }
@@ -168,9 +173,9 @@ impl Flow {
         let settling = parts.rules.table.routes().iter().map(|route| route.settings.settle);
         parts.store.settle_within(settling.max().unwrap_or_default());
         let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
-        let searches = Semaphore::new(tagging::SEARCHES);
+        let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
         let (flights, contents) = (Arc::default(), content::Room::default());
-        Self(Arc::new(Shared { parts, flights, contents, searches, demoted }))
+        Self(Arc::new(Shared { parts, flights, contents, searches, refreshes, demoted }))
     }
 
     /// The client at the other end of a connection.
@@ -227,7 +232,7 @@ impl Shared {
     }
 
     /// The walk of a request that may have to wait for the origin.
-    async fn walk(
+    pub(crate) async fn walk(
         self: Arc<Self>,
         head: Head,
         body: Body,
