@@ -1,7 +1,7 @@
 //! Builds the parts, joins them, and owns the order in which they start and stop.
 //!
 //! ```text
-//! start   metrics, log → store, upstream, rules → flow → doors bound → warming → serving
+//! start   metrics, log → store, upstream, rules → flow → doors bound → channels heard → warming → serving
 //! stop    /readyz 503, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
@@ -20,6 +20,8 @@ use crate::config::Config;
 use crate::drain::{Drain, Phase};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
+use crate::invalidate::hooks::Hooks;
+use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -46,6 +48,9 @@ pub enum Error {
     /// The way to the origin cannot be prepared.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
+    /// The channels can never be heard.
+    #[error(transparent)]
+    Subscription(#[from] subscription::Unusable),
     /// The admin listener does not open.
     #[error("cannot listen on {address} for `{what}`: {why}")]
     Admin {
@@ -61,7 +66,11 @@ pub enum Error {
 impl Error {
     /// Whether another configuration would help, rather than another state of the machine.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)))
+        match self {
+            Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)) => true,
+            Self::Subscription(why) => matches!(why, subscription::Unusable::Address(_)),
+            Self::Server(_) | Self::Upstream(_) | Self::Admin { .. } => false,
+        }
     }
 }
 
@@ -69,9 +78,11 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
-    invalidator: Invalidator,
     readiness: Readiness,
     drain: Drain,
+    invalidator: Invalidator,
+    subscription: Option<Subscription>,
+    flow: Flow,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -102,14 +113,20 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     };
     let drain = Drain::default();
     let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
-    let invalidator =
-        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let mut invalidation = config.invalidate;
+    invalidation.events.hosts = Some(rules.hosts.clone());
+    let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let upstream = Upstream::new(config.upstream)?;
+    let crowded = upstream.clone();
+    invalidator.before_all(move || crowded.ramp());
+    let listening = Subscription::start(&invalidator)?;
     let flow = Flow::new(Parts {
         settings: config.flow,
         rules,
         store,
+        hooks: Hooks::new(invalidator.clone()),
         invalidator: invalidator.clone(),
-        upstream: Upstream::new(config.upstream)?,
+        upstream,
         metrics: Arc::clone(&metrics),
         log,
         clock,
@@ -121,21 +138,51 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let readiness = Readiness::warming();
     let admin = doors.admin();
     let mut background = doors.serve(&config.admin, &readiness, &metrics);
+    let (subscription, listener) = listening.unzip();
+    background.extend(listener);
+    if let Some(subscription) = &subscription {
+        subscription.storing_begins().await;
+    }
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
-    let serving = tokio::spawn(server.serve(flow, drain.watch()));
+    let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
     Ok(Running {
         address,
         admin,
-        invalidator,
         readiness,
         drain,
+        invalidator,
+        subscription,
+        flow,
         serving,
         background,
         patience,
         _flush: flush,
     })
+}
+
+/// The walk over an empty store, with no door open and nothing started: for what can be said of requests by a configuration alone.
+///
+/// # Errors
+/// As [`start`], but for doors.
+pub fn at_rest(config: Config, clock: Clock) -> Result<Flow, Error> {
+    let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
+    let metrics = Arc::new(Metrics::new(&labels));
+    let scheme = if config.flow.tls { Scheme::Https } else { Scheme::Http };
+    let rules = Rules {
+        table: Table::build(config.routes, config.unmatched)?,
+        hosts: Hosts::new(&config.hosts, scheme, config.server.listen.port())?,
+        identity: Identity::new(&config.identity, &random_secret()),
+        writes: config.writes,
+    };
+    let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
+    let invalidator =
+        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
+    let (upstream, drain) = (Upstream::new(config.upstream)?, Drain::default());
+    let (settings, log, drain) = (config.flow, AccessLog::off(), drain.watch());
+    let hooks = Hooks::new(invalidator.clone());
+    Ok(Flow::new(Parts { settings, rules, store, invalidator, hooks, upstream, metrics, log, clock, drain }))
 }
 
 impl Running {
@@ -149,9 +196,19 @@ impl Running {
         self.admin
     }
 
+    /// What becomes of a request.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     /// What outdates what this proxy keeps.
     pub fn invalidator(&self) -> Invalidator {
         self.invalidator.clone()
+    }
+
+    /// How it stands with the channels of `redis.subscribe`, if there are any.
+    pub fn subscription(&self) -> Option<subscription::Status> {
+        self.subscription.as_ref().map(Subscription::status)
     }
 
     /// Waits until the start-up list is warm, or has had its time.
@@ -163,6 +220,8 @@ impl Running {
     /// cut. `hurry` cuts all waiting short.
     pub async fn stop(mut self, delay: Duration, hurry: impl Future<Output = ()>) {
         self.readiness.reach(State::Draining);
+        // Whoever waits for a batch keeps his connection open.
+        self.invalidator.hurry();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);

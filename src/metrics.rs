@@ -5,6 +5,9 @@
 //! two atomic steps and one short lock.
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
+mod channels;
+mod invalidation;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,6 +23,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
+
+pub use crate::metrics::channels::Channels;
+use crate::metrics::invalidation::Invalidations;
 
 /// `Content-Type` of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -97,6 +103,8 @@ pub struct Metrics {
     disabled: Gauge,
     config: Family<Digest, Gauge>,
     log_lines_dropped: Counter,
+    channels: Channels,
+    invalidations: Invalidations,
     size: Size,
 }
 
@@ -146,6 +154,8 @@ impl Metrics {
                 "log_lines_dropped",
                 "Access log lines given up as the writer lagged",
             ),
+            channels: Channels::declare(r),
+            invalidations: Invalidations::declared(r),
             size,
             registry,
         }
@@ -246,6 +256,11 @@ impl Metrics {
     /// The counter of access log lines that were dropped.
     pub fn log_lines_dropped(&self) -> Counter {
         self.log_lines_dropped.clone()
+    }
+
+    /// What is counted of the channels of `redis.subscribe`.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].
@@ -481,6 +496,10 @@ mod tests {
         metrics.refused("content-length");
         metrics.set_disabled(true);
         metrics.set_config("abc");
+        metrics.invalidated("write", "hard", MS);
+        metrics.invalidation_applied(3, MS);
+        metrics.event_unmatched();
+        metrics.webhook_refused("signature");
         let text = metrics.encode();
         for name in [
             "requests",
@@ -500,6 +519,12 @@ mod tests {
             "refused",
             "demotions",
             "log_lines_dropped",
+            "invalidations",
+            "invalidated_entries",
+            "invalidation_lag_seconds",
+            "invalidation_ack_seconds",
+            "events_unmatched",
+            "webhooks_refused",
         ] {
             assert!(text.contains(&format!("# HELP larder_{name} ")), "no help for {name} in\n{text}");
         }

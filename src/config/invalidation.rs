@@ -33,7 +33,7 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
         debounce: declared(&keys.debounce),
         max_batch: declared(&keys.max_batch).size(),
         dependencies: Dependencies::new(edges.collect()),
-        events: event::Names { rules: names.collect() },
+        events: event::Names { rules: names.collect(), ..event::Names::default() },
         webhooks: webhooks.filter_map(|webhook| webhook.settings()).collect(),
         subscription: merged.redis.as_ref().and_then(|at| redis::settle(&at.value, problems)),
     }

@@ -96,6 +96,17 @@ impl<L> Flights<L> {
         Role::Pilot(Departure { flights: Arc::clone(self), key: key.clone(), flight, after })
     }
 
+    /// Whether `key` is being fetched, for whomever may join.
+    pub fn is_flying(&self, key: &Key) -> bool {
+        self.lock().contains_key(key)
+    }
+
+    /// Whether [`Flights::join`] would find a flight to wait for.
+    pub fn has_room(&self, key: &Key, suits: impl Fn(&L) -> bool) -> bool {
+        let by_key = self.lock();
+        by_key.get(key).is_some_and(|flying| flying.iter().any(|flight| flight.may_be_joined(&suits)))
+    }
+
     /// A flight that nobody joins.
     pub fn alone(self: &Arc<Self>, key: &Key, tags: &[Tag]) -> Departure<L> {
         Departure { flights: Arc::clone(self), key: key.clone(), flight: Flight::new(tags), after: None }

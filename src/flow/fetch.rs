@@ -30,6 +30,7 @@ use crate::route::share::Share;
 use crate::route::table::Route;
 use crate::store::Found;
 use crate::store::entry::Entry;
+use crate::store::memory::{Refusal, Stage};
 use crate::store::ticket::FillTicket;
 use crate::upstream::{self, How, Priority, Upgrade};
 
@@ -97,6 +98,11 @@ impl Fetch {
             tagging: Arc::new(Tagging::of(visit, head, share)),
             of_a_write: false,
         }
+    }
+
+    /// The fields that the origin is sent.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.request.headers()
     }
 
     /// For one client, who wants this part and no more.
@@ -231,7 +237,7 @@ impl Fetch {
             Ok((storable, selector)) => self.collect(flight, response, storable, selector).await,
             Err(why) => {
                 if self.wanted.concerns_the_whole(status) {
-                    self.let_go(&flight, status);
+                    self.let_go(&flight, status, why);
                 }
                 pass::clean(response.headers_mut(), &self.route);
                 flight.alone(response, why);
@@ -271,16 +277,17 @@ impl Fetch {
         *response.status_mut() = base.response.status;
         *response.headers_mut() = freshen::updated(&base.response.origin_headers(), answer);
         pass::clean(response.headers_mut(), &self.route);
-        self.let_go(&flight, StatusCode::OK);
+        self.let_go(&flight, StatusCode::OK, why);
         flight.alone(response, why);
     }
 
     /// Remembers that waiting for this key is not worth it, and drops the entry that the answer takes the place of.
-    fn let_go(&self, flight: &Flight<'_>, status: StatusCode) {
+    fn let_go(&self, flight: &Flight<'_>, status: StatusCode, why: &'static str) {
         let failing = status.is_server_error();
         if !failing {
             self.replace_base();
         }
+        self.note(flight.departure.key(), why, Stage::AtItsHead);
         self.pass_for(flight.departure.key(), if failing { FAILING_FOR } else { UNCACHEABLE_FOR });
     }
 
@@ -294,6 +301,11 @@ impl Fetch {
 
     pub(crate) fn pass_for(&self, key: &Key, lasting: Duration) {
         self.lesson.learn(&self.flow.store, key, self.flow.clock.now().mono + lasting);
+    }
+
+    /// Remembers why an answer was not kept, for whoever asks.
+    pub(crate) fn note(&self, key: &Key, why: &'static str, stage: Stage) {
+        self.lesson.note(&self.flow.store, key, Refusal { why, at: self.flow.clock.mono(), stage });
     }
 
     fn judge(

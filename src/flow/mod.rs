@@ -4,6 +4,7 @@
 //! named → target (route, canonical path and query) → share → plan ─┬ read   (content,) lookup, policy, coalesce, fetch, store
 //!                                                                  ├ write  forward, outdate, answer
 //!                                                                  ├ pass   forward
+//!                                                                  ├ hook   receive, outdate, answer
 //!                                                                  └ tunnel forward, join the two ends
 //! ```
 //! It alone turns errors of the rooms into statuses.
@@ -17,9 +18,11 @@ mod consequence;
 mod content;
 mod demotion;
 mod egress;
+pub mod explain;
 mod fetch;
 mod handling;
 mod head;
+pub mod hook;
 mod ingress;
 mod interim;
 mod lesson;
@@ -36,6 +39,7 @@ mod serve;
 mod tagging;
 mod tunnel;
 mod variant;
+mod verdict;
 mod write;
 
 use std::net::SocketAddr;
@@ -61,6 +65,7 @@ use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
 use crate::flow::serve::Answer;
 use crate::guard::Interim;
+use crate::invalidate::hooks::Hooks;
 use crate::invalidate::{Invalidation, Invalidator, Source};
 use crate::metrics::{Cache, Metrics};
 use crate::route::host::Scheme;
@@ -107,6 +112,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// Through whom it is outdated.
     pub invalidator: Invalidator,
+    /// Who tells from outside what is outdated.
+    pub hooks: Hooks,
     /// The origin.
     pub upstream: Upstream,
     /// What is counted.
@@ -243,6 +250,7 @@ impl Shared {
             Plan::Read(share) => read::read(&visit, &head, share).await,
             Plan::ReadByContent(share) => content::read(&visit, head, body, share).await,
             Plan::Write => write::write(&visit, head, body).await,
+            Plan::Hook => hook::receive(&visit, head, body).await,
             Plan::Pass(why) => pass::pass(&visit, head, body, why).await,
             Plan::Tunnel => tunnel::open(&visit, head, body).await,
         };

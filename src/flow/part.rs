@@ -21,7 +21,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
 use crate::flow::serve::{self, Answer};
-use crate::flow::{Shared, Visit, read};
+use crate::flow::{Shared, Visit, verdict};
 use crate::policy::cache_status::Forward;
 use crate::policy::range::Asked;
 use crate::policy::{
@@ -44,7 +44,7 @@ pub(crate) fn from_store(
     key: &[u8],
     missed: Forward,
 ) -> Result<Answer, Forward> {
-    let (route, now, request) = (visit.target.route, visit.now, read::request(head));
+    let (route, now, request) = (visit.target.route, visit.now, verdict::request(head));
     let rule = &route.settings.rule;
     if rule.range == RangeRule::Whole {
         return Err(missed);
@@ -75,7 +75,7 @@ pub(crate) fn plan(visit: &Visit<'_>, head: &Head, base: Option<&Entry>) -> Plan
     if !forwards || head.method != Method::GET || base.is_some_and(can_be_confirmed) {
         return Plan::Whole;
     }
-    match Asked::by(&read::request(head)) {
+    match Asked::by(&verdict::request(head)) {
         None => Plan::Whole,
         Some(_) if head.headers.contains_key(IF_RANGE) => Plan::AsItIs,
         Some(asked) => Plan::Part(asked),
@@ -246,7 +246,8 @@ fn combined(
 }
 
 impl Shared {
-    fn part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
+    /// The newest live part under `key` for a request with these fields.
+    pub(crate) fn part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
         self.store.part(key, |selector| self.fits(selector, selecting))
     }
 }

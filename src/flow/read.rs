@@ -10,37 +10,24 @@ use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
+use crate::clock::Now;
 use crate::flow::arriving::{Landing, Own, Whence};
 use crate::flow::coalesce::{Departure, Lost, Role};
 use crate::flow::fetch::Fetch;
-use crate::flow::lesson::Lesson;
-use crate::flow::part::{self, Plan};
 use crate::flow::serve::{self, Answer};
+use crate::flow::verdict::{Ask, Verdict, Whole, judge, only_if_cached, request};
 use crate::flow::{Visit, pass, problem};
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::policy::range::Asked;
-use crate::policy::{self, RequestHead, Reuse, Selector};
+use crate::policy::{self, Selector};
 use crate::route::key::Key;
 use crate::route::share::Share;
-use crate::store::Found;
 use crate::store::entry::{Entry, Refreshing};
 use crate::upstream;
 
 /// Most flights that one request takes part in; then it is answered 503.
 const ROUNDS: usize = 8;
-
-/// Most of them that it waits in for somebody else's answer.
-const ROUNDS_TOGETHER: usize = 3;
-
-/// Why the origin has to be asked.
-pub(crate) struct Ask {
-    why: Forward,
-    /// A live entry to be confirmed; it may stand in if the origin fails.
-    pub(crate) base: Option<Arc<Entry>>,
-    /// Whether waiting for one another is worth it.
-    together: bool,
-}
 
 /// A request that the store alone does not answer.
 pub(crate) struct Question<'a> {
@@ -60,41 +47,19 @@ pub(crate) struct Question<'a> {
 /// # Errors
 /// [`Ask`]: the origin has to be asked.
 pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result<Answer, Ask> {
-    let (flow, route, now) = (visit.flow, visit.target.route, visit.now);
-    let request = request(head);
     let selecting = visit.selecting(head, share);
-    let key = visit.target.key(share, &head.headers, visit.content().key());
-    let ask = |why, together| Ask { why, base: None, together };
-    let from_part = |why| part::from_store(visit, head, &selecting, &key, why);
-    let missed = |why, together| match from_part(why) {
-        Ok(answer) => Ok(answer),
-        Err(_) if policy::only_if_cached(&head.headers) => Ok(not_cached(visit)),
-        Err(why) => Err(ask(why, together)),
+    let Whole { entry, cache, status, is_refreshed } = match judge(visit, head, share, &selecting) {
+        Verdict::Whole(whole) => whole,
+        Verdict::Part(answer) => return Ok(answer),
+        Verdict::NotCached => return Ok(not_cached(visit)),
+        Verdict::Ask(ask) => return Err(ask),
     };
-    let entry = match flow.lookup(&selecting, &key, now.mono) {
-        Found::Entry(entry) => entry,
-        Found::Nothing => return missed(Forward::UriMiss, true),
-        Found::OtherVariants => return missed(Forward::VaryMiss, true),
-        Found::Uncacheable => return missed(Forward::UriMiss, false),
-    };
-    let cache = match policy::may_reuse(&request, &entry.life, &route.settings.rule, now) {
-        Reuse::Fresh => Cache::Hit,
-        Reuse::StaleByRequest => Cache::Stale,
-        Reuse::StaleWhileRevalidate => {
-            let ask = Ask { base: Some(Arc::clone(&entry)), ..ask(Forward::Stale, true) };
-            Question { visit, head, selecting: &selecting, share, ask, part: None, collapsed: false }
-                .refresh(&entry);
-            Cache::Stale
-        }
-        Reuse::OnlyIfCached(_) => return missed(Forward::Stale, true),
-        Reuse::Validate(why) => {
-            let why = if why.is_of_request() { Forward::Request } else { Forward::Stale };
-            return from_part(why).map_err(|_| Ask { base: Some(entry), ..ask(why, true) });
-        }
-    };
-    let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
+    if is_refreshed {
+        let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(&entry)), together: true };
+        Question::of(visit, head, &selecting, share, ask, None).refresh(&entry);
+    }
     entry.count_hit();
-    Ok(serve::entry(&request, &entry, route, cache, status, now))
+    Ok(serve::entry(&request(head), &entry, visit.target.route, cache, status, visit.now))
 }
 
 /// Answers a read: from the store, or by asking the origin until there is an answer for this request.
@@ -104,20 +69,12 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
             Ok(answer) => return answer,
             Err(ask) => ask,
         };
-        // Whose answer came with nobody else's so often, or is his own whatever it will be, is better off alone.
-        let own = Lesson::of(visit, head, share).is_learnt(&visit.flow.store, visit.now.mono);
-        ask.together &= round < ROUNDS_TOGETHER && !own;
-        let as_it_is = |why| pass::pass(visit, head.clone(), visit.content().body(), why);
-        let part = match part::plan(visit, head, ask.base.as_deref()) {
-            Plan::AsItIs => return as_it_is("if-range").await,
-            Plan::Part(asked) => Some(asked),
-            Plan::Whole if !ask.together && head.headers.contains_key(RANGE) => {
-                return as_it_is("uncacheable").await;
-            }
-            Plan::Whole => None,
+        let part = match ask.way(visit, head, share, round) {
+            Ok(part) => part,
+            Err(why) => return pass::pass(visit, head.clone(), visit.content().body(), why).await,
         };
         let selecting = visit.selecting(head, share);
-        let question = Question { visit, head, selecting: &selecting, share, ask, part, collapsed: false };
+        let question = Question::of(visit, head, &selecting, share, ask, part);
         let answer = if question.is_by_head() { question.look().await } else { question.answer().await };
         if let Some(answer) = answer {
             return answer;
@@ -128,23 +85,33 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
     Answer::new(problem, visit.target.route, Cache::Miss, CacheStatus::forward(Forward::UriMiss))
 }
 
-/// What the policy looks at.
-pub(crate) fn request(head: &Head) -> RequestHead<'_> {
-    RequestHead { method: &head.method, headers: &head.headers, body_keyed: false }
-}
-
 /// RFC 9111 §5.2.1.7.
 fn not_cached(visit: &Visit<'_>) -> Answer {
     let problem =
         problem::answer(StatusCode::GATEWAY_TIMEOUT, "nothing is stored, and only-if-cached was asked for");
-    let status = CacheStatus::Fwd {
-        why: Forward::UriMiss,
-        status: None,
-        stored: false,
-        collapsed: false,
-        detail: Some("only-if-cached"),
-    };
-    Answer::new(problem, visit.target.route, Cache::Miss, status)
+    let (cache, status) = only_if_cached();
+    Answer::new(problem, visit.target.route, cache, status)
+}
+
+impl<'a> Question<'a> {
+    /// Nobody else's, until it finds company.
+    pub(crate) fn of(
+        visit: &'a Visit<'a>,
+        head: &'a Head,
+        selecting: &'a HeaderMap,
+        share: Share,
+        ask: Ask,
+        part: Option<Asked>,
+    ) -> Self {
+        Self { visit, head, selecting, share, ask, part, collapsed: false }
+    }
+
+    /// Says so if it would wait for somebody else's answer now.
+    pub(crate) fn look_for_company(&mut self) {
+        let is_open = self.ask.together && self.part.is_none() && !self.is_by_head();
+        let flights = &self.visit.flow.flights;
+        self.collapsed = is_open && flights.has_room(&self.key(), |landing| self.suits(landing));
+    }
 }
 
 impl Question<'_> {
@@ -214,9 +181,8 @@ impl Question<'_> {
     /// The stale entry, or the problem that stands for an answer which the origin did not give.
     pub(crate) fn failed(&self, error: &upstream::Error) -> Answer {
         self.stand_in().unwrap_or_else(|| {
-            let status = self.forwarded(None, false, Some(error.as_str()));
-            let response = problem::upstream(error);
-            let answer = Answer::new(response, self.visit.target.route, Cache::Miss, status);
+            let (cache, status) = self.unanswered(error.as_str());
+            let answer = Answer::new(problem::upstream(error), self.visit.target.route, cache, status);
             Answer { error: Some(error.as_str()), ..answer }
         })
     }
@@ -233,32 +199,43 @@ impl Question<'_> {
         if serve::answers_with_304(&request(self.head), &response) {
             response = serve::not_modified(response.headers());
         }
-        let told = (self.ask.why == Forward::Stale || self.ask.why == Forward::Request).then_some(status);
         let route = self.visit.target.route;
-        match kept {
-            // What was uncacheable lately is not promised to be stored before it is.
-            Ok(()) => {
-                let status = self.forwarded(told, self.ask.together, None);
-                Answer { upstream: took, ..Answer::new(response, route, Cache::Miss, status) }
-            }
+        let (cache, told) = match kept {
+            Ok(()) => self.kept(status),
             Err(why) => {
                 self.visit.flow.metrics.bypass(route.index, why);
-                let status = CacheStatus::Fwd {
-                    why: Forward::Bypass,
-                    status: None,
-                    stored: false,
-                    collapsed: false,
-                    detail: Some(why),
-                };
-                Answer { upstream: took, ..Answer::new(response, route, Cache::Bypass, status) }
+                self.not_kept(why)
             }
-        }
+        };
+        Answer { upstream: took, ..Answer::new(response, route, cache, told) }
+    }
+
+    /// The words for an answer of the origin's that is kept.
+    pub(crate) fn kept(&self, status: StatusCode) -> (Cache, CacheStatus) {
+        let told = (self.ask.why == Forward::Stale || self.ask.why == Forward::Request).then_some(status);
+        // What was uncacheable lately is not promised to be stored before it is.
+        (Cache::Miss, self.forwarded(told, self.ask.together, None))
+    }
+
+    /// The words for one that may not be kept.
+    pub(crate) fn not_kept(&self, why: &'static str) -> (Cache, CacheStatus) {
+        (Cache::Bypass, pass::status(why))
+    }
+
+    /// The words for what the origin confirmed.
+    pub(crate) fn confirmed(&self, status: StatusCode) -> (Cache, CacheStatus) {
+        (Cache::Revalidated, self.forwarded(Some(status), true, None))
+    }
+
+    /// The words for an answer that it did not give.
+    pub(crate) fn unanswered(&self, why: &'static str) -> (Cache, CacheStatus) {
+        (Cache::Miss, self.forwarded(None, false, Some(why)))
     }
 
     pub(crate) fn landed(&self, entry: &Entry, whence: Whence) -> Answer {
         let now = self.visit.flow.clock.now();
         let (cache, status) = match whence {
-            Whence::Confirmed(status) => (Cache::Revalidated, self.forwarded(Some(status), true, None)),
+            Whence::Confirmed(status) => self.confirmed(status),
             Whence::Fetched => (Cache::Miss, self.forwarded(None, true, None)),
             Whence::Found => (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None }),
         };
@@ -267,18 +244,25 @@ impl Question<'_> {
 
     /// The stale entry, where it may stand in for an origin that fails (RFC 5861 §4).
     pub(crate) fn stand_in(&self) -> Option<Answer> {
-        let (route, now) = (self.visit.target.route, self.visit.flow.clock.now());
-        let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
-        policy::may_serve_on_error(&request(self.head), &base.life, &route.settings.rule, now).ok()?;
-        let status = CacheStatus::Hit { ttl: base.life.ttl(now), detail: Some("stale-if-error") };
-        Some(serve::entry(&request(self.head), base, route, Cache::Stale, status, now))
+        let now = self.visit.flow.clock.now();
+        let base = self.substitute(now)?;
+        let (cache, status) = substituted(base, now);
+        Some(serve::entry(&request(self.head), base, self.visit.target.route, cache, status, now))
     }
 
-    fn wants_part(&self) -> bool {
+    /// Which entry that would be.
+    pub(crate) fn substitute(&self, now: Now) -> Option<&Arc<Entry>> {
+        let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
+        let rule = &self.visit.target.route.settings.rule;
+        policy::may_serve_on_error(&request(self.head), &base.life, rule, now).ok()?;
+        Some(base)
+    }
+
+    pub(crate) fn wants_part(&self) -> bool {
         self.part.is_none() && self.head.headers.contains_key(RANGE)
     }
 
-    fn fetch(&self) -> Fetch {
+    pub(crate) fn fetch(&self) -> Fetch {
         let fetch = |base| Fetch::new(self.visit, self.head, self.selecting, self.share, base);
         match self.part {
             Some(asked) => fetch(None).for_part(asked),
@@ -286,7 +270,7 @@ impl Question<'_> {
         }
     }
 
-    fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         self.visit.target.key(self.share, &self.head.headers, self.visit.content().key()).to_key()
     }
 
@@ -313,6 +297,11 @@ impl Question<'_> {
         let status = status.map(|status| status.as_u16());
         CacheStatus::Fwd { why: self.ask.why, status, stored, collapsed: self.collapsed, detail }
     }
+}
+
+/// The words for an entry that stands in.
+pub(crate) fn substituted(entry: &Entry, now: Now) -> (Cache, CacheStatus) {
+    (Cache::Stale, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: Some("stale-if-error") })
 }
 
 /// The statuses that RFC 5861 §4 takes for an error.

@@ -19,7 +19,7 @@ use crate::route::key::Key;
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
 use crate::store::entry::{Candidate, Entry};
-use crate::store::memory::{Group, Memory};
+use crate::store::memory::{Entries, Group, Memory, Refusal};
 use crate::store::position::{Gate, Mode, Outdate, Outdated, Position};
 use crate::store::ticket::FillTicket;
 
@@ -151,6 +151,22 @@ impl Store {
         self.memory.change(key, |group| group.pass_until = until);
     }
 
+    /// Remembers why the newest answer to `key` was not kept, until one is.
+    pub fn remember_refusal(&self, key: &Key, refusal: Refusal) {
+        self.memory.change(key, |group| group.refusal = Some(refusal));
+    }
+
+    /// Why the newest answer to `key` was not kept, if it was not.
+    pub fn refusal(&self, key: &[u8]) -> Option<Refusal> {
+        self.memory.find(key)?.refusal
+    }
+
+    /// The live entries under `key`: what answers as a whole, newest first, whomever it answers.
+    pub fn variants(&self, key: &[u8]) -> Entries {
+        let Some(group) = self.memory.find(key) else { return Entries::new() };
+        group.variants.iter().filter(|entry| !entry.is_dead()).cloned().collect()
+    }
+
     /// Lets one entry go that the origin no longer stands behind.
     pub fn remove(&self, entry: &Entry) {
         self.gate.forget(entry);
@@ -213,6 +229,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::policy::{PartLength, RequestHead, ResponseTimes, Rule, Sharing, partial};
     use crate::store::entry::tests::candidate;
+    use crate::store::memory::Stage;
     use http::{HeaderMap, Method};
     use std::time::SystemTime;
 
@@ -267,6 +284,20 @@ mod tests {
         assert!(matches!(whole(&store), Found::Entry(_)));
         assert!(store.part(b"k", |_| true).is_none(), "the whole took its place");
         assert!(matches!(store.lookup(b"k", |_| false, Duration::ZERO), Found::OtherVariants));
+    }
+
+    #[test]
+    fn why_an_answer_was_not_kept_is_known_until_one_is() {
+        let (store, key) = (store(), Key::from_bytes(b"k"));
+        let refusal = Refusal { why: "set-cookie", at: Duration::ZERO, stage: Stage::AtItsHead };
+        assert_eq!(store.refusal(b"k"), None);
+        store.remember_refusal(&key, refusal);
+        assert!(matches!(whole(&store), Found::Nothing), "it says nothing of the next one");
+        store.fill(&store.ticket(Duration::ZERO), part()).unwrap();
+        assert_eq!(store.refusal(b"k"), Some(refusal));
+        store.fill(&store.ticket(Duration::ZERO), answer(vec![])).unwrap();
+        assert_eq!(store.refusal(b"k"), None);
+        assert_eq!(store.variants(b"k").len(), 1);
     }
 
     #[test]

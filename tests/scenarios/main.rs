@@ -6,9 +6,11 @@
 mod harness;
 
 mod answers;
+mod batching;
 mod coalescing;
 mod dependencies;
 mod doors;
+mod explain;
 mod freshness;
 mod head;
 mod identity;
@@ -19,11 +21,13 @@ mod post_reads;
 mod posted;
 mod projects;
 mod query;
+mod redis;
 mod refresh;
 mod standards;
 mod stored;
 mod tags;
 mod variants;
 mod warming;
+mod webhooks;
 mod write_rules;
 mod writes;
