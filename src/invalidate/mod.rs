@@ -174,11 +174,6 @@ impl Invalidator {
         }))
     }
 
-    /// What is derived from what.
-    pub fn dependencies(&self) -> &Dependencies {
-        &self.0.settings.dependencies
-    }
-
     /// Calls `act` whenever everything is about to be outdated. Only the first call counts.
     pub fn before_all(&self, act: impl Fn() + Send + Sync + 'static) {
         let _already_set = self.0.before_all.set(Box::new(act));
