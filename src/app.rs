@@ -85,7 +85,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
     let metrics = Arc::new(Metrics::new(&labels));
     metrics.set_config(&format!("{:016x}", config.digest));
-    metrics.set_disabled(!config.flow.enabled);
     let (log, flush) =
         AccessLog::start(config.log.access, Format::for_stdout(), io::stdout(), metrics.log_lines_dropped());
     let server = Server::bind(&config.server, Arc::clone(&metrics))?;
@@ -115,8 +114,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         clock,
         drain: drain.watch(),
     });
-    let sized = flow.clone();
-    metrics.watch_cache(move || sized.size());
+    let watched = flow.clone();
+    metrics.watch_cache(move || watched.state());
 
     let readiness = Readiness::warming();
     let admin = doors.admin();

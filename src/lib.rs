@@ -9,6 +9,7 @@ pub mod clock;
 pub mod drain;
 pub mod metrics;
 pub mod ready;
+pub mod token;
 // decide
 pub mod policy;
 pub mod route;
