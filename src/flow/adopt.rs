@@ -53,7 +53,9 @@ impl Adoption {
         let reads = flow.settings.enabled
             && target.bypass().is_none()
             && rule.reads(&Method::GET) == Reads::ByTarget
-            && rule.rule.store_if.is_none();
+            && rule.rule.store_if.is_none()
+            // What its body embeds is known only after the write has outdated what it outdates.
+            && rule.body_tags.is_empty();
         if head.method != Method::POST || !reads {
             return None;
         }
@@ -65,6 +67,7 @@ impl Adoption {
         let fetch = Fetch::new(visit, head, &visit.selecting(head, share), share, None);
         let key = target.key(share, &head.headers, &[]).to_key();
         let departure = flow.flights.alone(&key, &visit.tags(share));
+        departure.learn(fetch.tagging.known().iter().cloned(), false);
         let (scheme, requested) = (target.scheme, flow.clock.now());
         let began = flow.store.ticket(requested.mono);
         Some(Self { flow: Arc::clone(flow), scheme, fetch, departure, began, requested })
@@ -116,6 +119,8 @@ impl Adoption {
         let is_ours = |named: &str| self.flow.is_named(self.scheme, named, authority);
         let posted = Posted { target, is_ours: &is_ours, status: response.status(), headers };
         let times = ResponseTimes { requested: self.requested, received };
-        self.fetch.judge_posted(posted, times).ok()
+        let storable = self.fetch.judge_posted(posted, times).ok()?;
+        self.fetch.learn(&self.departure, headers, &storable).ok()?;
+        Some(storable)
     }
 }

@@ -12,7 +12,7 @@ use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Whence};
 use crate::flow::fetch::{Fetch, UNCACHEABLE_FOR};
 use crate::flow::pass;
 use crate::flow::relay::{self, Writer};
-use crate::policy::{Selector, Storable};
+use crate::policy::{NoStore, Selector, Storable};
 use crate::store::Found;
 use crate::store::entry::Candidate;
 use crate::upstream::BodyFailure;
@@ -27,7 +27,8 @@ impl Fetch {
         selector: Selector,
     ) {
         let (mut head, mut body) = response.into_parts();
-        pass::clean(&mut head.headers);
+        pass::clean(&mut head.headers, &self.route);
+        let storable = if self.route.settings.forward_tags { storable } else { storable.for_clients() };
         let length = http_body::Body::size_hint(&body).exact();
         let (writer, source) = relay::relay(length);
         let is_for_all = |name: &HeaderName| *name == AGE || storable.headers().contains_key(name);
@@ -41,7 +42,7 @@ impl Fetch {
         }
         match self.pump(&mut body, &writer, &mut arriving).await {
             Ok(None) => {}
-            Ok(Some(whole)) => self.keep(&mut arriving, storable, selector, whole),
+            Ok(Some(whole)) => self.keep(&mut arriving, storable, selector, whole).await,
             Err(why) => {
                 arriving.withhold("cut");
                 return writer.break_off(&why);
@@ -89,10 +90,11 @@ impl Fetch {
         Ok(room.map(|_| writer.whole()))
     }
 
-    fn keep(&self, arriving: &mut Arriving<'_>, storable: Storable, selector: Selector, body: Bytes) {
-        if let Some(store_if) = &self.route.settings.rule.store_if
-            && let Err(why) = store_if.judge(&body)
-        {
+    async fn keep(&self, arriving: &mut Arriving<'_>, storable: Storable, selector: Selector, body: Bytes) {
+        if let Err(why) = self.search(arriving.flight().departure, &storable, &body).await {
+            if why == NoStore::Tags {
+                self.flow.metrics.fill_discarded(why.as_str());
+            }
             self.replace_base();
             self.pass_for(arriving.key(), UNCACHEABLE_FOR);
             return arriving.withhold(why.as_str());

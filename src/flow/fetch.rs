@@ -17,12 +17,13 @@ use crate::flow::coalesce::Departure;
 use crate::flow::demotion::asks_for_login;
 use crate::flow::lesson::Lesson;
 use crate::flow::part::{self, Wanted};
+use crate::flow::tagging::Tagging;
 use crate::flow::{Shared, Visit, egress, pass};
 use crate::policy::freshen::{self, NotFreshened};
 use crate::policy::range::Asked;
 use crate::policy::represent::{Posted, represents_target};
 use crate::policy::validate::{self, Conditional, Proof};
-use crate::policy::{self, RequestHead, ResponseTimes, Selector, Storable, fields};
+use crate::policy::{NoStore, RequestHead, ResponseTimes, Selector, Storable, fields};
 use crate::route::Reads;
 use crate::route::key::Key;
 use crate::route::share::Share;
@@ -54,6 +55,8 @@ pub(crate) struct Fetch {
     lesson: Lesson,
     /// How much of the representation is asked for.
     pub(crate) wanted: Wanted,
+    /// What the request says of the tags of its answer.
+    pub(crate) tagging: Arc<Tagging>,
     /// Whether a write brings the answer: whatever is stored before it is whole was fetched after it.
     pub(crate) of_a_write: bool,
 }
@@ -91,6 +94,7 @@ impl Fetch {
             base,
             lesson: Lesson::of(visit, head, share),
             wanted: Wanted::Whole,
+            tagging: Arc::new(Tagging::of(visit, head, share)),
             of_a_write: false,
         }
     }
@@ -115,6 +119,7 @@ impl Fetch {
         if let Some(entry) = self.stored_meanwhile(&departure) {
             return departure.land(Landing::Entry(entry, Whence::Found));
         }
+        departure.learn(self.tagging.known().iter().cloned(), false);
         let ticket = departure.depart(self.flow.store.ticket(self.flow.clock.mono()));
         self.let_the_dead_rest();
         self.build_on_a_part(departure.key());
@@ -217,7 +222,10 @@ impl Fetch {
             self.flow.demote(self.route.index, &self.route.settings.template);
             return flight.departure.land(Landing::Demoted);
         }
-        let verdict = self.judge(&response, times);
+        let verdict = self.judge(&response, times).and_then(|kept| {
+            let learnt = self.learn(flight.departure, response.headers(), &kept.0);
+            learnt.map(|()| kept).map_err(NoStore::as_str)
+        });
         fields::strip_hop_by_hop(response.headers_mut());
         match verdict {
             Ok((storable, selector)) => self.collect(flight, response, storable, selector).await,
@@ -225,7 +233,7 @@ impl Fetch {
                 if self.wanted.concerns_the_whole(status) {
                     self.let_go(&flight, status);
                 }
-                pass::clean(response.headers_mut());
+                pass::clean(response.headers_mut(), &self.route);
                 flight.alone(response, why);
             }
         }
@@ -249,7 +257,9 @@ impl Fetch {
             rule,
             times,
         )?;
-        let renewed = self.flow.renew(base, storable, &self.selecting, &self.route.settings, flight.ticket);
+        let tags = self.confirmed(flight.departure, base, answer).map_err(NotFreshened::NoStore)?;
+        let settings = &self.route.settings;
+        let renewed = self.flow.renew(base, storable, tags, &self.selecting, settings, flight.ticket);
         let entry = renewed.unwrap_or_else(|refused| refused.entry);
         Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }
@@ -260,7 +270,7 @@ impl Fetch {
         let mut response = Response::new(Body::from(base.response.body.clone()));
         *response.status_mut() = base.response.status;
         *response.headers_mut() = freshen::updated(&base.response.origin_headers(), answer);
-        pass::clean(response.headers_mut());
+        pass::clean(response.headers_mut(), &self.route);
         self.let_go(&flight, StatusCode::OK);
         flight.alone(response, why);
     }
@@ -304,11 +314,7 @@ impl Fetch {
     }
 
     /// The same for what a POST of the same target was answered.
-    pub(crate) fn judge_posted(
-        &self,
-        posted: Posted<'_>,
-        times: ResponseTimes,
-    ) -> Result<Storable, policy::NoStore> {
+    pub(crate) fn judge_posted(&self, posted: Posted<'_>, times: ResponseTimes) -> Result<Storable, NoStore> {
         let req = RequestHead { method: &Method::POST, ..self.head() };
         represents_target(&req, self.share.sharing(), posted, &self.route.settings.rule, times)
     }

@@ -18,6 +18,7 @@ use crate::flow::{egress, pass};
 use crate::metrics::Cache;
 use crate::policy::freshen::{HeadUpdate, update_by_head};
 use crate::policy::{HeadRule, RequestHead, ResponseTimes};
+use crate::route::carried;
 use crate::store::Found;
 use crate::store::entry::Entry;
 use crate::store::ticket::FillTicket;
@@ -72,7 +73,7 @@ impl Question<'_> {
         {
             return Some(answer);
         }
-        pass::clean(response.headers_mut());
+        pass::clean(response.headers_mut(), visit.target.route);
         if serve::answers_with_304(&request(self.head), &response) {
             response = serve::not_modified(response.headers());
         }
@@ -109,9 +110,15 @@ impl Question<'_> {
             HeadUpdate::Freshened(storable) => {
                 // Something else may stand there by now.
                 let found = flow.lookup(self.selecting, stored.key(), flow.clock.mono());
-                matches!(&found, Found::Entry(entry) if entry.id() == stored.id())
-                    .then(|| flow.renew(stored, *storable, self.selecting, settings, ticket).ok())
-                    .flatten()
+                let tags = carried::by_fields(answer.headers()).and_then(|named| {
+                    carried::together(named.into_iter().chain(stored.tags().iter().cloned()))
+                });
+                match found {
+                    Found::Entry(entry) if entry.id() == stored.id() => {
+                        flow.renew(stored, *storable, tags.ok()?, self.selecting, settings, ticket).ok()
+                    }
+                    _ => None,
+                }
             }
             HeadUpdate::Outdated => {
                 if Lesson::of(self.visit, self.head, self.share) == Lesson::All {

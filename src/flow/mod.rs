@@ -33,6 +33,7 @@ mod record;
 mod relay;
 mod serve;
 pub mod switch;
+mod tagging;
 mod tunnel;
 mod variant;
 mod write;
@@ -45,6 +46,7 @@ use std::time::Duration;
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use tokio::sync::Semaphore;
 
 use crate::access_log::AccessLog;
 use crate::body::Body;
@@ -130,6 +132,8 @@ pub(crate) struct Shared {
     pub(crate) flights: Arc<Flights<Landing>>,
     /// Room for contents of requests that are read before they are answered.
     pub(crate) contents: content::Room,
+    /// A turn for each body that is searched.
+    pub(crate) searches: Semaphore,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
     /// What is not cached for now.
@@ -162,8 +166,10 @@ impl Flow {
     pub fn new(parts: Parts) -> Self {
         let routes = parts.rules.table.routes().len();
         let demoted = (0..routes).map(|_| AtomicBool::new(false)).collect();
-        let (contents, switches) = (content::Room::default(), Switches::new(routes));
-        Self(Arc::new(Shared { parts, flights: Arc::default(), contents, demoted, switches }))
+        let searches = Semaphore::new(tagging::SEARCHES);
+        let (flights, contents) = (Arc::default(), content::Room::default());
+        let switches = Switches::new(routes);
+        Self(Arc::new(Shared { parts, flights, contents, searches, demoted, switches }))
     }
 
     /// What the walk is made of.
@@ -286,13 +292,6 @@ impl Visit<'_> {
         Some(Tag::credential(&digest))
     }
 
-    /// What an answer from these entries is known to depend on before it is there: its path, and whose it is.
-    pub(crate) fn tags(&self, share: Share) -> Vec<Tag> {
-        let mut tags = self.target.tags().into_vec();
-        tags.extend(share.tag());
-        tags
-    }
-
     /// What the request asks with beside its head; empty for what asks by its target alone.
     pub(crate) fn content(&self) -> &Content {
         self.content.get().unwrap_or(&content::NONE)
@@ -321,7 +320,7 @@ impl Visit<'_> {
             priority: self.client.priority,
             hold: route.entry,
             upgrade,
-            interim: self.interim.clone().map(interim::passed_on),
+            interim: self.interim.clone().map(|interim| interim::passed_on(interim, self.target.route)),
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::policy::range::Asked;
 use crate::policy::{
     self, NoStore, RangeRule, RequestHead, ResponseTimes, Reuse, Rule, Sharing, Storable, partial, validate,
 };
+use crate::route::carried;
 use crate::route::key::Key;
 use crate::route::table::Route;
 use crate::store::entry::{Candidate, Entry};
@@ -200,9 +201,15 @@ impl Wanted {
         candidate: Candidate,
     ) -> Result<Arc<Entry>, &'static str> {
         let filled = match self {
-            Self::Rest(beginning) => flow.store.fill_with(ticket, candidate, beginning),
+            Self::Rest(beginning) => {
+                tags_fit(&candidate, beginning)?;
+                flow.store.fill_with(ticket, candidate, beginning)
+            }
             Self::Whole | Self::Part | Self::Anew(_) => match combined(flow, route, selecting, &candidate) {
-                Some((both, older)) => flow.store.fill_with(ticket, both, &older),
+                Some((both, older)) => {
+                    tags_fit(&both, &older)?;
+                    flow.store.fill_with(ticket, both, &older)
+                }
                 None => {
                     let (length, rule) = (candidate.body.len() as u64, route.settings.rule.part_length);
                     let storable = partial::measured(candidate.storable, length, rule);
@@ -213,6 +220,12 @@ impl Wanted {
         };
         filled.map_err(|refused| refused.why.as_str())
     }
+}
+
+/// Whether what holds bytes of both may carry the tags of both.
+fn tags_fit(newer: &Candidate, older: &Entry) -> Result<(), &'static str> {
+    let both = carried::together(newer.tags.iter().chain(older.tags().iter()).cloned());
+    both.map(drop).map_err(|_| NoStore::Tags.as_str())
 }
 
 /// A part that came, together with the stored one that it belongs to. Looked for when the part has come to its end, so

@@ -12,6 +12,7 @@ use crate::flow::{Visit, egress, problem};
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::policy::fields;
+use crate::route::table::Route;
 use crate::upstream::{self, Upgrade};
 
 /// Forwards; `why` is the reason that metrics and `Cache-Status` give.
@@ -75,7 +76,7 @@ pub(crate) fn conclude_as(
             let took = visit.flow.clock.mono().saturating_sub(visit.now.mono);
             visit.flow.metrics.upstream_request(took);
             upstream = Some(took);
-            clean(response.headers_mut());
+            clean(response.headers_mut(), visit.target.route);
             response
         }
         Err(why) => {
@@ -88,9 +89,11 @@ pub(crate) fn conclude_as(
     Answer { error, upstream, ..Answer::new(response, visit.target.route, Cache::Bypass, status) }
 }
 
-/// Removes what is between us and the origin, and what is for caches only.
-pub(crate) fn clean(headers: &mut HeaderMap) {
+/// Removes what is between us and the origin, and what is for caches only unless the route forwards it.
+pub(crate) fn clean(headers: &mut HeaderMap, route: &Route) {
     fields::strip_hop_by_hop(headers);
-    fields::strip_for_caches(headers);
+    if !route.settings.forward_tags {
+        fields::strip_for_caches(headers);
+    }
     headers.remove("x-cache");
 }

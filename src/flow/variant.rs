@@ -14,6 +14,7 @@ use crate::flow::{Shared, Visit};
 use crate::policy::{NoStore, Rule, Scope, Selector, Storable};
 use crate::route::Settings;
 use crate::route::share::Share;
+use crate::route::tag::Tag;
 use crate::store::entry::{Candidate, Entry};
 use crate::store::ticket::FillTicket;
 use crate::store::{Found, Refused};
@@ -59,7 +60,7 @@ impl Shared {
     }
 
     /// Puts a new entry over the body of `base` in its place, with the fields and the life of `freshened`, which the origin
-    /// gave it when it was asked by `request`.
+    /// gave it when it was asked by `request`, and with these tags.
     ///
     /// # Errors
     /// [`Refused`]: it is not kept, and that is counted.
@@ -67,6 +68,7 @@ impl Shared {
         &self,
         base: &Entry,
         freshened: Storable,
+        tags: Vec<Tag>,
         request: &HeaderMap,
         settings: &Settings,
         ticket: &FillTicket,
@@ -81,8 +83,8 @@ impl Shared {
         };
         let candidate = Candidate {
             key: base.key().clone(),
-            tags: base.tags().to_vec(),
-            storable: freshened,
+            tags,
+            storable: if settings.forward_tags { freshened } else { freshened.for_clients() },
             selector,
             body: base.response.body.clone(),
             settle,

@@ -43,7 +43,8 @@ const ESSENTIAL: [HeaderName; 10] = [
 const IDENTIFYING: [HeaderName; 5] =
     [header::AUTHORIZATION, header::COOKIE, header::HOST, header::ORIGIN, header::SET_COOKIE];
 
-/// Fields for caches between origin and client: kept with the entry, not shown.
+/// Fields for caches between origin and client: not shown. `Cache-Groups` is none of them: behind us the client's own
+/// cache goes by it (RFC 9875).
 const FOR_CACHES: [HeaderName; 2] =
     [HeaderName::from_static("surrogate-key"), HeaderName::from_static("cache-tag")];
 

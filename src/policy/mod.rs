@@ -5,7 +5,7 @@
 //! ```text
 //! response -> may_store  -> Storable { head, Life } | NoStore      store.rs  (freshness.rs, date.rs, cache_control.rs, fields.rs)
 //!             Selector::of -> Selector | NoStore                   vary.rs   (coding.rs, language.rs)
-//!             StoreIf::judge -> stored | NoStore                   state.rs
+//!             StoreIf::judge -> stored | NoStore                   state.rs  (decode.rs)
 //! request  -> Selector::matches -> may_reuse -> Reuse              reuse.rs
 //!             not_modified, range::select                          validate.rs, range.rs
 //! 304      -> freshen -> Storable | NotFreshened                   freshen.rs
@@ -19,6 +19,7 @@ pub mod cache_control;
 pub mod cache_status;
 pub mod coding;
 mod date;
+pub mod decode;
 pub mod fields;
 pub mod freshen;
 pub mod freshness;

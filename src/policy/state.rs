@@ -1,6 +1,6 @@
 //! `store_if`: whether the state that a JSON body names is one that is stored.
 //!
-//! Invariant: a body that names no state is not stored. It refuses to know content codings: the body is plain JSON here.
+//! Invariant: a body that names no state is not stored. It refuses to know how the body came.
 
 use serde_json::Value;
 
@@ -8,14 +8,14 @@ use crate::policy::StoreIf;
 use crate::policy::store::NoStore;
 
 impl StoreIf {
-    /// Judges a complete, decoded body. The first path that finds anything decides, and if it finds several states, all
-    /// of them must be among those that are stored.
+    /// Judges a complete, decoded body; `None`: it is not JSON. The first path that finds anything decides, and if it
+    /// finds several states, all of them must be among those that are stored.
     ///
     /// # Errors
     /// Why the response is not to be stored.
-    pub fn judge(&self, body: &[u8]) -> Result<(), NoStore> {
-        let body: Value = serde_json::from_slice(body).map_err(|_| NoStore::StateNotJson)?;
-        let found = self.paths.iter().map(|path| path.query(&body).all()).find(|found| !found.is_empty());
+    pub fn judge(&self, body: Option<&Value>) -> Result<(), NoStore> {
+        let body = body.ok_or(NoStore::StateNotJson)?;
+        let found = self.paths.iter().map(|path| path.query(body).all()).find(|found| !found.is_empty());
         let states = found.ok_or(NoStore::StateAbsent)?;
         let listed = states.into_iter().all(|state| self.lists(state));
         if listed { Ok(()) } else { Err(NoStore::StateNotListed) }
@@ -37,7 +37,8 @@ mod tests {
 
     fn judge(body: &str) -> Result<(), NoStore> {
         let paths = ["$.status", "$.state", "$.jobs[*].state"].map(|path| path.parse().unwrap()).to_vec();
-        StoreIf { paths, states: ["done", "FAILED", "3"].map(String::from).to_vec() }.judge(body.as_bytes())
+        let rule = StoreIf { paths, states: ["done", "FAILED", "3"].map(String::from).to_vec() };
+        rule.judge(serde_json::from_str(body).ok().as_ref())
     }
 
     #[test]

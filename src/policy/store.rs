@@ -55,6 +55,8 @@ pub enum NoStore {
     StateAbsent,
     /// `store_if`: the state is not among those that are stored.
     StateNotListed,
+    /// What it would be outdated by cannot be told.
+    Tags,
 }
 
 impl NoStore {
@@ -79,6 +81,7 @@ impl NoStore {
             Self::StateNotJson => "state-not-json",
             Self::StateAbsent => "state-absent",
             Self::StateNotListed => "state-not-listed",
+            Self::Tags => "tags",
         }
     }
 }
@@ -112,6 +115,12 @@ impl Storable {
     /// where it lies. `None`: it is whole.
     pub fn part(&self) -> Option<ContentRange> {
         self.part
+    }
+
+    /// The same without the fields that are for caches only.
+    pub fn for_clients(mut self) -> Self {
+        fields::strip_for_caches(&mut self.headers);
+        self
     }
 
     /// The same over other bytes of its representation.
@@ -320,6 +329,18 @@ mod tests {
 
     fn cc(said: &str) -> (&str, &str) {
         ("cache-control", said)
+    }
+
+    #[test]
+    fn clients_are_not_shown_what_is_for_caches_only() {
+        let response =
+            [cc("max-age=5"), ("surrogate-key", "a"), ("cache-tag", "b"), ("cache-groups", "\"c\"")];
+        let storable = judge(&Rule::default(), 200, &response).unwrap();
+        assert!(storable.headers().contains_key("surrogate-key"));
+        let shown = storable.for_clients();
+        let shown: Vec<&str> = shown.headers().keys().map(HeaderName::as_str).collect();
+        assert!(!shown.contains(&"surrogate-key") && !shown.contains(&"cache-tag"));
+        assert!(shown.contains(&"cache-groups") && shown.contains(&"cache-control"));
     }
 
     #[test]

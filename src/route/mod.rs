@@ -5,6 +5,7 @@
 //! What is keyed is what is sent to the origin, so no answer can depend on something its key does not hold.
 //! This room refuses to know time, storage and the network.
 
+pub mod carried;
 pub mod content;
 mod cookie;
 pub mod derive;
@@ -59,7 +60,7 @@ pub struct Settings {
     pub body_tags: Vec<BodyTag>,
     /// For how long what a write outdated is not stored again (`settle:`, else `invalidation.settle`).
     pub settle: Duration,
-    /// Keeps `Surrogate-Key`, `Cache-Tag` and `Cache-Groups` in answers to clients (default false).
+    /// Keeps `Surrogate-Key` and `Cache-Tag` in answers to clients (default false); `Cache-Groups` always stays.
     pub forward_tags: bool,
     /// Digest of these settings; entries stored under another digest are not found.
     pub digest: u64,

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_decode_str, percent_encode};
 use smallvec::SmallVec;
 use wildmatch::WildMatch;
 
@@ -93,6 +93,14 @@ impl Query<'_> {
     /// The form that is keyed and sent on a fill: ASCII, sorted by decoded name, escapes in upper case.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The decoded values of a name, in their order; none if one of them is no text.
+    pub fn values(&self, name: &str) -> Vec<String> {
+        let pairs = self.text.split('&').filter_map(|pair| pair.split_once('='));
+        let own = pairs.filter(|(other, _)| percent_decode_str(other).eq(name.bytes()));
+        let text = |(_, value): (&str, _)| Ok(percent_decode_str(value).decode_utf8()?.into_owned());
+        own.map(text).collect::<Result<_, std::str::Utf8Error>>().unwrap_or_default()
     }
 
     /// Why nothing may be cached under this query, if so.
@@ -250,6 +258,15 @@ mod tests {
         let spec = QuerySpec::new(Some(&["page".into(), "utm_keep".into()]), &["utm_*".into()]);
         assert_eq!(canonical(&spec, "x=1&page=2&utm_keep=3"), "page=2&utm_keep=3");
         assert_eq!(canonical(&QuerySpec::new(Some(&[]), &[]), "x=1"), "");
+    }
+
+    #[test]
+    fn the_values_of_a_name_are_decoded_in_their_order() {
+        let query = |raw| all().canonical(Some(raw));
+        assert_eq!(query("b=x&a=2+3&%61=%C3%A9&a").values("a"), ["2 3", "\u{e9}", ""]);
+        assert_eq!(query("filter%5Bid%5D=1").values("filter[id]"), ["1"]);
+        assert!(query("a=1&a=%ff").values("a").is_empty(), "one of them is no text");
+        assert!(query("ab=1").values("a").is_empty());
     }
 
     #[test]

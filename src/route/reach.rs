@@ -381,6 +381,8 @@ impl fmt::Display for ItemTemplate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use wildmatch::WildMatch;
 
     fn covers(word: &str, tag: &Tag) -> bool {
         Item::parse(word).unwrap().covers(tag)
@@ -453,5 +455,31 @@ mod tests {
         }
         assert!(!Item::Tag(Tag::route("/a")).may_cover_unknown());
         assert!(Item::All.may_cover_unknown());
+    }
+
+    proptest! {
+        #[test]
+        fn gaps_match_as_any_wildcard_does(pattern in "[ab*]{0,6}", text in "[ab]{0,8}") {
+            prop_assert_eq!(Gaps::parse(&pattern).matches(&text), WildMatch::new(&pattern).matches(&text));
+        }
+
+        #[test]
+        fn what_is_reached_with_values_is_reached_without_them(
+            word in prop::sample::select(vec!["/a/{x}", "/a/{x}/b/", "/{x}-z/{y}", "/v{x}/{r:path}", "t:{x}:{y}", "{x}"]),
+            (x, y, r) in ("[a-z ~.-]{1,4}", "[a-z0-9]{1,4}", "[a-z]{1,2}(/[a-z]{1,2}){0,2}"), on_host in any::<bool>(),
+        ) {
+            let host: Arc<str> = "h".into();
+            let template = ItemTemplate::parse(word).unwrap();
+            let given = |name: &str| vec![match name { "x" => x.clone(), "y" => y.clone(), _ => r.clone() }];
+            let partly = |name: &str| if name == "x" { given(name) } else { Vec::new() };
+            let wide = template.bind(on_host.then_some(&host), &|_: &str| Vec::new());
+            let narrower = template.bind(on_host.then_some(&host), &partly);
+            for item in template.bind(Some(&host), &given) {
+                let Item::Tag(tag) = &item else { panic!("all of it is known: {item}") };
+                prop_assert!(wide.iter().any(|wide| wide.covers(tag)), "{wide:?} {tag}");
+                prop_assert!(narrower.iter().any(|wide| wide.covers(tag)), "{narrower:?} {tag}");
+                prop_assert_eq!(item.may_cover_unknown(), tag.is_named());
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::policy;
 use crate::route::content::ContentSpec;
 use crate::route::pattern::{Flaw, Template};
 use crate::route::query::QuerySpec;
+use crate::route::tag::Tag;
 use crate::route::tree::{Node, Values};
 use crate::route::{KeySettings, READING, Settings};
 
@@ -30,6 +31,8 @@ pub struct Route {
     pub settings: Settings,
     /// Which parts of a request tell its answers apart.
     pub key: KeySpec,
+    /// What all its entries carry.
+    pub tag: Tag,
     /// Names of its parameters, the catch-all last.
     names: Vec<String>,
 }
@@ -154,7 +157,8 @@ impl Route {
             content: ContentSpec::new(*body, ignore),
             digest: settings.digest,
         };
-        Arc::new(Self { index, settings, key, names })
+        let tag = Tag::route(&settings.template);
+        Arc::new(Self { index, settings, key, tag, names })
     }
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::policy::partial::{ContentRange, Stored};
-use crate::policy::{Life, Selector, Storable, fields, validate};
+use crate::policy::{Life, Selector, Storable, validate};
 use crate::route::key::Key;
 use crate::route::tag::Tag;
 use crate::store::position::Position;
@@ -214,7 +214,6 @@ impl Drop for Refreshing {
 impl Response {
     /// An entity tag is made for a whole only: parts of two representations may have the same bytes.
     fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes, is_whole: bool) -> Self {
-        fields::strip_for_caches(&mut headers);
         let etag_is_made = is_whole && validate::valid_etag(&headers).is_none();
         if etag_is_made {
             headers.insert(ETAG, validate::made_etag(digest(&headers, &body)));
@@ -299,16 +298,6 @@ pub(in crate::store) mod tests {
             body: Bytes::from(body),
             settle: Duration::ZERO,
         }
-    }
-
-    #[test]
-    fn what_is_for_caches_only_is_not_kept_for_clients() {
-        let mut headers = HeaderMap::new();
-        headers.insert("surrogate-key", "a b".parse().unwrap());
-        headers.insert("x-kept", "1".parse().unwrap());
-        let entry = Entry::new(candidate("k", vec![], &headers, "body"), Position::default());
-        assert!(!entry.response.headers.contains_key("surrogate-key"));
-        assert_eq!(entry.response.headers["x-kept"], "1");
     }
 
     #[test]

@@ -117,6 +117,28 @@ def delete_project(id: str):
     desk.versions[id] += 1
 
 
+@app.get("/api/projects/{id}/export")
+def export_project(id: str):
+    return {"id": id, "n": desk.count(f"/api/projects/{id}/export")}
+
+
+@app.post("/api/projects/{id}/classifications", status_code=201)
+@app.post("/api/projects/{id}/predicates", status_code=201)
+def annotate_project(id: str):
+    return {"id": id}
+
+
+@app.get("/api/dashboard")
+def dashboard(request: Request):
+    return {"who": request.headers.get("authorization"), "n": desk.count("/api/dashboard")}
+
+
+@app.patch("/api/users/{id}/{rest:path}")
+@app.post("/api/auth/{id}")
+def change_user(id: str):
+    return {"id": id}
+
+
 @app.get("/api/stats")
 @app.get("/api/search")
 @app.get("/api/slow")

@@ -19,6 +19,7 @@ mod posted;
 mod query;
 mod standards;
 mod stored;
+mod tags;
 mod variants;
 mod warming;
 mod writes;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use larder::app::{self, Running};
 use larder::clock::Clock;
 use larder::config::{self, Env, Flags};
+use larder::invalidate::{Invalidation, Invalidator, Source};
+use larder::route::reach::{Item, Reach};
 
 use crate::harness::STARTED;
 use crate::harness::client::{Ask, Reply, ask};
@@ -29,6 +31,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     admin: Option<SocketAddr>,
     pub(crate) clock: Clock,
+    invalidator: Invalidator,
     running: Slot,
 }
 
@@ -54,9 +57,10 @@ impl Proxy {
         let clock = Clock::manual(Clock::system().now().wall);
         let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         let (address, admin) = (running.address(), running.admin());
+        let invalidator = running.invalidator();
         let running: Slot = Rc::new(Cell::new(Some(running)));
         STARTED.with_borrow_mut(|started| started.push(Rc::clone(&running)));
-        Self { address, admin, clock, running }
+        Self { address, admin, clock, invalidator, running }
     }
 
     pub(crate) fn ask(&self, method: &str, target: &str) -> Ask {
@@ -86,6 +90,18 @@ impl Proxy {
 
     pub(crate) fn pass_secs(&self, seconds: u64) {
         self.pass(Duration::from_secs(seconds));
+    }
+
+    /// Outdates what `word` names, a tag or a path; how many entries that reached.
+    pub(crate) async fn outdate(&self, word: &str) -> usize {
+        self.invalidate(Reach { items: vec![Item::parse(word).unwrap()] }).await
+    }
+
+    /// The same for anything that can be outdated.
+    pub(crate) async fn invalidate(&self, reach: Reach) -> usize {
+        let source = Source::Admin;
+        let applied = self.invalidator.apply(Invalidation { reach, source, ..Invalidation::default() }).await;
+        applied.reached.len()
     }
 
     /// Asks again and again until `X-Cache` says `cache`: something goes on behind the answers.

@@ -1,0 +1,83 @@
+//! Readers: each read is held against what was acknowledged before it began.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::client::{Answer, Client};
+use crate::world::{ITEMS, Random, View, World};
+
+/// The versions that a body shows, by item.
+type Shown = Vec<(usize, u64)>;
+
+pub(crate) async fn read_on(world: Arc<World>, mut client: Client, mut random: Random, who: usize) {
+    let mut known: HashMap<String, (String, Shown)> = HashMap::new();
+    while !world.is_over() {
+        let item = random.below(ITEMS as u64) as usize;
+        let view = random.pick(&View::ALL);
+        let path = view.path(item);
+        let (_, items) = View::of(&path).expect("a view");
+        let token = format!("Bearer {}", who % 5);
+        let mut headers: Vec<(&str, &str)> = Vec::new();
+        if matches!(view, View::Mine | View::Soft) {
+            headers.push(("authorization", &token));
+        }
+        if random.once_in(4) {
+            headers.push(("accept-encoding", "gzip"));
+        }
+        let condition = known.get(&path).filter(|_| random.once_in(4)).cloned();
+        if let Some((etag, _)) = &condition {
+            headers.push(("if-none-match", etag));
+        }
+        let author = if view == View::Soft { Some(who % 5) } else { None };
+        let least: Shown = items
+            .iter()
+            .map(|item| match author {
+                Some(author) => (*item, world.authored_by(author, *item)),
+                None => (*item, world.acknowledged(view, *item)),
+            })
+            .collect();
+        let Some(answer) = client.get(&path, &headers).await else { continue };
+        let shown = match (answer.status.as_u16(), condition) {
+            (200, _) => shown(&answer.text()),
+            (304, Some((_, shown))) => shown,
+            _ => continue,
+        };
+        for ((item, least), (shown_item, version)) in least.iter().zip(&shown) {
+            assert_eq!(item, shown_item, "{path}: {}", answer.text());
+            if version < least {
+                world.violated(format!(
+                    "{path} shows version {version} of {item} after {least} was acknowledged: {} {}",
+                    answer.status,
+                    answer.header("cache-status"),
+                ));
+            }
+        }
+        count(&world, &answer);
+        if let (200, etag @ 1..) = (answer.status.as_u16(), answer.header("etag").len()) {
+            let _ = etag;
+            known.insert(path, (answer.header("etag").to_owned(), shown));
+        }
+    }
+}
+
+fn count(world: &World, answer: &Answer) {
+    if answer.status == 304 {
+        return world.judged("304");
+    }
+    if answer.header("cache-status").contains("collapsed") {
+        return world.judged("collapsed");
+    }
+    world.judged(answer.header("x-cache"));
+}
+
+/// Reads `"id":3,"version":17` wherever it stands.
+fn shown(body: &str) -> Shown {
+    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
+    let entries = body.split("\"id\":").skip(1);
+    entries
+        .filter_map(|entry| {
+            let (_, version) = entry.split_once("\"version\":")?;
+            Some((number(entry)? as usize, number(version)?))
+        })
+        .collect()
+}
