@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start   metrics, log → store, upstream, rules → flow → doors bound → warming → serving
-//! stop    /readyz 503, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
+//! stop    /readyz 503, nothing from the cache, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
 use std::future::Future;
@@ -69,7 +69,7 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
-    invalidator: Invalidator,
+    flow: Flow,
     readiness: Readiness,
     drain: Drain,
     serving: JoinHandle<()>,
@@ -85,7 +85,6 @@ pub struct Running {
 pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
     let metrics = Arc::new(Metrics::new(&labels));
-    metrics.set_config(&format!("{:016x}", config.digest));
     let (log, flush) =
         AccessLog::start(config.log.access, Format::for_stdout(), io::stdout(), metrics.log_lines_dropped());
     let server = Server::bind(&config.server, Arc::clone(&metrics))?;
@@ -100,6 +99,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         writes: config.writes,
     };
     let drain = Drain::default();
+    let digest = format!("{:016x}", config.digest);
+    metrics.set_config(&digest);
     let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
     let mut invalidation = config.invalidate;
     invalidation.events.hosts = Some(rules.hosts.clone());
@@ -108,27 +109,35 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         settings: config.flow,
         rules,
         store,
-        invalidator: invalidator.clone(),
+        invalidator,
         upstream: Upstream::new(config.upstream)?,
         metrics: Arc::clone(&metrics),
         log,
         clock,
         drain: drain.watch(),
+        keys: Arc::new(config.admin.keyring()),
     });
     let watched = flow.clone();
     metrics.watch_cache(move || watched.state());
 
     let readiness = Readiness::warming();
     let admin = doors.admin();
-    let mut background = doors.serve(&config.admin, &readiness, &metrics);
+    let mut background = doors.serve(admin::Sources {
+        readiness: readiness.clone(),
+        metrics: Arc::clone(&metrics),
+        flow: flow.clone(),
+        digest,
+        channels: None,
+        explain: None,
+    });
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
-    let serving = tokio::spawn(server.serve(flow, drain.watch()));
+    let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
     Ok(Running {
         address,
         admin,
-        invalidator,
+        flow,
         readiness,
         drain,
         serving,
@@ -151,7 +160,7 @@ impl Running {
 
     /// What outdates what this proxy keeps.
     pub fn invalidator(&self) -> Invalidator {
-        self.invalidator.clone()
+        self.flow.parts().invalidator.clone()
     }
 
     /// Waits until the start-up list is warm, or has had its time.
@@ -163,6 +172,8 @@ impl Running {
     /// cut. `hurry` cuts all waiting short.
     pub async fn stop(mut self, delay: Duration, hurry: impl Future<Output = ()>) {
         self.readiness.reach(State::Draining);
+        // Traffic goes elsewhere from now on, and with it the writes.
+        self.flow.drain();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);
@@ -198,17 +209,9 @@ impl Doors {
         self.admin.as_ref().map(|(_, address)| *address)
     }
 
-    fn serve(
-        self,
-        settings: &admin::Settings,
-        readiness: &Readiness,
-        metrics: &Arc<Metrics>,
-    ) -> Vec<JoinHandle<()>> {
-        let sources = admin::Sources { readiness: readiness.clone(), metrics: Arc::clone(metrics) };
-        let api = self.admin.map(|(listener, address)| {
-            (listener, admin::router(address, settings.token.as_deref(), sources.clone()))
-        });
-        let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources.clone())));
+    fn serve(self, sources: admin::Sources) -> Vec<JoinHandle<()>> {
+        let api = self.admin.map(|(listener, address)| (listener, admin::router(address, sources.clone())));
+        let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources)));
         let both = api.into_iter().chain(probes);
         both.map(|(listener, router)| {
             tokio::spawn(async move {

@@ -8,6 +8,7 @@
 mod invalidation;
 mod watched;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -180,7 +181,10 @@ impl Metrics {
         };
         match route.slot(method, status, cache) {
             Some(slot) => slot.get_or_init(|| self.requests.get_or_create_owned(&labels())).inc(),
-            None => self.requests.get_or_create(&labels()).inc(),
+            None => {
+                route.others[cache as usize].fetch_add(1, Ordering::Relaxed);
+                self.requests.get_or_create(&labels()).inc()
+            }
         };
         route.durations[cache as usize]
             .get_or_init(|| {
@@ -249,7 +253,12 @@ impl Metrics {
 
     /// Answered requests of `route` (as in [`Self::request`]) by what the cache did, in the order of [`Cache::ALL`].
     pub fn answered(&self, route: usize) -> [u64; Cache::COUNT] {
-        self.route(route).durations.each_ref().map(|each| each.get().map_or(0, Histogram::count))
+        let route = self.route(route);
+        Cache::ALL.map(|cache| {
+            let fast = route.requests.iter().skip(cache as usize).step_by(Cache::COUNT);
+            let fast: u64 = fast.filter_map(OnceLock::get).map(|count| count.get()).sum();
+            fast + route.others[cache as usize].load(Ordering::Relaxed)
+        })
     }
 
     /// Entries that left the cache for `reason`.
@@ -291,6 +300,8 @@ struct Route {
     /// (GET, HEAD) × (200, 304) × [`Cache`].
     requests: [OnceLock<Counter>; 4 * Cache::COUNT],
     durations: [OnceLock<Histogram>; Cache::COUNT],
+    /// Requests of other methods and statuses, by [`Cache`].
+    others: [AtomicU64; Cache::COUNT],
 }
 
 impl Route {
@@ -299,6 +310,7 @@ impl Route {
             name: name.into(),
             requests: std::array::from_fn(|_| OnceLock::new()),
             durations: std::array::from_fn(|_| OnceLock::new()),
+            others: Default::default(),
         }
     }
 

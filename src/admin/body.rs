@@ -9,9 +9,10 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::admin::problem::{Problem, quoted};
+use crate::invalidate::event;
 
-/// Longest body, in bytes: room for as many tags as an entry may have, at their full length, several times over.
-pub(crate) const MAX_BODY: usize = 1024 * 1024;
+/// Longest body, in bytes.
+pub(crate) const MAX_BODY: usize = event::MAX_BODY;
 
 /// A JSON body.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ impl<S: Send + Sync> FromRequest<S> for Document {
         let bytes = Bytes::from_request(request, state).await.map_err(|refused| {
             match refused.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
-                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is longer than 1 MiB.")
+                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is longer than {MAX_BODY} bytes."))
                 }
                 _ => Problem::bad_request("The body was cut."),
             }

@@ -51,7 +51,7 @@ impl Switches {
     }
 
     /// Why the cache is not asked on `route` at `now` (monotonic); `None`: it is.
-    pub(crate) fn off(&self, route: usize, now: Duration) -> Option<&'static str> {
+    pub fn off(&self, route: usize, now: Duration) -> Option<&'static str> {
         let everything = self.everything.load(Ordering::Relaxed);
         let own = self.routes[route].load(Ordering::Relaxed);
         if everything == ON && own == ON {
