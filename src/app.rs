@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{Drain, Phase};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
+use crate::invalidate::hooks::Hooks;
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -109,6 +110,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         settings: config.flow,
         rules,
         store,
+        hooks: Hooks::new(invalidator.clone()),
         invalidator,
         upstream: Upstream::new(config.upstream)?,
         metrics: Arc::clone(&metrics),
@@ -174,6 +176,8 @@ impl Running {
         self.readiness.reach(State::Draining);
         // Traffic goes elsewhere from now on, and with it the writes.
         self.flow.drain();
+        // Whoever waits for a batch keeps his connection open.
+        self.flow.parts().invalidator.hurry();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);

@@ -20,37 +20,47 @@ use crate::token::{Keyring, Role};
 pub(crate) struct Access {
     listens_on_loopback: bool,
     keys: Arc<Keyring>,
-    /// Paths that never ask for a token.
-    open: Vec<String>,
+    /// Whether a request to this path may come without a token.
+    is_open: Box<IsOpen>,
 }
+
+type IsOpen = dyn Fn(&str) -> bool + Send + Sync;
 
 /// Who asks, once he was let in.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// For the audit list: a token's name; where nobody needs one, the peer's address.
     pub(crate) name: String,
-    /// What he may do.
-    pub(crate) may: Role,
+    /// What he may do; `None`: only what is for everyone.
+    pub(crate) may: Option<Role>,
 }
 
 impl Caller {
     /// Whether he may do what needs `role`.
     ///
     /// # Errors
-    /// 403: he is known, and may not.
+    /// 403: he is known, and may not; 401: he is not known.
     pub(crate) fn needs(&self, role: Role) -> Result<(), Problem> {
-        if self.may >= role {
-            return Ok(());
+        match self.may {
+            Some(may) if may >= role => Ok(()),
+            Some(may) => {
+                let (role, may) = (role.as_str(), may.as_str());
+                let detail = format!("This needs a token that may `{role}`; yours may `{may}`.");
+                Err(Problem::new(StatusCode::FORBIDDEN, detail))
+            }
+            None => Err(unknown()),
         }
-        let detail = format!("This needs a token that may `{}`; yours may `{}`.", role.as_str(), self.may.as_str());
-        Err(Problem::new(StatusCode::FORBIDDEN, detail))
     }
 }
 
 impl Access {
-    /// For a listener configured on `listen`; `open` are the paths that never ask for a token.
-    pub(crate) fn new(listen: SocketAddr, keys: Arc<Keyring>, open: Vec<String>) -> Self {
-        Self { listens_on_loopback: listen.ip().is_loopback(), keys, open }
+    /// For a listener configured on `listen`; `is_open` says of a path whether one may come to it without a token.
+    pub(crate) fn new(
+        listen: SocketAddr,
+        keys: Arc<Keyring>,
+        is_open: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { listens_on_loopback: listen.ip().is_loopback(), keys, is_open: Box::new(is_open) }
     }
 
     fn admits(&self, request: &Request, peer: SocketAddr) -> Result<Caller, Problem> {
@@ -65,21 +75,21 @@ impl Access {
                 return Err(Problem::new(StatusCode::FORBIDDEN, detail));
             }
         }
+        let somebody = |may| Caller { name: peer.ip().to_canonical().to_string(), may };
         if self.keys.is_empty() {
-            return Ok(Caller { name: peer.ip().to_canonical().to_string(), may: Role::All });
+            return Ok(somebody(Some(Role::All)));
         }
         match self.keys.holder(request.headers()) {
-            Some(holder) => Ok(Caller { name: holder.name.to_string(), may: holder.may }),
-            None if self.open.iter().any(|path| path == request.uri().path()) => {
-                Ok(Caller { name: peer.ip().to_canonical().to_string(), may: Role::Read })
-            }
-            None => {
-                let detail = "The admin API asks for its bearer token.";
-                Err(Problem::new(StatusCode::UNAUTHORIZED, detail)
-                    .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
-            }
+            Some(holder) => Ok(Caller { name: holder.name.to_string(), may: Some(holder.may) }),
+            None if (self.is_open)(request.uri().path()) => Ok(somebody(None)),
+            None => Err(unknown()),
         }
     }
+}
+
+fn unknown() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "The admin API asks for its bearer token.")
+        .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 /// Middleware: answers what [`Access`] does not admit, and says who asks to what comes behind.

@@ -23,10 +23,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
-use axum::http::StatusCode;
 use axum::http::request::Parts as Head;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router, middleware};
@@ -36,10 +37,12 @@ use tokio::net::TcpListener;
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
 use crate::admin::problem::Problem;
-use crate::flow::Flow;
 use crate::flow::purge::METHOD as PURGE;
+use crate::flow::{Flow, hook};
+use crate::invalidate::hooks::Refusal;
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
+use crate::route::path::Path;
 use crate::token::Keyring;
 pub use crate::token::{Role, Token};
 
@@ -139,8 +142,11 @@ const API: [Route; 21] = [
 /// Everything, for a listener on `listen`.
 pub fn router(listen: SocketAddr, sources: Sources) -> Router {
     let keys = Arc::clone(&sources.flow.parts().keys);
-    let open = PROBES.iter().map(|Route(path, ..)| (*path).to_owned()).collect();
-    let access = Arc::new(Access::new(listen, keys, open));
+    let hooks = sources.flow.parts().hooks.clone();
+    let is_open = move |path: &str| {
+        PROBES.iter().any(|Route(probe, ..)| *probe == path) || hooks.has(Path::of(path).decoded())
+    };
+    let access = Arc::new(Access::new(listen, keys, is_open));
     routes(PROBES.into_iter().chain(API))
         .fallback(otherwise)
         .method_not_allowed_fallback(otherwise_here)
@@ -181,11 +187,40 @@ fn routes(routes: impl IntoIterator<Item = Route>) -> Router<Sources> {
     })
 }
 
-/// What no route has: `PURGE` of any path, or nothing.
+/// What no route has: a webhook, `PURGE` of any path, or nothing.
 async fn otherwise(State(sources): State<Sources>, request: Request) -> Response {
+    if sources.flow.parts().hooks.has(Path::of(request.uri().path()).decoded()) {
+        return webhook(&sources, request).await;
+    }
     match purged(&sources, &request.into_parts().0).await {
         Some(answer) => answer,
         None => Problem::not_found("The admin API has no such path; see /openapi.json.").into_response(),
+    }
+}
+
+/// Its signature is its lock. Receiving is a task of its own: a sender who leaves takes nothing back.
+async fn webhook(sources: &Sources, request: Request) -> Response {
+    if request.method() != Method::POST {
+        return hook::method_not_allowed().map(axum::body::Body::new);
+    }
+    let path = Path::of(request.uri().path()).decoded().to_owned();
+    let headers = request.headers().clone();
+    let hooks = sources.flow.parts().hooks.clone();
+    let body = match Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return hook::respond(Err(&hooks.refuse(Refusal::TooLarge))).map(axum::body::Body::new);
+        }
+        Err(_) => return Problem::bad_request("The body was cut.").into_response(),
+    };
+    let now = sources.flow.parts().clock.now();
+    let received = tokio::spawn(async move { hooks.receive(&path, &headers, body, now).await }).await;
+    match received {
+        Ok(received) => hook::respond(received.as_ref()).map(axum::body::Body::new),
+        Err(_) => {
+            let detail = "The webhook could not be received; send it again.";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+        }
     }
 }
 

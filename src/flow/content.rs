@@ -49,7 +49,7 @@ pub(crate) static NONE: Content = Content { bytes: Bytes::new(), digest: None };
 pub(crate) struct Room(Arc<Semaphore>);
 
 /// Why a request is not answered by its content.
-enum Unread {
+pub(crate) enum Unread {
     /// The cache is not asked; this is the whole body.
     Passes(Body, &'static str),
     /// The body broke off.
@@ -114,7 +114,7 @@ async fn content(visit: &Visit<'_>, head: &Head, body: Body) -> Result<Content, 
 }
 
 /// Reads a body to its end; one that is too large goes on from its first byte.
-async fn whole(room: &Room, mut body: Body) -> Result<Bytes, Unread> {
+pub(crate) async fn whole(room: &Room, mut body: Body) -> Result<Bytes, Unread> {
     const TOO_LARGE: &str = "request-body";
     if body.size_hint().lower() > MAX_CONTENT as u64 {
         return Err(Unread::Passes(body, TOO_LARGE));

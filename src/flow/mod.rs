@@ -4,8 +4,9 @@
 //! named → target (route, canonical path and query) → share → plan ─┬ read   (content,) lookup, policy, coalesce, fetch, store
 //!                                                                  ├ write  forward, outdate, answer
 //!                                                                  ├ pass   forward
-//!                                                                  ├ tunnel forward, join the two ends
-//!                                                                  └ purge  outdate, answer
+//!                                                                  ├ hook   receive, outdate, answer
+//!                                                                  ├ purge  outdate, answer
+//!                                                                  └ tunnel forward, join the two ends
 //! ```
 //! It alone turns errors of the rooms into statuses.
 
@@ -20,6 +21,7 @@ mod egress;
 mod fetch;
 mod handling;
 mod head;
+pub mod hook;
 mod ingress;
 mod interim;
 mod lesson;
@@ -62,6 +64,7 @@ use crate::flow::plan::Plan;
 use crate::flow::serve::Answer;
 use crate::flow::switch::Switches;
 use crate::guard::Interim;
+use crate::invalidate::hooks::Hooks;
 use crate::invalidate::{Invalidation, Invalidator, Source};
 use crate::metrics::{Cache, CacheState, Metrics};
 use crate::route::host::Scheme;
@@ -109,6 +112,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// Through whom it is outdated.
     pub invalidator: Invalidator,
+    /// Who tells from outside what is outdated.
+    pub hooks: Hooks,
     /// The origin.
     pub upstream: Upstream,
     /// What is counted.
@@ -256,6 +261,7 @@ impl Shared {
             Plan::Read(share) => read::read(&visit, &head, share).await,
             Plan::ReadByContent(share) => content::read(&visit, head, body, share).await,
             Plan::Write => write::write(&visit, head, body).await,
+            Plan::Hook => hook::receive(&visit, head, body).await,
             Plan::Pass(why) => pass::pass(&visit, head, body, why).await,
             Plan::Tunnel => tunnel::open(&visit, head, body).await,
             Plan::Purge => purge::purge(&visit, &head).await,

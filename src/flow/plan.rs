@@ -1,4 +1,4 @@
-//! What becomes of a request: whether it reads, writes, passes or opens a tunnel.
+//! What becomes of a request: whether it reads, writes, passes, opens a tunnel or is a webhook.
 //!
 //! Invariant: what may change anything is a write, whatever else is said of it.
 
@@ -22,6 +22,8 @@ pub(crate) enum Plan {
     Write,
     /// Never forwarded; it outdates what it is aimed at, if who sends it may.
     Purge,
+    /// Received here: it says what is outdated.
+    Hook,
     /// Forwarded, for this reason.
     Pass(&'static str),
     /// Forwarded; both ends are joined.
@@ -31,6 +33,9 @@ pub(crate) enum Plan {
 impl Visit<'_> {
     /// Decides by the head, and by whether there is a body.
     pub(crate) fn plan(&self, head: &Head, body: &Body) -> Plan {
+        if self.flow.hooks.has(self.target.path.decoded()) {
+            return Plan::Hook;
+        }
         if self.flow.settings.upgrades && tunnel::is_asked_for(head) {
             return Plan::Tunnel;
         }

@@ -281,8 +281,9 @@ mod tests {
         let all = places(&audit, None, None);
         assert_eq!((all.len(), all[0]), (MAX_RECORDS, 5));
         let many: String = (0..purge::MAX_ITEMS).map(|n| format!("t{n} ")).collect();
+        let large = audited(20_000, &many);
         for n in 0..20 {
-            audit.add(audited(20_000 + n, &many));
+            audit.add(Audited { position: Position { epoch: 0, n: 20_000 + n }, ..large.clone() });
         }
         assert_eq!(places(&audit, None, None).len(), MAX_ITEMS / purge::MAX_ITEMS);
     }

@@ -11,9 +11,15 @@ pub mod allowance;
 pub mod audit;
 mod batch;
 pub mod event;
+#[cfg(test)]
+mod forgeries;
+pub mod hooks;
 pub mod journal;
 pub mod purge;
+mod seen;
 pub mod subscription;
+#[cfg(test)]
+mod testing;
 pub mod webhook;
 
 use std::net::IpAddr;
@@ -336,5 +342,184 @@ fn is_everything(item: &Item) -> bool {
         Item::Tag(_) => false,
         Item::Tags(gaps) => gaps.matches(unheard_of),
         Item::Paths { host, paths } => host.is_none() && paths.contain(unheard_of),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invalidate::testing::{World, of};
+    use crate::store::position::Known;
+    use futures_util::FutureExt as _;
+    use std::pin::pin;
+
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    fn batching(max_batch: usize) -> World {
+        World::new(Settings { debounce: WINDOW, max_batch, ..Settings::default() })
+    }
+
+    /// Applies what waits for nobody.
+    fn apply(world: &World, invalidation: Invalidation) -> Applied {
+        world.invalidator.apply(invalidation).now_or_never().expect("it waits for nobody")
+    }
+
+    #[test]
+    fn what_was_applied_holds_when_it_is_said() {
+        let world = World::new(Settings::default());
+        let (project, other) = (Tag::named("project:42"), Tag::named("other"));
+        let (gone, kept) = (world.keep("a", std::slice::from_ref(&project)), world.keep("b", &[other]));
+        let ticket = world.store.ticket(Duration::ZERO);
+        let applied = apply(&world, of(Source::Write, "project:42"));
+        assert_eq!((applied.position.n, applied.reached.len()), (1, 1));
+        assert!(gone.is_dead() && !kept.is_dead());
+        assert!(ticket.check(Known { tags: &[project], is_all: true }).is_err());
+        world.assert_metric(r#"larder_invalidations_total{source="write",mode="hard"} 1"#);
+        world.assert_metric("larder_invalidated_entries_total 1");
+        world.assert_metric("larder_invalidation_ack_seconds_count 1");
+        world.assert_metric("larder_invalidation_lag_seconds_count 1");
+    }
+
+    #[test]
+    fn everybody_gets_a_place_of_his_own_and_the_list_is_in_that_order() {
+        let world = World::new(Settings::default());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..50 {
+                        let ticket = world.store.ticket(Duration::ZERO);
+                        let kept = [Tag::named("t")];
+                        let write = of(Source::Write, "t");
+                        let by = world.invalidator.apply_by(write, &ticket, &kept);
+                        let (applied, renewed) = by.now_or_never().unwrap();
+                        assert!(renewed.is_none_or(|renewed| renewed.position() == applied.position));
+                        assert!(
+                            apply(&world, of(Source::Admin, &format!("u{n}"))).position.n
+                                > applied.position.n
+                        );
+                    }
+                });
+            }
+        });
+        assert_eq!(world.store.applied().n, 400);
+        let audited = world.invalidator.audit(&Query::default());
+        assert!(audited.iter().map(|audited| audited.position.n).eq(1..=400));
+    }
+
+    #[test]
+    fn a_writes_own_ticket_is_renewed_through_the_journal() {
+        let world = World::new(Settings::default());
+        let (tag, began) = (Tag::named("t"), world.store.ticket(Duration::ZERO));
+        let kept = [tag];
+        let by =
+            |began| world.invalidator.apply_by(of(Source::Write, "t"), began, &kept).now_or_never().unwrap();
+        let (applied, renewed) = by(&began);
+        assert_eq!(renewed.unwrap().position(), applied.position);
+        assert!(by(&began).1.is_none(), "somebody else has invalidated it since");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_within_the_window_is_applied_as_one_and_answered_only_then() {
+        let world = batching(1000);
+        world.keep("a", &[Tag::named("a"), Tag::named("both")]);
+        world.keep("b", &[Tag::named("b"), Tag::named("both")]);
+        let mut first = pin!(world.invalidator.apply(of(Source::Webhook, "a")));
+        let mut second = pin!(world.invalidator.apply(of(Source::Redis, "b both")));
+        let mut third = pin!(world.invalidator.apply(of(Source::Admin, "nobody")));
+        assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        assert_eq!(world.store.applied().n, 0);
+        let (first, second, third) = tokio::join!(first, second, third);
+        assert_eq!([&first, &second, &third].map(|applied| applied.position.n), [1, 1, 1]);
+        assert_eq!([&first, &second, &third].map(|applied| applied.reached.len()), [1, 2, 0]);
+        assert_eq!(world.store.applied().n, 1);
+        let audited = world.invalidator.audit(&Query::default());
+        let entries: Vec<_> = audited.iter().map(|audited| (audited.source, audited.entries.total)).collect();
+        assert_eq!(entries, [(Source::Webhook, 1), (Source::Redis, 2), (Source::Admin, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_events_are_a_few_applications() {
+        let world = batching(100);
+        let each = (0..1_000).map(|n| {
+            let invalidator = world.invalidator.clone();
+            tokio::spawn(async move { invalidator.apply(of(Source::Redis, &format!("t{}", n % 7))).await })
+        });
+        for applied in each.collect::<Vec<_>>() {
+            let applied = applied.await.unwrap();
+            assert!(applied.position.n <= world.store.applied().n, "applied before it is said");
+        }
+        assert_eq!(world.store.applied().n, 10);
+        world.assert_metric(r#"larder_invalidations_total{source="redis",mode="hard"} 1000"#);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_leaves_takes_nothing_with_him() {
+        let world = batching(1000);
+        let entry = world.keep("a", &[Tag::named("a")]);
+        {
+            let mut gone = pin!(world.invalidator.apply(of(Source::Webhook, "a")));
+            assert!(gone.as_mut().now_or_never().is_none());
+        }
+        assert!(!entry.is_dead());
+        tokio::time::sleep(WINDOW * 2).await;
+        assert!(entry.is_dead());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hard_and_soft_are_not_mixed_and_a_write_waits_for_neither() {
+        let world = batching(1000);
+        let (hard, soft) = (world.keep("a", &[Tag::named("a")]), world.keep("b", &[Tag::named("b")]));
+        let softly = Invalidation { mode: Mode::Soft, ..of(Source::Admin, "b") };
+        let batch = async {
+            tokio::join!(world.invalidator.apply(of(Source::Admin, "a")), world.invalidator.apply(softly))
+        };
+        let mut batch = pin!(batch);
+        assert!(batch.as_mut().now_or_never().is_none());
+        assert_eq!(apply(&world, of(Source::Write, "c")).position.n, 1);
+        let (first, second) = batch.await;
+        assert_eq!((first.position.n, second.position.n), (2, 3));
+        assert!(hard.is_dead() && !soft.is_dead() && soft.softened().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_process_stops_nothing_waits_any_more() {
+        let world = batching(1000);
+        let mut waits = pin!(world.invalidator.apply(of(Source::Webhook, "a")));
+        assert!(waits.as_mut().now_or_never().is_none());
+        world.invalidator.hurry();
+        assert_eq!(waits.now_or_never().unwrap().position.n, 1);
+        assert_eq!(apply(&world, of(Source::Webhook, "a")).position.n, 2);
+    }
+
+    #[test]
+    fn everything_is_rationed_for_those_who_wish_it_and_for_nobody_else() {
+        let world = World::new(Settings::default());
+        let all =
+            |source, reach: &Reach| Invalidation { reach: reach.clone(), source, ..Invalidation::default() };
+        let below = purge::of_words("/{rest:path}").unwrap();
+        for n in 0..allowance::BURST {
+            let reach = if n % 2 == 0 { &below } else { &Reach::all() };
+            world.invalidator.allow(&all(Source::Admin, reach)).unwrap();
+        }
+        for reach in [Reach::all(), below, purge::of_words("*").unwrap(), purge::of_words("/*").unwrap()] {
+            let why = world.invalidator.allow(&all(Source::Webhook, &reach)).unwrap_err();
+            assert_eq!(why.retry_after, allowance::EVERY, "{reach:?}");
+        }
+        world.invalidator.allow(&all(Source::Gap, &Reach::all())).unwrap();
+        world.invalidator.allow(&of(Source::Admin, "project:* /api/*")).unwrap();
+    }
+
+    #[test]
+    fn a_preview_says_what_would_go_and_does_nothing() {
+        let world = World::new(Settings::default());
+        let route = Tag::route("/api/{id}");
+        let entry = world.keep("a", &[Tag::named("a"), route.clone()]);
+        world.keep("b", &[Tag::named("a"), Tag::named("z")]);
+        let preview = world.invalidator.preview(&of(Source::Admin, "a /x"));
+        assert_eq!((preview.items, preview.derived), (vec!["a".to_owned(), "/x".to_owned()], vec![]));
+        let routes = vec![("/api/{id}".to_owned(), 1), ("unmatched".to_owned(), 1)];
+        assert_eq!(preview.entries, Tally { total: 2, routes });
+        assert!(!entry.is_dead() && world.store.applied().n == 0);
     }
 }

@@ -6,6 +6,7 @@
 mod harness;
 
 mod answers;
+mod batching;
 mod coalescing;
 mod doors;
 mod freshness;
@@ -22,4 +23,5 @@ mod stored;
 mod tags;
 mod variants;
 mod warming;
+mod webhooks;
 mod writes;
