@@ -136,17 +136,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
-    Ok(Running {
-        address,
-        admin,
-        flow,
-        readiness,
-        drain,
-        serving,
-        background,
-        patience,
-        _flush: flush,
-    })
+    Ok(Running { address, admin, flow, readiness, drain, serving, background, patience, _flush: flush })
 }
 
 impl Running {

@@ -31,13 +31,12 @@ impl<S: Send + Sync> FromRequest<S> for Document {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let headers = request.headers().clone();
         let is_json = media_type(&headers).map(|text| is_json(&text));
-        let bytes = Bytes::from_request(request, state).await.map_err(|refused| {
-            match refused.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is longer than {MAX_BODY} bytes."))
-                }
-                _ => Problem::bad_request("The body was cut."),
-            }
+        let bytes = Bytes::from_request(request, state).await.map_err(|refused| match refused.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("The body is longer than {MAX_BODY} bytes."),
+            ),
+            _ => Problem::bad_request("The body was cut."),
         })?;
         // A form says what it is; so a request that says nothing and holds nothing is none.
         if is_json != Some(true) && !(is_json.is_none() && bytes.is_empty()) {
@@ -121,5 +120,6 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 }
 
 fn is_json(media_type: &str) -> bool {
-    media_type == "application/json" || media_type.starts_with("application/") && media_type.ends_with("+json")
+    media_type == "application/json"
+        || media_type.starts_with("application/") && media_type.ends_with("+json")
 }

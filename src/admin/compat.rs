@@ -66,8 +66,7 @@ pub(crate) async fn fastly_keys(
 ) -> Result<Json<Value>, Problem> {
     let headers = document.headers.clone();
     let in_fields = headers.get_all("surrogate-key").iter().filter_map(|line| line.to_str().ok());
-    let mut keys: Vec<String> =
-        in_fields.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect();
+    let mut keys: Vec<String> = in_fields.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect();
     if document.value.is_some() {
         keys.extend(texts(&document.object(&["surrogate_keys"])?, "surrogate_keys")?);
     }

@@ -257,3 +257,441 @@ async fn never_stored(mut response: Response) -> Response {
     response
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access_log::AccessLog;
+    use crate::clock::Clock;
+    use crate::drain::Drain;
+    use crate::flow::{self, Parts, ServerError};
+    use crate::guard::Framing;
+    use crate::invalidate::hooks::Hooks;
+    use crate::invalidate::{self, Invalidator};
+    use crate::ready::State as Life;
+    use crate::route::host::{Hosts, Scheme};
+    use crate::route::identity::{self, Identity};
+    use crate::route::table::Table;
+    use crate::route::target::Rules;
+    use crate::store::{self, Store};
+    use crate::upstream::{self, Upstream};
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::oneshot;
+
+    /// A walk without routes, before an origin that is not there.
+    fn flow(keys: Keyring, metrics: &Arc<Metrics>) -> Flow {
+        let (clock, settings) = (Clock::system(), store::Settings { memory: 1 << 20, entries: None });
+        let store = Arc::new(Store::new(&settings, Arc::clone(metrics)));
+        let of_invalidator = invalidate::Settings { max_batch: 1, ..invalidate::Settings::default() };
+        let invalidator =
+            Invalidator::new(of_invalidator, Arc::clone(&store), clock.clone(), Arc::clone(metrics));
+        let timeout = Duration::from_secs(1);
+        Flow::new(Parts {
+            settings: flow::Settings {
+                enabled: true,
+                trusted_proxies: Vec::new(),
+                upgrades: true,
+                tls: false,
+                timeout,
+                on_server_error: ServerError::Invalidate,
+            },
+            rules: Rules {
+                table: Table::build(Vec::new(), None).unwrap(),
+                hosts: Hosts::new(&[], Scheme::Http, 8080).unwrap(),
+                identity: Identity::new(&identity::Settings::default(), b"secret"),
+                writes: Vec::new(),
+            },
+            store,
+            hooks: Hooks::new(invalidator.clone()),
+            invalidator,
+            upstream: Upstream::new(upstream::Settings {
+                origins: vec![upstream::Origin::Tcp { tls: false, host: "127.0.0.1".into(), port: 1 }],
+                timeout,
+                concurrency: 1,
+                framing: Framing::default(),
+                pool: upstream::Pool::default(),
+                roots: Vec::new(),
+            })
+            .unwrap(),
+            metrics: Arc::clone(metrics),
+            log: AccessLog::off(),
+            clock,
+            drain: Drain::default().watch(),
+            keys: Arc::new(keys),
+        })
+    }
+
+    /// A token of each role, named for it; the token is its name, too.
+    fn roles() -> Keyring {
+        let token = |name: &str, may| Token { name: name.into(), token: name.into(), may };
+        Keyring::new(None, &[token("read", Role::Read), token("purge", Role::Purge), token("all", Role::All)])
+    }
+
+    /// An admin listener on a free port, as if it had been configured on `listen`.
+    struct Admin {
+        address: SocketAddr,
+        readiness: Readiness,
+        stop: oneshot::Sender<()>,
+        task: tokio::task::JoinHandle<io::Result<()>>,
+    }
+
+    impl Admin {
+        async fn start(keys: Keyring, router: impl FnOnce(SocketAddr, Sources) -> Router) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let readiness = Readiness::warming();
+            let metrics = Arc::new(Metrics::new(&[]));
+            let sources = Sources {
+                readiness: readiness.clone(),
+                flow: flow(keys, &metrics),
+                metrics,
+                digest: "d".into(),
+                channels: None,
+                explain: Some(Arc::new(|asked| Ok(serde_json::json!({ "asked": asked })))),
+            };
+            let (stop, stopped) = oneshot::channel::<()>();
+            let done = async move { drop(stopped.await) };
+            let task = tokio::spawn(serve(listener, router(address, sources), done));
+            Self { address, readiness, stop, task }
+        }
+
+        async fn loopback() -> Self {
+            Self::start(Keyring::default(), router).await
+        }
+
+        /// Sends `GET path` with the given further lines and gives the whole answer.
+        async fn get(&self, path: &str, fields: &str) -> String {
+            self.send("GET", path, &format!("host: localhost\r\n{fields}")).await
+        }
+
+        /// Sends a JSON body, with the given further lines.
+        async fn post(&self, path: &str, fields: &str, body: &str) -> String {
+            let json = format!("host: localhost\r\ncontent-type: application/json\r\n{fields}");
+            self.send_body("POST", path, &json, body).await
+        }
+
+        async fn send(&self, method: &str, path: &str, fields: &str) -> String {
+            self.write(&format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n{fields}\r\n")).await
+        }
+
+        async fn send_body(&self, method: &str, path: &str, fields: &str, body: &str) -> String {
+            let fields = format!("{fields}content-length: {}\r\n", body.len());
+            let head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n{fields}\r\n");
+            self.write(&format!("{head}{body}")).await
+        }
+
+        async fn write(&self, request: &str) -> String {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        }
+
+        async fn stop(self) {
+            self.stop.send(()).unwrap();
+            self.task.await.unwrap().unwrap();
+        }
+    }
+
+    /// The OpenAPI file.
+    fn described() -> Value {
+        serde_json::from_str(include_str!("openapi.json")).unwrap()
+    }
+
+    /// Every operation of the file: its method, its path with something in every brace, and what is said of it.
+    fn operations(file: &Value) -> Vec<(String, String, &Value)> {
+        let paths = file["paths"].as_object().unwrap().iter();
+        let all = paths.flat_map(|(path, methods)| {
+            methods.as_object().unwrap().iter().map(move |(method, operation)| {
+                let concrete =
+                    path.split('/').map(|segment| if segment.starts_with('{') { "0" } else { segment });
+                (method.to_uppercase(), concrete.collect::<Vec<_>>().join("/"), operation)
+            })
+        });
+        all.collect()
+    }
+
+    fn status(answer: &str) -> &str {
+        answer.split(' ').nth(1).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_status(answer: &str, status: u16) {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_life_of_the_process() {
+        let admin = Admin::loopback().await;
+        assert_status(&admin.get("/livez", "").await, 200);
+        let answer = admin.get("/readyz", "").await;
+        assert_status(&answer, 503);
+        assert!(
+            answer.ends_with(r#"{"status":"warming","checks":{"warm":"fail","serving":"pass"}}"#),
+            "{answer}"
+        );
+        admin.readiness.reach(Life::Ready);
+        let answer = admin.get("/readyz", "").await;
+        assert_status(&answer, 200);
+        assert!(
+            answer.ends_with(r#"{"status":"ready","checks":{"warm":"pass","serving":"pass"}}"#),
+            "{answer}"
+        );
+        admin.readiness.reach(Life::Draining);
+        let answer = admin.get("/readyz", "").await;
+        assert_status(&answer, 503);
+        assert!(
+            answer.ends_with(r#"{"status":"draining","checks":{"warm":"pass","serving":"fail"}}"#),
+            "{answer}"
+        );
+        assert_status(&admin.get("/livez", "").await, 200);
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn metrics_are_openmetrics_text() {
+        let admin = Admin::loopback().await;
+        let answer = admin.get("/metrics", "").await;
+        assert_status(&answer, 200);
+        assert!(
+            answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n")
+        );
+        assert!(answer.contains("larder_build_info{version="));
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_a_problem() {
+        let admin = Admin::loopback().await;
+        let answer = admin.get("/nothing", "").await;
+        assert_status(&answer, 404);
+        assert!(answer.contains("content-type: application/problem+json\r\n"), "{answer}");
+        assert!(answer.contains(r#""type":"about:blank","title":"Not Found","status":404"#), "{answer}");
+        let answer = admin.send("POST", "/livez", "host: localhost\r\ncontent-length: 0\r\n").await;
+        assert_status(&answer, 405);
+        assert!(answer.contains("content-type: application/problem+json\r\n"), "{answer}");
+        assert!(answer.contains("allow: GET,HEAD\r\n"), "{answer}");
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn all_but_the_probes_asks_for_the_token() {
+        let admin = Admin::start(Keyring::new(Some("s3cret"), &[]), router).await;
+        for Route(path, ..) in PROBES {
+            assert!(!admin.get(path, "").await.starts_with("HTTP/1.1 401"));
+        }
+        for path in ["/openapi.json", "/nothing"] {
+            for fields in [
+                "",
+                "authorization: Bearer s3cre\r\n",
+                "authorization: Basic s3cret\r\n",
+                "authorization: s3cret\r\n",
+            ] {
+                let answer = admin.get(path, fields).await;
+                assert_status(&answer, 401);
+                assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+            }
+        }
+        for scheme in ["Bearer", "bearer"] {
+            let fields = format!("authorization: {scheme} s3cret\r\n");
+            assert_status(&admin.get("/openapi.json", &fields).await, 200);
+            assert_status(&admin.get("/nothing", &fields).await, 404);
+        }
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_loopback_listener_answers_to_loopback_names_only() {
+        let admin = Admin::loopback().await;
+        for host in ["localhost:8081", "LOCALHOST", "127.0.0.1:8081", "127.8.8.8", "[::1]:8081"] {
+            assert_status(&admin.send("GET", "/livez", &format!("host: {host}\r\n")).await, 200);
+        }
+        for host in
+            ["rebound.example", "localhost.rebound.example", "10.0.0.1:8081", "127.0.0.1.rebound.example", ""]
+        {
+            let answer = admin.send("GET", "/livez", &format!("host: {host}\r\n")).await;
+            assert_status(&answer, 421);
+            assert!(answer.contains("content-type: application/problem+json\r\n"), "{answer}");
+        }
+        assert_status(
+            &admin.send("GET", "/livez", "host: localhost\r\nhost: rebound.example\r\n").await,
+            421,
+        );
+        assert_status(&admin.send("GET", "http://rebound.example/livez", "host: localhost\r\n").await, 421);
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_loopback_listener_answers_to_no_page_from_elsewhere() {
+        let admin = Admin::loopback().await;
+        for origin in ["http://evil.example", "null", "http://localhost:3000"] {
+            assert_status(&admin.get("/livez", &format!("origin: {origin}\r\n")).await, 403);
+        }
+        assert_status(&admin.get("/livez", "origin: http://localhost\r\n").await, 200);
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_listener_for_the_network_answers_to_any_name() {
+        let anywhere = ([0, 0, 0, 0], 8081).into();
+        let keys = Keyring::new(Some("t"), &[]);
+        let admin = Admin::start(keys, |_, sources| router(anywhere, sources)).await;
+        assert_status(&admin.send("GET", "/livez", "host: larder.monitoring.svc\r\n").await, 200);
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_probes_listener_has_nothing_but_probes() {
+        let admin = Admin::start(Keyring::default(), |_, sources| probes_router(sources)).await;
+        assert_status(&admin.send("GET", "/livez", "host: 10.1.2.3\r\n").await, 200);
+        assert_status(&admin.get("/openapi.json", "").await, 404);
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_token_opens_what_its_role_may() {
+        let (admin, file) = (Admin::start(roles(), router).await, described());
+        for (method, path, operation) in operations(&file) {
+            for (nth, role) in ["read", "purge", "all"].into_iter().enumerate() {
+                let needs = operation["security"][0]["token"][0].as_str();
+                let may = needs.is_none_or(|needs| ["read", "purge", "all"][..=nth].contains(&needs));
+                let scheme = if nth == 1 { "fastly-key: " } else { "authorization: Bearer " };
+                let answer = admin
+                    .send_body(&method, &path, &format!("host: localhost\r\n{scheme}{role}\r\n"), "")
+                    .await;
+                assert_eq!(status(&answer) != "403", may, "{role} {method} {path}: {answer}");
+                assert_ne!(status(&answer), "401");
+            }
+        }
+        let answer = admin.get("/v1/status", "authorization: Bearer other\r\n").await;
+        assert_status(&answer, 401);
+        for (role, allowed) in [("read", 403), ("purge", 200)] {
+            let fields = format!("host: localhost\r\nauthorization: Bearer {role}\r\n");
+            assert_status(&admin.send("PURGE", "/x", &fields).await, allowed);
+            assert_status(&admin.send("PURGE", "/v1/status", &fields).await, allowed);
+        }
+        assert_status(&admin.send("PURGE", "/livez", "host: localhost\r\n").await, 401);
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_form_can_send_is_refused() {
+        let admin = Admin::loopback().await;
+        for (method, path, _) in operations(&described()).iter().filter(|(method, ..)| method == "POST") {
+            for form in ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"]
+            {
+                for body in ["{\"all\":true}", ""] {
+                    let fields = format!("host: localhost\r\ncontent-type: {form}\r\n");
+                    let answer = admin.send_body(method, path, &fields, body).await;
+                    assert_status(&answer, 415);
+                }
+            }
+        }
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_refused() {
+        let admin = Admin::loopback().await;
+        let body = format!("{{\"tags\":\"{}\"}}", "x ".repeat(MAX_BODY / 2));
+        let answer = admin.post("/v1/purge", "", &body).await;
+        assert_status(&answer, 413);
+        assert!(answer.contains("content-type: application/problem+json\r\n"), "{answer}");
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_openapi_file_says_what_there_is() {
+        let (admin, file) = (Admin::loopback().await, described());
+        let paths: Vec<&str> = file["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut served: Vec<&str> = PROBES.into_iter().chain(API).map(|Route(path, ..)| path).collect();
+        served.dedup();
+        assert_eq!(paths, served);
+        let operations = operations(&file);
+        for (_, path, _) in &operations {
+            for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+                let answer = admin.send_body(method, path, "host: localhost\r\n", "").await;
+                let said = operations.iter().find(|(other, of, _)| other == method && of == path);
+                assert_eq!(status(&answer) != "405", said.is_some(), "{method} {path}");
+                if let Some((_, _, operation)) = said {
+                    let answers = operation["responses"].as_object().unwrap();
+                    assert!(answers.contains_key(status(&answer)), "{method} {path}: {answer}");
+                }
+            }
+        }
+        assert_eq!(file["info"]["version"], env!("CARGO_PKG_VERSION"));
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_openapi_file_says_what_may_be_asked() {
+        let (admin, file) = (Admin::loopback().await, described());
+        for (_, path, operation) in operations(&file) {
+            let said = &operation["requestBody"];
+            let schema = &said["content"]["application/json"]["schema"];
+            if said.is_null() {
+                continue;
+            }
+            assert_status(&admin.post(&path, "", "{").await, 400);
+            let empty = admin.post(&path, "", "").await;
+            let refused = !matches!(status(&empty), "200" | "404");
+            assert!(refused || said["required"] == false, "{path}: {empty}");
+            if schema["additionalProperties"] != false {
+                continue;
+            }
+            assert_status(&admin.post(&path, "", "[]").await, 422);
+            let answer = admin.post(&path, "", r#"{"unheard_of": 1}"#).await;
+            assert_status(&answer, 422);
+            assert!(answer.contains("The key `unheard_of` is not known"), "{answer}");
+            for key in schema["properties"].as_object().unwrap().keys() {
+                let answer = admin.post(&path, "", &serde_json::json!({ key: [[]] }).to_string()).await;
+                assert_status(&answer, if path == "/v1/explain" { 200 } else { 422 });
+                assert!(!answer.contains("is not known"), "{path} {key}: {answer}");
+            }
+            for key in schema["required"].as_array().into_iter().flatten() {
+                let answer = admin.post(&path, "", "{}").await;
+                let is_said = path == "/v1/explain" || matches!(status(&answer), "400" | "422");
+                assert!(is_said, "{path} without {key}: {answer}");
+            }
+        }
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_slip_is_answered_with_what_was_meant() {
+        let admin = Admin::loopback().await;
+        for (path, body, status, hint) in [
+            ("/v1/purge", r#"{"tag": ["a"]}"#, 422, "did you mean `tags`?"),
+            ("/v1/purge", r#"{"tags": ["a"], "dryrun": true}"#, 422, "did you mean `dry_run`?"),
+            ("/v1/purge", r#"{"tags": ["a"], "cascade": "no"}"#, 422, "`cascade` has to be true or false"),
+            ("/v1/purge", "{}", 422, "names nothing"),
+            ("/v1/cache/disable", r#"{"for": "1h", "route": "/nowhere"}"#, 404, "No route is `/nowhere`"),
+            ("/v1/cache/disable", r#"{"for": "1h", "route": "unmached"}"#, 404, "did you mean `unmatched`?"),
+            ("/v1/cache/disable", r#"{"for": "0s"}"#, 422, "more than nothing"),
+            ("/v1/cache/disable", r#"{"for": "31d"}"#, 422, "at most 30days"),
+            ("/client/v4/zones/z/purge_cache", r#"{"purge_everything": false}"#, 422, "can only be true"),
+            ("/service/s/purge", "", 400, "surrogate_keys"),
+        ] {
+            let answer = admin.post(path, "", body).await;
+            assert_status(&answer, status);
+            assert!(answer.contains(hint), "{path} {body}: {answer}");
+        }
+        for (path, status, hint) in [
+            ("/v1/entries?tags=a", 400, "did you mean `tag`?"),
+            ("/v1/entries?limit=0", 400, "from 1 to 1000"),
+            ("/v1/entries?path=a", 400, "begins with `/`"),
+            ("/v1/entries?tag=a&tag=b", 400, "twice"),
+            ("/v1/entries?after=x", 400, "a number"),
+            ("/v1/entries/7", 404, "no such entry"),
+            ("/v1/invalidations?since=yesterday", 400, "2026-01-31T12:00:00Z"),
+            ("/api/cache/stats?by=tenant", 400, "`layer`"),
+        ] {
+            let answer = admin.get(path, "").await;
+            assert_status(&answer, status);
+            assert!(answer.contains(hint), "{path}: {answer}");
+        }
+        admin.stop().await;
+    }
+}

@@ -194,7 +194,12 @@ pub(crate) async fn carry_out(
 
 /// Counts by template.
 pub(crate) fn by_route(tally: &Tally) -> Value {
-    tally.routes.iter().map(|(route, count)| (route.clone(), Value::from(*count))).collect::<Map<_, _>>().into()
+    tally
+        .routes
+        .iter()
+        .map(|(route, count)| (route.clone(), Value::from(*count)))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn told(audited: &Audited) -> Value {

@@ -160,9 +160,12 @@ pub(crate) async fn health(State(sources): State<Sources>) -> Json<Value> {
 /// Every route with its answers and its entries, what no route matches among them.
 fn each_route(sources: &Sources) -> impl Iterator<Item = (&Arc<Route>, Answered, usize)> {
     let parts = sources.flow.parts();
-    parts.rules.table.routes().iter().map(|route| {
-        (route, Answered(sources.metrics.answered(route.index)), parts.store.count(&route.tag))
-    })
+    parts
+        .rules
+        .table
+        .routes()
+        .iter()
+        .map(|route| (route, Answered(sources.metrics.answered(route.index)), parts.store.count(&route.tag)))
 }
 
 async fn upstream(sources: &Sources) -> Value {

@@ -45,12 +45,5 @@ pub(crate) async fn purge(visit: &Visit<'_>, head: &Head) -> Answer {
             problem::json(StatusCode::OK, "application/json", body)
         }
     };
-    Answer {
-        response,
-        cache: Cache::Bypass,
-        detail: Some("purge"),
-        age: None,
-        upstream: None,
-        error: None,
-    }
+    Answer { response, cache: Cache::Bypass, detail: Some("purge"), age: None, upstream: None, error: None }
 }

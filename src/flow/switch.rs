@@ -149,10 +149,7 @@ mod tests {
         assert_eq!(switches.off(1, NOW), None);
         switches.set(Covers::Route(1), millis(LATER));
         assert_eq!((switches.off(0, NOW), switches.off(1, NOW)), (None, Some("disabled")));
-        assert_eq!(
-            switches.list(NOW),
-            [Off { covers: Covers::Route(1), left: Duration::from_secs(60) }]
-        );
+        assert_eq!(switches.list(NOW), [Off { covers: Covers::Route(1), left: Duration::from_secs(60) }]);
         assert_eq!(switches.off(1, LATER), None, "it expires by itself");
         assert_eq!(switches.list(LATER), []);
     }
