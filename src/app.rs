@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start   metrics, log → store, upstream, rules → flow → doors bound → channels heard → warming → serving
-//! stop    /readyz 503, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
+//! stop    /readyz 503, nothing from the cache, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
 use std::future::Future;
@@ -96,8 +96,6 @@ pub struct Running {
 pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
     let metrics = Arc::new(Metrics::new(&labels));
-    metrics.set_config(&format!("{:016x}", config.digest));
-    metrics.set_disabled(!config.flow.enabled);
     let (log, flush) =
         AccessLog::start(config.log.access, Format::for_stdout(), io::stdout(), metrics.log_lines_dropped());
     let server = Server::bind(&config.server, Arc::clone(&metrics))?;
@@ -112,6 +110,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         writes: config.writes,
     };
     let drain = Drain::default();
+    let digest = format!("{:016x}", config.digest);
+    metrics.set_config(&digest);
     let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
     let mut invalidation = config.invalidate;
     invalidation.events.hosts = Some(rules.hosts.clone());
@@ -131,14 +131,22 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         log,
         clock,
         drain: drain.watch(),
+        keys: Arc::new(config.admin.keyring()),
     });
-    let sized = flow.clone();
-    metrics.watch_cache(move || sized.size());
+    let watched = flow.clone();
+    metrics.watch_cache(move || watched.state());
 
     let readiness = Readiness::warming();
     let admin = doors.admin();
-    let mut background = doors.serve(&config.admin, &readiness, &metrics);
     let (subscription, listener) = listening.unzip();
+    let mut background = doors.serve(admin::Sources {
+        readiness: readiness.clone(),
+        metrics: Arc::clone(&metrics),
+        flow: flow.clone(),
+        digest,
+        channels: subscription.clone(),
+        explain: None,
+    });
     background.extend(listener);
     if let Some(subscription) = &subscription {
         subscription.storing_begins().await;
@@ -203,7 +211,7 @@ impl Running {
 
     /// What outdates what this proxy keeps.
     pub fn invalidator(&self) -> Invalidator {
-        self.invalidator.clone()
+        self.flow.parts().invalidator.clone()
     }
 
     /// How it stands with the channels of `redis.subscribe`, if there are any.
@@ -220,8 +228,10 @@ impl Running {
     /// cut. `hurry` cuts all waiting short.
     pub async fn stop(mut self, delay: Duration, hurry: impl Future<Output = ()>) {
         self.readiness.reach(State::Draining);
+        // Traffic goes elsewhere from now on, and with it the writes.
+        self.flow.drain();
         // Whoever waits for a batch keeps his connection open.
-        self.invalidator.hurry();
+        self.flow.parts().invalidator.hurry();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);
@@ -257,17 +267,9 @@ impl Doors {
         self.admin.as_ref().map(|(_, address)| *address)
     }
 
-    fn serve(
-        self,
-        settings: &admin::Settings,
-        readiness: &Readiness,
-        metrics: &Arc<Metrics>,
-    ) -> Vec<JoinHandle<()>> {
-        let sources = admin::Sources { readiness: readiness.clone(), metrics: Arc::clone(metrics) };
-        let api = self.admin.map(|(listener, address)| {
-            (listener, admin::router(address, settings.token.as_deref(), sources.clone()))
-        });
-        let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources.clone())));
+    fn serve(self, sources: admin::Sources) -> Vec<JoinHandle<()>> {
+        let api = self.admin.map(|(listener, address)| (listener, admin::router(address, sources.clone())));
+        let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources)));
         let both = api.into_iter().chain(probes);
         both.map(|(listener, router)| {
             tokio::spawn(async move {

@@ -18,6 +18,7 @@ pub mod tag_index;
 pub mod ticket;
 mod undertaker;
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::route::key::Key;
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
 use crate::store::author::Author;
-use crate::store::entry::{Candidate, Entry};
+use crate::store::entry::{Candidate, Entry, EntryId};
 use crate::store::memory::{Entries, Memory, Refusal};
 use crate::store::position::{Gate, Mode, Outdate, Outdated, Position};
 use crate::store::ticket::FillTicket;
@@ -231,6 +232,30 @@ impl Store {
     /// Whether `author` is not to be served this entry, which a soft invalidation has reached: he may have overwritten it.
     pub fn is_overwritten(&self, entry: &Entry, author: impl FnOnce() -> Author) -> bool {
         self.gate.softened_since(entry.position(), author)
+    }
+
+    /// The live entry of this name; it is searched for among all.
+    pub fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
+        self.memory.entries().find(|entry| entry.id() == id && !entry.is_dead())
+    }
+
+    /// How many live entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        self.gate.count(tag)
+    }
+
+    /// At most `limit` live entries in the order of their names, beginning behind `after`. It looks at all that is kept, but
+    /// holds nobody up meanwhile.
+    pub fn list(&self, after: Option<EntryId>, limit: usize) -> Vec<Arc<Entry>> {
+        let wanted = |entry: &Arc<Entry>| !entry.is_dead() && after.is_none_or(|after| entry.id() > after);
+        let mut first = BTreeMap::new();
+        for entry in self.memory.entries().filter(wanted) {
+            first.insert(entry.id(), entry);
+            if first.len() > limit {
+                first.pop_last();
+            }
+        }
+        first.into_values().collect()
     }
 
     /// The longest `settle` of a route: what a write outdated is remembered for so long.

@@ -243,6 +243,11 @@ impl Gate {
         found
     }
 
+    /// How many live entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        self.lock().index.count(tag)
+    }
+
     /// Ends the life of an entry that memory lets go: out of the index nothing could outdate it any more, and it must
     /// not stand in for an origin that fails, nor be confirmed by a 304.
     pub fn forget(&self, entry: &Entry) {

@@ -237,6 +237,12 @@ impl TagIndex {
         std::iter::from_fn(|| self.seats.pop()).find_map(|seat| seat.entry.upgrade())
     }
 
+    /// How many entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        let number = self.names.get(tag);
+        number.and_then(|number| self.tags.at(*number)).map_or(0, |carried| carried.by.len())
+    }
+
     /// Entries and tags in the index.
     pub fn len(&self) -> (usize, usize) {
         (self.seats.len(), self.names.len())
