@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
 use http::request::Parts as Head;
 
 use crate::flow::Visit;
 use crate::flow::adopt::Adoption;
+use crate::flow::explain::in_words;
 use crate::flow::explain::outcome::{certain, open, told};
 use crate::flow::explain::wire::{Becomes, Dropped, Explanation, Rule, When, Write};
-use crate::flow::explain::{in_words, received};
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::route::derive::Dependencies;
