@@ -10,6 +10,7 @@ pub mod drain;
 pub mod metrics;
 pub mod ready;
 pub mod redis;
+pub mod token;
 // decide
 pub mod policy;
 pub mod route;

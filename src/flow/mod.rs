@@ -5,6 +5,7 @@
 //!                                                                  ├ write  forward, outdate, answer
 //!                                                                  ├ pass   forward
 //!                                                                  ├ hook   receive, outdate, answer
+//!                                                                  ├ purge  outdate, answer
 //!                                                                  └ tunnel forward, join the two ends
 //! ```
 //! It alone turns errors of the rooms into statuses.
@@ -29,10 +30,12 @@ mod part;
 mod pass;
 mod plan;
 pub mod problem;
+pub mod purge;
 mod read;
 mod record;
 mod relay;
 mod serve;
+pub mod switch;
 mod tagging;
 mod tunnel;
 mod variant;
@@ -61,16 +64,18 @@ pub use crate::flow::handling::Handling;
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
 use crate::flow::serve::Answer;
+use crate::flow::switch::Switches;
 use crate::guard::Interim;
 use crate::invalidate::hooks::Hooks;
 use crate::invalidate::{Invalidation, Invalidator, Source};
-use crate::metrics::{Cache, Metrics};
+use crate::metrics::{Cache, CacheState, Metrics};
 use crate::route::host::Scheme;
 use crate::route::reach::Reach;
 use crate::route::share::Share;
 use crate::route::tag::Tag;
 use crate::route::target::{Rules, Target};
 use crate::store::Store;
+use crate::token::Keyring;
 use crate::upstream::{self, How, Upgrade, Upstream};
 
 /// How requests are treated, whatever their route.
@@ -121,6 +126,8 @@ pub struct Parts {
     pub clock: Clock,
     /// When what is still open is cut.
     pub drain: Watch,
+    /// Who may purge.
+    pub keys: Arc<Keyring>,
 }
 
 /// The walk. Cheap to clone.
@@ -136,6 +143,8 @@ pub(crate) struct Shared {
     pub(crate) searches: Semaphore,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
+    /// What is not cached for now.
+    pub(crate) switches: Switches,
 }
 
 impl std::ops::Deref for Shared {
@@ -162,10 +171,17 @@ pub(crate) struct Visit<'a> {
 impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
+        let routes = parts.rules.table.routes().len();
+        let demoted = (0..routes).map(|_| AtomicBool::new(false)).collect();
         let searches = Semaphore::new(tagging::SEARCHES);
         let (flights, contents) = (Arc::default(), content::Room::default());
-        Self(Arc::new(Shared { parts, flights, contents, searches, demoted }))
+        let switches = Switches::new(routes);
+        Self(Arc::new(Shared { parts, flights, contents, searches, demoted, switches }))
+    }
+
+    /// What the walk is made of.
+    pub fn parts(&self) -> &Parts {
+        &self.0.parts
     }
 
     /// The client at the other end of a connection.
@@ -173,9 +189,11 @@ impl Flow {
         Client::at(peer.ip(), tls, &self.0.settings.trusted_proxies)
     }
 
-    /// Live entries, and the bytes that they take.
-    pub fn size(&self) -> (u64, u64) {
-        self.0.store.size()
+    /// What the cache is like now.
+    pub fn state(&self) -> CacheState {
+        let (entries, bytes) = self.0.store.size();
+        let is_off = !self.0.switches.list(self.0.clock.mono()).is_empty();
+        CacheState { entries, bytes, is_disabled: is_off || !self.0.settings.enabled }
     }
 
     /// Whether the origin can be connected to now.
@@ -248,6 +266,7 @@ impl Shared {
             Plan::Hook => hook::receive(&visit, head, body).await,
             Plan::Pass(why) => pass::pass(&visit, head, body, why).await,
             Plan::Tunnel => tunnel::open(&visit, head, body).await,
+            Plan::Purge => purge::purge(&visit, &head).await,
         };
         visitor.record(answer)
     }

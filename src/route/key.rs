@@ -51,10 +51,50 @@ pub struct KeyBuf(Vec<u8>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<[u8]>);
 
+/// What a key says of the requests that it answers, for people: it tells whether they have a credential, and not which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// The client's scheme.
+    pub scheme: Scheme,
+    /// Whether it is for those who show one certain credential, and for nobody else.
+    pub is_of_a_credential: bool,
+    /// As keyed.
+    pub authority: &'a str,
+    /// As keyed, escapes and all.
+    pub path: &'a str,
+    /// As keyed; empty: none.
+    pub query: &'a str,
+    /// Whether method and body are part of the question.
+    pub is_by_content: bool,
+}
+
 impl Key {
     /// The key that these bytes are.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(Arc::from(bytes))
+    }
+
+    /// What it says; `None` if nobody wrote it as a key.
+    pub fn told(&self) -> Option<Told<'_>> {
+        let (scheme, rest) = self.0.split_first()?;
+        let (_rules, rest) = rest.split_at_checked(size_of::<u64>())?;
+        let (credential, rest) = rest.split_first()?;
+        let mut rest = rest.split_at_checked(if *credential == 0 { 0 } else { 16 })?.1;
+        let mut text = || {
+            let (length, behind) = rest.split_first_chunk()?;
+            let (text, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            rest = behind;
+            Some(text)
+        };
+        let (authority, path, query) = (text()?, text()?, text()?);
+        Some(Told {
+            scheme: if *scheme == 0 { Scheme::Http } else { Scheme::Https },
+            is_of_a_credential: *credential != 0,
+            authority: std::str::from_utf8(authority).ok()?,
+            path: std::str::from_utf8(path).ok()?,
+            query: std::str::from_utf8(query).ok()?,
+            is_by_content: !text()?.is_empty(),
+        })
     }
 }
 
@@ -204,7 +244,27 @@ mod tests {
         )
     }
 
+    #[test]
+    fn bytes_that_are_no_key_tell_nothing() {
+        for bytes in [&b""[..], b"k", &[0; 9], &[0; 10], &[1; 40]] {
+            assert_eq!(Key::from_bytes(bytes).told(), None, "{bytes:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_key_tells_what_it_was_made_of_but_not_whose_it_is(request in request()) {
+            let key = request.key().to_key();
+            let told = key.told().unwrap();
+            prop_assert_eq!(told.scheme == Scheme::Https, request.https);
+            prop_assert_eq!(told.is_of_a_credential, request.credential.is_some());
+            prop_assert_eq!(
+                (told.authority, told.path, told.query),
+                (request.authority.as_str(), request.path.as_str(), request.query.as_str())
+            );
+            prop_assert_eq!(told.is_by_content, !request.body.is_empty());
+        }
+
         #[test]
         fn equal_keys_mean_equal_requests(a in request(), b in request()) {
             prop_assert_eq!(a.key() == b.key(), a == b);

@@ -23,6 +23,16 @@ use crate::store::stamp::Stamp;
 pub struct EntryId(u64);
 
 impl EntryId {
+    /// The one that [`EntryId::as_u64`] gave.
+    pub fn from_u64(id: u64) -> Self {
+        Self(id)
+    }
+
+    /// Its number: later entries have higher ones.
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+
     fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))

@@ -138,6 +138,11 @@ impl Memory {
         });
     }
 
+    /// Every entry that is kept, in no order; nobody waits for who goes through them.
+    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
+        self.groups.iter().flat_map(|(_, group)| group.entries().cloned().collect::<Entries>())
+    }
+
     /// Lets moka do now what it has put off: evictions above all.
     pub fn catch_up(&self) {
         self.groups.run_pending_tasks();

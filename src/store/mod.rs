@@ -10,6 +10,7 @@ pub mod stamp;
 pub mod tag_index;
 pub mod ticket;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::policy::Selector;
 use crate::route::key::Key;
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
-use crate::store::entry::{Candidate, Entry};
+use crate::store::entry::{Candidate, Entry, EntryId};
 use crate::store::memory::{Entries, Group, Memory, Refusal};
 use crate::store::position::{Gate, Mode, Outdate, Outdated, Position};
 use crate::store::ticket::FillTicket;
@@ -204,6 +205,30 @@ impl Store {
     /// The live entries that `reach` reaches now.
     pub fn find(&self, reach: &Reach) -> Vec<Arc<Entry>> {
         self.gate.find(reach)
+    }
+
+    /// The live entry of this name.
+    pub fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
+        self.gate.entry(id).filter(|entry| !entry.is_dead())
+    }
+
+    /// How many live entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        self.gate.count(tag)
+    }
+
+    /// At most `limit` live entries in the order of their names, beginning behind `after`. It looks at all that is kept, but
+    /// holds nobody up meanwhile.
+    pub fn list(&self, after: Option<EntryId>, limit: usize) -> Vec<Arc<Entry>> {
+        let wanted = |entry: &Arc<Entry>| !entry.is_dead() && after.is_none_or(|after| entry.id() > after);
+        let mut first = BTreeMap::new();
+        for entry in self.memory.entries().filter(wanted) {
+            first.insert(entry.id(), entry);
+            if first.len() > limit {
+                first.pop_last();
+            }
+        }
+        first.into_values().collect()
     }
 
     fn bury(&self, mode: Mode, reached: &[Arc<Entry>]) {

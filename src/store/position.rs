@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::route::reach::{Item, Reach};
 use crate::route::tag::Tag;
-use crate::store::entry::Entry;
+use crate::store::entry::{Entry, EntryId};
 use crate::store::tag_index::TagIndex;
 use crate::store::ticket::FillTicket;
 
@@ -215,6 +215,16 @@ impl Gate {
         found.sort_unstable_by_key(|entry| entry.id());
         found.dedup_by_key(|entry| entry.id());
         found
+    }
+
+    /// The live entry of this name.
+    pub fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
+        self.lock().index.entry(id)
+    }
+
+    /// How many live entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        self.lock().index.count(tag)
     }
 
     /// Forgets an entry that memory has let go.

@@ -87,6 +87,16 @@ impl TagIndex {
         found.extend(ids.filter_map(|id| self.slots.get(id)?.entry.upgrade()));
     }
 
+    /// The entry of this name.
+    pub fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
+        self.slots.get(&id)?.entry.upgrade()
+    }
+
+    /// How many entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        self.tags.get(tag).map_or(0, Vec::len)
+    }
+
     /// Entries and tags in the index.
     pub fn len(&self) -> (usize, usize) {
         (self.slots.len(), self.tags.len())

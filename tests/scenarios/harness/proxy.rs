@@ -77,7 +77,19 @@ impl Proxy {
 
     /// Asks the admin listener.
     pub(crate) async fn admin(&self, path: &str) -> Reply {
-        ask(self.admin.expect("it has an admin listener"), "GET", path).reply().await
+        self.admin_ask("GET", path).reply().await
+    }
+
+    /// The same, to be said more of.
+    pub(crate) fn admin_ask(&self, method: &str, path: &str) -> Ask {
+        ask(self.admin.expect("it has an admin listener"), method, path)
+    }
+
+    /// Tells the admin listener something, which it has to take; what it answers.
+    pub(crate) async fn tell(&self, path: &str, body: serde_json::Value) -> serde_json::Value {
+        let reply = self.admin_ask("POST", path).json(&body).reply().await;
+        assert_eq!(reply.status, 200, "{path} {body}: {}", reply.text());
+        reply.json()
     }
 
     /// What would become of a request now.
