@@ -17,7 +17,8 @@ use tokio::task::JoinHandle;
 use crate::access_log::{AccessLog, Flush, Format};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::drain::{Drain, Phase};
+use crate::drain::{Drain, Phase, Watch};
+use crate::flow::explain::wire::Asked;
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
 use crate::invalidate::hooks::Hooks;
@@ -78,11 +79,10 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    flow: Flow,
     readiness: Readiness,
     drain: Drain,
-    invalidator: Invalidator,
     subscription: Option<Subscription>,
-    flow: Flow,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -94,58 +94,32 @@ pub struct Running {
 /// # Errors
 /// [`Error`] says what is in the way.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
-    let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
-    let metrics = Arc::new(Metrics::new(&labels));
+    let metrics = metrics_of(&config);
     let (log, flush) =
         AccessLog::start(config.log.access, Format::for_stdout(), io::stdout(), metrics.log_lines_dropped());
     let server = Server::bind(&config.server, Arc::clone(&metrics))?;
     let address =
         server.address().map_err(|why| server::Error::Listen { address: config.server.listen, why })?;
     let doors = Doors::open(&config.admin).await?;
-    let scheme = if config.flow.tls { Scheme::Https } else { Scheme::Http };
-    let rules = Rules {
-        table: Table::build(config.routes, config.unmatched)?,
-        hosts: Hosts::new(&config.hosts, scheme, address.port())?,
-        identity: Identity::new(&config.identity, &random_secret()),
-        writes: config.writes,
-    };
     let drain = Drain::default();
     let digest = format!("{:016x}", config.digest);
     metrics.set_config(&digest);
-    let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
-    let mut invalidation = config.invalidate;
-    invalidation.events.hosts = Some(rules.hosts.clone());
-    let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
-    let upstream = Upstream::new(config.upstream)?;
-    let crowded = upstream.clone();
+    let flow = walk(&config, address.port(), (&metrics, log, clock, drain.watch()))?;
+    let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
-    let listening = Subscription::start(&invalidator)?;
-    let flow = Flow::new(Parts {
-        settings: config.flow,
-        rules,
-        store,
-        hooks: Hooks::new(invalidator.clone()),
-        invalidator: invalidator.clone(),
-        upstream,
-        metrics: Arc::clone(&metrics),
-        log,
-        clock,
-        drain: drain.watch(),
-        keys: Arc::new(config.admin.keyring()),
-    });
+    let (subscription, listener) = Subscription::start(invalidator)?.unzip();
     let watched = flow.clone();
     metrics.watch_cache(move || watched.state());
 
     let readiness = Readiness::warming();
     let admin = doors.admin();
-    let (subscription, listener) = listening.unzip();
     let mut background = doors.serve(admin::Sources {
         readiness: readiness.clone(),
         metrics: Arc::clone(&metrics),
         flow: flow.clone(),
         digest,
         channels: subscription.clone(),
-        explain: None,
+        explain: Some(explain(&flow)),
     });
     background.extend(listener);
     if let Some(subscription) = &subscription {
@@ -160,7 +134,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         admin,
         readiness,
         drain,
-        invalidator,
         subscription,
         flow,
         serving,
@@ -170,27 +143,62 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     })
 }
 
-/// The walk over an empty store, with no door open and nothing started: for what can be said of requests by a configuration alone.
+/// The walk over an empty store, with no door open and nothing started: for what can be said of requests by a
+/// configuration alone.
 ///
 /// # Errors
 /// As [`start`], but for doors.
-pub fn at_rest(config: Config, clock: Clock) -> Result<Flow, Error> {
+pub fn at_rest(config: &Config, clock: Clock) -> Result<Flow, Error> {
+    let (metrics, drain) = (metrics_of(config), Drain::default());
+    walk(config, config.server.listen.port(), (&metrics, AccessLog::off(), clock, drain.watch()))
+}
+
+fn metrics_of(config: &Config) -> Arc<Metrics> {
     let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
-    let metrics = Arc::new(Metrics::new(&labels));
+    Arc::new(Metrics::new(&labels))
+}
+
+/// The walk over an empty store, for clients who come to `port`.
+fn walk(
+    config: &Config,
+    port: u16,
+    (metrics, log, clock, drain): (&Arc<Metrics>, AccessLog, Clock, Watch),
+) -> Result<Flow, Error> {
+    let config = config.clone();
     let scheme = if config.flow.tls { Scheme::Https } else { Scheme::Http };
     let rules = Rules {
         table: Table::build(config.routes, config.unmatched)?,
-        hosts: Hosts::new(&config.hosts, scheme, config.server.listen.port())?,
+        hosts: Hosts::new(&config.hosts, scheme, port)?,
         identity: Identity::new(&config.identity, &random_secret()),
         writes: config.writes,
     };
-    let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
-    let invalidator =
-        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
-    let (upstream, drain) = (Upstream::new(config.upstream)?, Drain::default());
-    let (settings, log, drain) = (config.flow, AccessLog::off(), drain.watch());
-    let hooks = Hooks::new(invalidator.clone());
-    Ok(Flow::new(Parts { settings, rules, store, invalidator, hooks, upstream, metrics, log, clock, drain }))
+    let store = Arc::new(Store::new(&config.store, Arc::clone(metrics)));
+    let mut invalidation = config.invalidate;
+    invalidation.events.hosts = Some(rules.hosts.clone());
+    let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(metrics));
+    Ok(Flow::new(Parts {
+        settings: config.flow,
+        rules,
+        store,
+        hooks: Hooks::new(invalidator.clone()),
+        invalidator,
+        upstream: Upstream::new(config.upstream)?,
+        metrics: Arc::clone(metrics),
+        log,
+        clock,
+        drain,
+        keys: Arc::new(config.admin.keyring()),
+    }))
+}
+
+/// How the admin API has requests explained.
+fn explain(flow: &Flow) -> admin::Explain {
+    let flow = flow.clone();
+    Arc::new(move |asked| {
+        let asked: Asked = serde_json::from_value(asked).map_err(|why| format!("{why}."))?;
+        let explanation = flow.explain(&asked).map_err(|why| format!("{why}."))?;
+        serde_json::to_value(explanation).map_err(|why| why.to_string())
+    })
 }
 
 impl Running {

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, folder, larder, run};
+use crate::harness::{Ended, Origin, Proxy, folder, get, larder, run};
 
 const FAILED: i32 = 1;
 const USAGE: i32 = 2;
@@ -189,4 +189,122 @@ fn a_request_is_explained_by_a_file_without_any_process() {
     assert!(!text.stdout.contains('\u{1b}'), "no colour but on a terminal");
     let json: Value = serde_json::from_str(&explain(&["--json"]).stdout).expect("JSON");
     assert_eq!(json["route"]["template"], "/api/projects/{id}");
+}
+
+const RULES: &str = "\
+routes:
+  /api/projects/{id}: { ttl: 30m, tags: 'project:{id}' }
+  /api/stats: { ttl: 30m, tags: stats }
+writes:
+  PUT /api/projects/{id}: { invalidate: 'project:{id}' }
+dependencies:
+  project:{id}: stats
+admin: { token: a-long-enough-t0ken }
+shutdown: { delay: 0s }
+";
+
+/// A command for a running Larder, by the file that it was started with.
+fn command(proxy: &Proxy, line: &[&str]) -> Ended {
+    let folder = folder();
+    fs::write(folder.path().join("larder.yaml"), format!("upstream: http://localhost:1\n{RULES}"))
+        .expect("the file is written");
+    let admin = proxy.admin.to_string();
+    run(larder(&folder).args(line).args(["--admin", &admin, "--config", "larder.yaml"]))
+}
+
+/// `X-Cache` of the next answer.
+fn cache(proxy: &Proxy, path: &str) -> String {
+    let answer = get(proxy.listen, path);
+    let line = answer.head.lines().find_map(|line| line.strip_prefix("x-cache: ").map(str::to_owned));
+    line.expect("it says what the cache did").to_uppercase()
+}
+
+#[test]
+fn what_is_purged_by_hand_is_fetched_anew() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(origin.address, RULES);
+    let keep = || {
+        for path in ["/api/projects/42", "/api/projects/7", "/api/stats"] {
+            cache(&proxy, path);
+            assert_eq!(cache(&proxy, path), "HIT");
+        }
+    };
+    let purge = |line: &[&str], told: &str| {
+        let ended = command(&proxy, &[&["purge"], line].concat());
+        ended.assert(0, &[]);
+        assert!(ended.stdout.contains(told), "no {told} in\n{}", ended.stdout);
+    };
+    keep();
+    purge(&["project:42", "--dry-run"], "would remove 2 entries\n");
+    assert_eq!(cache(&proxy, "/api/projects/42"), "HIT", "nothing was done");
+    purge(&["project:42"], "  /api/projects/{id}  1\n  /api/stats          1\nderived: stats\n");
+    assert_eq!(cache(&proxy, "/api/projects/7"), "HIT");
+    assert_eq!(cache(&proxy, "/api/projects/42"), "MISS");
+    keep();
+    purge(&["--prefix", "/api/projects"], "removed 2 entries");
+    keep();
+    purge(&["--glob", "/api/*/42"], "removed 1 entry");
+    keep();
+    purge(&["--all"], "removed 3 entries");
+    purge(&["nothing"], "removed 0 entries");
+}
+
+#[test]
+fn what_is_explained_is_what_the_running_larder_does() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(origin.address, RULES);
+    let explain = |line: &[&str]| {
+        let ended = command(&proxy, &[&["explain"], line].concat());
+        ended.assert(0, &[]);
+        ended.stdout
+    };
+    let answer =
+        |text: &str| text.lines().find(|line| line.starts_with("  answer")).expect("an answer").to_owned();
+    assert!(answer(&explain(&["/api/stats"])).contains(" MISS "));
+    assert_eq!(cache(&proxy, "/api/stats"), "MISS");
+    let text = explain(&["GET /api/stats"]);
+    assert!(
+        answer(&text).contains(" HIT ")
+            && text.contains("dropped by PUT /api/projects/{id} (by dependencies)"),
+        "{text}"
+    );
+    assert_eq!(cache(&proxy, "/api/stats"), "HIT");
+    let write = explain(&["PUT /api/projects/42"]);
+    assert!(write.contains("project:42") && write.contains("now       1 entry"), "{write}");
+    let json: Value = serde_json::from_str(&explain(&["/api/stats", "--json"])).expect("JSON");
+    assert_eq!((&json["becomes"], &json["outcome"]["decided_by"]), (&json!("read"), &json!("cache")));
+}
+
+#[test]
+fn what_is_switched_off_passes_until_it_is_on_again() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(origin.address, RULES);
+    let off = |line: &[&str], told: &str| {
+        let ended = command(&proxy, &[&["off"], line].concat());
+        ended.assert(0, &[]);
+        assert_eq!(ended.stdout, told);
+    };
+    cache(&proxy, "/api/stats");
+    off(&["/api/stats", "--for", "2h"], "/api/stats is not cached for 2h; 1 entry was dropped\n");
+    assert_eq!(cache(&proxy, "/api/stats"), "BYPASS");
+    assert_eq!(cache(&proxy, "/api/projects/1"), "MISS");
+    off(&["/api/stats", "--end"], "/api/stats is cached again\n");
+    assert_eq!(cache(&proxy, "/api/stats"), "MISS");
+    off(&["--all", "--for", "90"], "everything is not cached for 1m30s; 2 entries were dropped\n");
+    assert_eq!(cache(&proxy, "/api/projects/1"), "BYPASS");
+    off(&["--all", "--end"], "everything is cached again\n");
+    command(&proxy, &["off", "/api/statz", "--for", "1h"])
+        .assert(FAILED, &["/api/statz", "did you mean `/api/stats`?"]);
+}
+
+#[test]
+fn without_its_token_a_running_larder_does_nothing() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(origin.address, RULES);
+    let admin = proxy.admin.to_string();
+    let folder = folder();
+    let mut stranger = larder(&folder);
+    run(stranger.args(["purge", "--all", "--admin", &admin])).assert(FAILED, &[&admin, "asks for a token"]);
+    fs::write(folder.path().join("token"), "a-long-enough-t0ken\n").expect("the file is written");
+    run(stranger.args(["--token-file", "token"])).assert(0, &[]);
 }

@@ -149,6 +149,7 @@ impl Dice {
             (_, 3) => "POST",
             (_, 4) => "QUERY",
             (_, 5) if self.now_and_then(3) => "OPTIONS",
+            (_, 6) if self.now_and_then(5) => "PURGE",
             _ => "GET",
         };
         let id = self.one(&["1", "2"]);
@@ -528,5 +529,30 @@ fn what_is_no_request_is_not_explained() {
         assert_eq!(explain(&with(asked("GET", "/"), "a", "b\nc")).unwrap_err(), NoRequest::Header);
         let stranger = explain(&asked("GET", "http://stranger.example/")).unwrap();
         assert_eq!((stranger.becomes, stranger.outcome.told.status), (Becomes::Refused, Some(421)));
+    });
+}
+
+#[test]
+fn the_admin_api_explains_the_same_or_says_what_is_wrong() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, "routes: { /a: 1m }").await;
+        proxy.get("/a").reply().await;
+        let explain = |body: &str| {
+            let ask = proxy.admin_ask("POST", "/v1/explain").header("content-type", "application/json");
+            ask.body(body.to_owned()).reply()
+        };
+        let told = explain(r#"{"target": "/a?", "headers": {"accept": "*/*", "x": ["1", "2"]}}"#).await;
+        let told: Explanation = serde_json::from_str(told.text()).unwrap();
+        assert_eq!(told.outcome, proxy.explain(&asked("GET", "/a")).outcome);
+        for wrong in [
+            r#"{"target": "a"}"#,
+            r#"{"target": "/a", "method": "G T"}"#,
+            r#"{"method": "GET"}"#,
+            r#"{"target": "/a", "headers": {"x": 1}}"#,
+            r#"{"target": "/a", "header": {}}"#,
+        ] {
+            assert_eq!(explain(wrong).await.status, 422, "{wrong}");
+        }
     });
 }

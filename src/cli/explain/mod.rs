@@ -84,7 +84,7 @@ fn offline(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {
     let flags = Flags { config: args.access.config.clone(), ..Flags::default() };
     let config =
         config::load(&flags, env).map_err(|report| bad(report.render(false).trim_end().to_owned()))?;
-    let flow = app::at_rest(config, Clock::system()).map_err(|why| bad(why.to_string()))?;
+    let flow = app::at_rest(&config, Clock::system()).map_err(|why| bad(why.to_string()))?;
     let explanation = flow.explain(asked).map_err(|why| Failure::usage(why.to_string()))?;
     Ok(json!(explanation))
 }

@@ -70,6 +70,7 @@ impl Shared {
             },
             Plan::Write => write::explain(&visit, head, &content),
             Plan::Hook => received(Becomes::Webhook),
+            Plan::Purge => received(Becomes::Purge),
             Plan::Pass(why) => passed(&visit, head, why),
             Plan::Tunnel => Explanation { becomes: Becomes::Tunnel, ..passed(&visit, head, "upgrade") },
         };

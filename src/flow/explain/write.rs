@@ -10,9 +10,9 @@ use http::request::Parts as Head;
 
 use crate::flow::Visit;
 use crate::flow::adopt::Adoption;
+use crate::flow::explain::in_words;
 use crate::flow::explain::outcome::{certain, open, told};
 use crate::flow::explain::wire::{Becomes, Dropped, Explanation, Rule, When, Write};
-use crate::flow::explain::in_words;
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::route::derive::Dependencies;
