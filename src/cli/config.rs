@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::{Said, say};
 use crate::cli::play::play;
+use crate::cli::{Said, say};
 use crate::config::{self, Config, EX_CONFIG, Env, Flags, Problem, Report};
 use crate::server::tls::acceptor;
 
