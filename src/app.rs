@@ -69,6 +69,7 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    invalidator: Invalidator,
     readiness: Readiness,
     drain: Drain,
     serving: JoinHandle<()>,
@@ -107,7 +108,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         settings: config.flow,
         rules,
         store,
-        invalidator,
+        invalidator: invalidator.clone(),
         upstream: Upstream::new(config.upstream)?,
         metrics: Arc::clone(&metrics),
         log,
@@ -124,7 +125,17 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow, drain.watch()));
     let patience = config.server.shutdown_timeout;
-    Ok(Running { address, admin, readiness, drain, serving, background, patience, _flush: flush })
+    Ok(Running {
+        address,
+        admin,
+        invalidator,
+        readiness,
+        drain,
+        serving,
+        background,
+        patience,
+        _flush: flush,
+    })
 }
 
 impl Running {
@@ -136,6 +147,11 @@ impl Running {
     /// Where the admin listener is, if there is one.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
+    }
+
+    /// Through whom everything is outdated here.
+    pub fn invalidator(&self) -> &Invalidator {
+        &self.invalidator
     }
 
     /// Waits until the start-up list is warm, or has had its time.

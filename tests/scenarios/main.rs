@@ -17,6 +17,7 @@ mod patience;
 mod post_reads;
 mod posted;
 mod query;
+mod soft;
 mod standards;
 mod stored;
 mod variants;

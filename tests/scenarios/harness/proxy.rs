@@ -8,6 +8,9 @@ use std::time::Duration;
 use larder::app::{self, Running};
 use larder::clock::Clock;
 use larder::config::{self, Env, Flags};
+use larder::invalidate::{Author, Invalidation, Invalidator};
+use larder::route::reach::{Item, Reach};
+use larder::store::position::Mode;
 
 use crate::harness::STARTED;
 use crate::harness::client::{Ask, Reply, ask};
@@ -29,6 +32,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     admin: Option<SocketAddr>,
     pub(crate) clock: Clock,
+    invalidator: Invalidator,
     running: Slot,
 }
 
@@ -54,9 +58,10 @@ impl Proxy {
         let clock = Clock::manual(Clock::system().now().wall);
         let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         let (address, admin) = (running.address(), running.admin());
+        let invalidator = running.invalidator().clone();
         let running: Slot = Rc::new(Cell::new(Some(running)));
         STARTED.with_borrow_mut(|started| started.push(Rc::clone(&running)));
-        Self { address, admin, clock, running }
+        Self { address, admin, clock, invalidator, running }
     }
 
     pub(crate) fn ask(&self, method: &str, target: &str) -> Ask {
@@ -70,6 +75,18 @@ impl Proxy {
     /// Asks the admin listener.
     pub(crate) async fn admin(&self, path: &str) -> Reply {
         ask(self.admin.expect("it has an admin listener"), "GET", path).reply().await
+    }
+
+    /// Outdates something, as any source does; gives how many entries were reached.
+    pub(crate) async fn invalidate(&self, invalidation: Invalidation) -> usize {
+        self.invalidator.apply(invalidation).await.reached.len()
+    }
+
+    /// Softly outdates what carries one of these tags, or lies at these paths.
+    pub(crate) async fn soften(&self, words: &[&str], author: Option<Author>) -> usize {
+        let items = words.iter().map(|word| Item::parse(word).unwrap()).collect();
+        let (reach, mode) = (Reach { items }, Mode::Soft);
+        self.invalidate(Invalidation { reach, mode, author, ..Invalidation::default() }).await
     }
 
     /// The value of a line of `/metrics`, zero if it is not there.
