@@ -68,7 +68,7 @@ impl World {
             self.store.outdate(&Outdate { reach: Reach::all(), ..Outdate::default() }, NOW);
         } else {
             let reach = Reach { items: vec![item] };
-            if turn % 5 == 0 {
+            if turn.is_multiple_of(5) {
                 let soft = Outdate { reach: reach.clone(), mode: Mode::Soft, ..Outdate::default() };
                 self.store.outdate(&soft, NOW);
             }
