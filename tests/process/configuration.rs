@@ -57,7 +57,7 @@ fn a_missing_upstream_is_named() {
 #[test]
 fn a_key_of_a_later_version_is_not_ignored() {
     refused(
-        "upstream: http://localhost:1\nredis: { url: redis://r }\n",
+        "upstream: http://localhost:1\nmonitor: { every: 60s }\n",
         &["larder.yaml:2:1", "not available yet"],
     );
 }
@@ -89,6 +89,22 @@ fn every_shipped_file_passes_its_check() {
     for path in names.map(|name| shipped.join(name)) {
         check(&path).assert(0, &[]);
     }
+}
+
+#[test]
+fn the_tests_in_shipped_files_hold_and_one_that_does_not_fails() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for (name, count) in [("projects.yaml", "9 tests, 0 failed"), ("example.yaml", "3 tests, 0 failed")] {
+        let ended = run(larder(&folder()).args(["config", "test"]).arg(shipped.join(name)));
+        ended.assert(0, &[]);
+        assert!(ended.stdout.contains(count), "{}", ended.stdout);
+    }
+    let folder = folder();
+    let text = "upstream: http://localhost:1\ntests:\n  - { request: PUT /a, invalidates: b }\n";
+    fs::write(folder.path().join("larder.yaml"), text).expect("the file is written");
+    let ended = run(larder(&folder).args(["config", "test"]));
+    ended.assert(1, &[]);
+    assert!(ended.stdout.contains("larder.yaml:3: PUT /a: FAILED"), "{}", ended.stdout);
 }
 
 fn check(path: &Path) -> Ended {
