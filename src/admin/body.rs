@@ -2,10 +2,13 @@
 //!
 //! Invariant: a key that is not known is refused with the one that was probably meant; it is never passed over.
 
+use std::fmt;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::admin::problem::{Problem, quoted};
@@ -58,13 +61,14 @@ impl Document {
     /// The object that it is, with no other keys than `known`.
     ///
     /// # Errors
-    /// 400: there is none; 422: it is something else, or has other keys.
+    /// 400: there is none; 422: it is something else, has other keys, or one of them twice.
     pub(crate) fn object(self, known: &[&str]) -> Result<Map<String, Value>, Problem> {
         let object = match self.value {
-            Some(Value::Object(object)) => object,
+            Some(Value::Object(_)) => serde_json::from_slice::<Object>(&self.bytes),
             Some(_) => return Err(Problem::unprocessable("The body has to be a JSON object.")),
             None => return Err(Problem::bad_request("There is no body; it has to be a JSON object.")),
         };
+        let Object(object) = object.map_err(|why| Problem::unprocessable(why.to_string()))?;
         match object.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(object),
             Some(stranger) => {
@@ -75,6 +79,34 @@ impl Document {
                 Err(Problem::unprocessable(format!("The key {} is not known; {hint}", quoted(stranger))))
             }
         }
+    }
+}
+
+/// An object in which no key stands twice: of two lists one would be passed over.
+struct Object(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut each: A) -> Result<Object, A::Error> {
+                let mut object = Map::new();
+                while let Some((key, value)) = each.next_entry::<String, Value>()? {
+                    let twice = format!("The key {} stands there twice", quoted(&key));
+                    if object.insert(key, value).is_some() {
+                        return Err(de::Error::custom(twice));
+                    }
+                }
+                Ok(Object(object))
+            }
+        }
+        deserializer.deserialize_map(Reader)
     }
 }
 

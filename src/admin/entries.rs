@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admin::access::Caller;
@@ -39,7 +40,8 @@ pub(crate) async fn list(
     let store = Arc::clone(&parts.store);
     // It may have to look at all that is kept.
     let found = tokio::task::spawn_blocking(move || find(&store, &wanted, after, limit + 1));
-    let mut found = found.await.expect("the search ends, as the entries do");
+    let stopped = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The process is about to stop.");
+    let mut found = found.await.map_err(stopped)?;
     let more = found.len() > limit;
     found.truncate(limit);
     let now = parts.clock.now();

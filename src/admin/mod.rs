@@ -666,6 +666,7 @@ mod tests {
             ("/v1/purge", r#"{"tag": ["a"]}"#, 422, "did you mean `tags`?"),
             ("/v1/purge", r#"{"tags": ["a"], "dryrun": true}"#, 422, "did you mean `dry_run`?"),
             ("/v1/purge", r#"{"tags": ["a"], "cascade": "no"}"#, 422, "`cascade` has to be true or false"),
+            ("/v1/purge", r#"{"tags": ["a"], "tags": ["b"]}"#, 422, "The key `tags` stands there twice"),
             ("/v1/purge", "{}", 422, "names nothing"),
             ("/v1/cache/disable", r#"{"for": "1h", "route": "/nowhere"}"#, 404, "No route is `/nowhere`"),
             ("/v1/cache/disable", r#"{"for": "1h", "route": "unmached"}"#, 404, "did you mean `unmatched`?"),

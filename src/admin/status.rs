@@ -11,7 +11,6 @@ use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
 use crate::admin::{Channels, Sources, switches};
 use crate::metrics::Cache;
-use crate::policy::Scope;
 use crate::route::table::Route;
 
 /// How long the origin has to take a connection before it counts as away.
@@ -75,7 +74,7 @@ pub(crate) async fn routes(State(sources): State<Sources>) -> Json<Value> {
         json!({
             "route": settings.template,
             "ttl": settings.rule.ttl.map(|ttl| ttl.as_secs_f64()),
-            "scope": scope(settings.rule.scope),
+            "scope": settings.rule.scope.as_str(),
             "bypass": settings.bypass,
             "off": sources.flow.switches().off(route.index, now),
             "requests": answered.by_result(),
@@ -184,13 +183,4 @@ fn channels(channels: &Channels) -> Value {
         "bad_messages": channels.bad_messages,
         "last_error": channels.last_error,
     })
-}
-
-fn scope(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Auto => "auto",
-        Scope::Public => "public",
-        Scope::User => "user",
-        Scope::Origin => "origin",
-    }
 }
