@@ -79,10 +79,10 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
-    flow: Flow,
     readiness: Readiness,
     drain: Drain,
     subscription: Option<Subscription>,
+    flow: Flow,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -118,7 +118,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         metrics: Arc::clone(&metrics),
         flow: flow.clone(),
         digest,
-        channels: subscription.clone().map(channels),
+        channels: subscription.clone(),
         explain: Some(explain(&flow)),
     });
     background.extend(listener);
@@ -198,14 +198,6 @@ fn explain(flow: &Flow) -> admin::Explain {
         let asked: Asked = serde_json::from_value(asked).map_err(|why| format!("{why}."))?;
         let explanation = flow.explain(&asked).map_err(|why| format!("{why}."))?;
         serde_json::to_value(explanation).map_err(|why| why.to_string())
-    })
-}
-
-/// What the admin API shows of the channels.
-fn channels(subscription: Subscription) -> Arc<dyn Fn() -> admin::Channels + Send + Sync> {
-    Arc::new(move || {
-        let subscription::Status { connected, gaps, bad_messages, last_error } = subscription.status();
-        admin::Channels { connected, gaps, bad_messages, last_error }
     })
 }
 

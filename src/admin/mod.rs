@@ -40,6 +40,7 @@ use crate::admin::problem::Problem;
 use crate::flow::purge::METHOD as PURGE;
 use crate::flow::{Flow, hook};
 use crate::invalidate::hooks::Refusal;
+use crate::invalidate::subscription::{Status, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
 use crate::route::path::Path;
@@ -78,7 +79,7 @@ pub struct Sources {
     /// Digest of the configuration in force, as metrics show it.
     pub digest: String,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
-    pub channels: Option<Arc<dyn Fn() -> Channels + Send + Sync>>,
+    pub channels: Option<Subscription>,
     /// What becomes of a request that is described in JSON, and why; `None`: nobody can say.
     pub explain: Option<Explain>,
 }
@@ -86,22 +87,9 @@ pub struct Sources {
 /// Explains a request; the error is a sentence for who asked.
 pub type Explain = Arc<dyn Fn(Value) -> Result<Value, String> + Send + Sync>;
 
-/// How it stands with the channels on which the backend says what it changed.
-#[derive(Clone, Debug, Default)]
-pub struct Channels {
-    /// Whether all of them are heard.
-    pub connected: bool,
-    /// How often they may have said something unheard.
-    pub gaps: u64,
-    /// Messages that were not understood.
-    pub bad_messages: u64,
-    /// Why they were not heard the last time.
-    pub last_error: Option<String>,
-}
-
 impl Sources {
-    fn channels(&self) -> Option<Channels> {
-        self.channels.as_ref().map(|ask| ask())
+    fn channels(&self) -> Option<Status> {
+        self.channels.as_ref().map(Subscription::status)
     }
 }
 

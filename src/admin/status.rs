@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
-use crate::admin::{Channels, Sources, switches};
+use crate::admin::{Sources, switches};
+use crate::invalidate::subscription::Status;
 use crate::metrics::Cache;
 use crate::route::table::Route;
 
@@ -176,7 +177,7 @@ async fn upstream(sources: &Sources) -> Value {
     json!({ "reachable": error.is_none(), "error": error })
 }
 
-fn channels(channels: &Channels) -> Value {
+fn channels(channels: &Status) -> Value {
     json!({
         "connected": channels.connected,
         "gaps": channels.gaps,

@@ -1,4 +1,4 @@
-//! `larder config check|show|schema`.
+//! `larder config check|test|show|schema`.
 //!
 //! Data goes to stdout, problems to stderr; a bad configuration ends with 78. It decides nothing about configuration.
 
@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use crate::cli::play::play;
 use crate::cli::{Said, say};
 use crate::config::{self, Config, EX_CONFIG, Env, Flags, Problem, Report};
 use crate::server::tls::acceptor;
@@ -23,6 +24,8 @@ pub struct Args {
 enum Command {
     /// Check a configuration: exit 0 if it would start, 78 with what is wrong if not
     Check(Check),
+    /// Play the tests of a configuration against its rules, offline: exit 0 if all hold, 1 if not
+    Test(Check),
     /// Print the resolved configuration and where each value comes from; secrets are cut out
     Show(Show),
     /// Print the JSON schema of the configuration file
@@ -66,12 +69,17 @@ pub fn run(args: Args) -> ExitCode {
 fn execute(args: Args, env: &Env, colour: bool) -> Said {
     match args.command {
         Command::Check(check) => {
-            let flags = with_file(check.flags, check.file);
-            let loaded =
-                if check.no_env { config::check_without_env(&flags) } else { config::load(&flags, env) };
-            report(loaded.and_then(with_usable_tls), check.json, colour, |config, json| {
+            let json = check.json;
+            report(loaded(check, env).and_then(with_usable_tls), json, colour, |config, json| {
                 if json { checked_json(config) } else { checked(config) }
             })
+        }
+        Command::Test(test) => {
+            let json = test.json;
+            match loaded(test, env).and_then(|config| play(&config, json)) {
+                Ok(played) => Said { code: played.code, out: played.out, err: String::new() },
+                Err(report) => refused(&report, json, colour),
+            }
         }
         Command::Show(show) => {
             let loaded = config::load(&with_file(show.flags, show.file), env);
@@ -84,6 +92,11 @@ fn execute(args: Args, env: &Env, colour: bool) -> Said {
         }
         Command::Schema => Said { out: pretty(&config::schema()), ..Said::default() },
     }
+}
+
+fn loaded(check: Check, env: &Env) -> Result<Config, Report> {
+    let flags = with_file(check.flags, check.file);
+    if check.no_env { config::check_without_env(&flags) } else { config::load(&flags, env) }
 }
 
 /// A certificate that cannot be used would stop the start.
@@ -111,8 +124,14 @@ fn report(
             let err = if json { String::new() } else { config.warnings.render(colour) };
             Said { code: 0, out: words(&config, json), err }
         }
-        Err(report) if json => Said { code: EX_CONFIG, out: pretty(&report.json()), err: String::new() },
-        Err(report) => Said { code: EX_CONFIG, out: String::new(), err: report.render(colour) },
+        Err(report) => refused(&report, json, colour),
+    }
+}
+
+fn refused(report: &Report, json: bool, colour: bool) -> Said {
+    match json {
+        true => Said { code: EX_CONFIG, out: pretty(&report.json()), err: String::new() },
+        false => Said { code: EX_CONFIG, out: String::new(), err: report.render(colour) },
     }
 }
 
@@ -122,9 +141,11 @@ fn checked(config: &Config) -> String {
     let rest = if config.unmatched.is_some() { "by the origin's word" } else { "bypassed" };
     let admin = config.admin.listen.map_or("off".to_owned(), |listen| listen.to_string());
     format!(
-        "{file}: ok\n  routes  {} ({bypassed} bypassed), everything else {rest}\n  warm    {} requests\n  \
-         listen  {}, admin {admin}\n  digest  {:016x}\n",
+        "{file}: ok\n  routes  {} ({bypassed} bypassed), everything else {rest}\n  writes  {} rules\n  \
+         tests   {} (larder config test)\n  warm    {} requests\n  listen  {}, admin {admin}\n  digest  {:016x}\n",
         config.routes.len(),
+        config.writes.len(),
+        config.tests.len(),
         config.warm.requests.len(),
         config.server.listen,
         config.digest,
@@ -135,6 +156,8 @@ fn checked_json(config: &Config) -> String {
     let mut value = config.warnings.json();
     value["file"] = json!(config.file);
     value["routes"] = config.routes.len().into();
+    value["writes"] = config.writes.len().into();
+    value["tests"] = config.tests.len().into();
     value["warm_requests"] = config.warm.requests.len().into();
     value["listen"] = config.server.listen.to_string().into();
     value["digest"] = format!("{:016x}", config.digest).into();
@@ -221,6 +244,31 @@ mod tests {
         assert!(line("  token:").contains("<redacted>") && !out.contains("hunter2"));
         let (_, out, _) = run(&["show", path, "--json"], &env);
         assert!(out.contains("\"env CACHE_MAX_ENTRIES\"") && !out.contains("hunter2"));
+    }
+
+    #[test]
+    fn tests_of_a_file_are_played_and_end_with_0_1_or_78() {
+        let text = |id: u8| {
+            format!(
+                "upstream: ${{U}}\nroutes: {{/a: {{tags: a}}}}\nwrites: {{PUT /b: a}}\ntests: [{{request: PUT /b, invalidates: a:{id}}}]\n"
+            )
+            .replace("a:1", "a")
+        };
+        for (id, code) in [(1, 0), (2, 1)] {
+            let file = file(&text(id));
+            let path = file.path().to_str().unwrap();
+            let (found, out, err) = run(&["test", path, "--no-env"], &Env::default());
+            assert_eq!((found, err.as_str()), (code, ""), "{out}");
+            assert!(out.contains(&format!("{path}:4: PUT /b: ")), "{out}");
+            let (found, out, _) = run(
+                &["test", "--json", "--config", path, "--upstream", "http://a:1"],
+                &Env::of([("U", "http://b:1")]),
+            );
+            assert_eq!((found, out.contains("\"ok\": true")), (code, code == 0), "{out}");
+            let (found, out, err) = run(&["test", path], &Env::default());
+            assert_eq!((found, out.as_str()), (78, ""));
+            assert!(err.contains("U is not set"), "{err}");
+        }
     }
 
     #[test]

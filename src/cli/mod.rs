@@ -8,8 +8,10 @@ pub mod config;
 pub mod demo;
 pub mod explain;
 pub mod off;
+mod play;
 pub mod purge;
 pub mod run;
+mod stage;
 
 use std::future::Future;
 use std::io::{self, Write};

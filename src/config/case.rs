@@ -3,13 +3,16 @@
 //! Invariant: a case names one request and at least one thing that could be otherwise. How it is played is not known
 //! here.
 
-use http::{HeaderMap, Method, StatusCode};
+use std::fmt;
+
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::config::collection::{Headers, Items};
 use crate::config::problem::{Place, Problem, Source};
 use crate::config::reach::CREDENTIAL;
 use crate::config::reader::Reader;
+use crate::config::request::{Content, Line, Request, request};
 use crate::config::shape::{At, Entry, Refusal, Scalar, Shape, Words, choice, section};
 use crate::config::tree::{Kind, Node};
 use crate::route::tag;
@@ -79,21 +82,6 @@ pub struct Case {
     pub expected: Vec<Expected>,
 }
 
-/// A request of a test.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Its method.
-    pub method: Method,
-    /// Its path as it would come.
-    pub path: String,
-    /// What follows the first `?`.
-    pub query: Option<String>,
-    /// Its fields.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: Vec<u8>,
-}
-
 /// What a test expects.
 #[derive(Clone, Debug)]
 pub enum Expected {
@@ -135,6 +123,15 @@ pub enum Fact {
     Path(String),
 }
 
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Credential => CREDENTIAL,
+            Self::Tag(text) | Self::Path(text) => text,
+        })
+    }
+}
+
 impl Scalar for Fact {
     const WHAT: &'static str = "tags or paths";
 
@@ -161,52 +158,7 @@ impl Scalar for Fact {
     }
 
     fn show(&self) -> String {
-        match self {
-            Self::Credential => CREDENTIAL.to_owned(),
-            Self::Tag(text) | Self::Path(text) => text.clone(),
-        }
-    }
-}
-
-/// `POST /api/projects?draft=1`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Line {
-    method: Method,
-    path: String,
-    query: Option<String>,
-}
-
-impl Scalar for Line {
-    const WHAT: &'static str = "a request";
-
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        const HINT: &str = "write e.g. POST /api/projects/42";
-        let Some((method, target)) = text.split_once(' ') else {
-            let hint = if text.starts_with('/') { format!("write e.g. GET {text}") } else { HINT.to_owned() };
-            return Err(Refusal::new(format!("`{text}` is not a request"), hint));
-        };
-        let target = target.trim();
-        let is_method =
-            !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-        let (Some(method), true) = (method.parse().ok(), is_method) else {
-            return Err(Refusal::new(format!("`{method}` is not a method"), HINT));
-        };
-        if target.contains(['{', '}']) {
-            return Err(Refusal::new(format!("`{target}` is a template, not a path"), "write 42 for {id}"));
-        }
-        let is_target = target.starts_with('/')
-            && target.parse::<http::uri::PathAndQuery>().is_ok_and(|parsed| parsed.as_str() == target);
-        if !is_target {
-            return Err(Refusal::new(format!("`{target}` is not a path"), HINT));
-        }
-        let (path, query) =
-            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        Ok(Self { method, path: path.to_owned(), query: query.map(str::to_owned) })
-    }
-
-    fn show(&self) -> String {
-        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        format!("{} {}{query}", self.method, self.path)
+        self.to_string()
     }
 }
 
@@ -231,66 +183,6 @@ impl Scalar for Answered {
             { "type": "integer", "minimum": 200, "maximum": 599 },
             { "type": "string", "pattern": "^[2-5][0-9][0-9]$|\\$\\{" },
         ] })
-    }
-}
-
-/// A body. Scalars in a mapping or list that JSON knows are what they are there: `1` is a number, `"007"` is text.
-#[derive(Clone, Debug)]
-pub(crate) enum Content {
-    /// As it is written.
-    Text(String),
-    /// As JSON.
-    Json(Value),
-}
-
-impl Content {
-    fn bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Text(text) => text.clone().into_bytes(),
-            Self::Json(value) => value.to_string().into_bytes(),
-        }
-    }
-}
-
-impl Shape for Content {
-    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
-        match node.kind {
-            Kind::Text(_) => reader.text(node, "a body").map(|text| Self::Text(text.value)),
-            Kind::Null => None,
-            Kind::List(_) | Kind::Map(_) => json_of(node, reader).map(Self::Json),
-        }
-    }
-
-    fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
-        let value = match self {
-            Self::Text(text) => text.as_str().into(),
-            Self::Json(value) => value.clone(),
-        };
-        out.push(Entry { path: path.to_vec(), value, source });
-    }
-
-    fn schema() -> Value {
-        json!({})
-    }
-}
-
-fn json_of(node: &Node, reader: &mut Reader<'_>) -> Option<Value> {
-    match &node.kind {
-        Kind::Null => Some(Value::Null),
-        Kind::Text(_) => {
-            let text = reader.text(node, "a value")?.value;
-            let value = serde_json::from_str::<Value>(&text)
-                .ok()
-                .filter(|value| value.is_number() || value.is_boolean());
-            Some(value.unwrap_or_else(|| text.into()))
-        }
-        Kind::List(items) => items.iter().map(|item| json_of(item, reader)).collect(),
-        Kind::Map(entries) => {
-            let entry = |(key, value): &(crate::config::tree::Key, Node)| {
-                Some((key.text.clone(), json_of(value, reader)?))
-            };
-            entries.iter().map(entry).collect::<Option<serde_json::Map<_, _>>>().map(Value::Object)
-        }
     }
 }
 
@@ -321,23 +213,43 @@ impl Shape for Other {
     }
 }
 
-/// The cases; what is no case goes to `problems`.
-pub(crate) fn settle(cases: &Items<CaseKeys>, problems: &mut Vec<Problem>) -> Vec<Case> {
+/// One of `tests:` as it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct RawCase(CaseKeys);
+
+impl Shape for RawCase {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
+        const EXPECTED: [&str; 7] =
+            ["invalidates", "keeps", "route", "scope", "tags", "same_as", "differs_from"];
+        let keys = CaseKeys::read(node, reader)?;
+        let Kind::Map(entries) = &node.kind else { return Some(Self(keys)) };
+        if !entries.iter().any(|(key, _)| key.text == "request") {
+            let hint = "write { request: POST /api/projects/42, invalidates: project:42 }";
+            reader.problems.push(Problem::at(node.place, "a test has no `request`").hint(hint));
+        }
+        if !entries.iter().any(|(key, _)| EXPECTED.contains(&key.text.as_str())) {
+            let hint = format!("write one of: {}", EXPECTED.join(", "));
+            reader.problems.push(Problem::at(node.place, "a test expects nothing").hint(hint));
+        }
+        Some(Self(keys))
+    }
+
+    fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
+        self.0.show(path, source, out);
+    }
+
+    fn schema() -> Value {
+        CaseKeys::schema()
+    }
+}
+
+/// The cases, but for those that were refused.
+pub(crate) fn settle(cases: &Items<RawCase>) -> Vec<Case> {
     let mut settled = Vec::new();
-    for At { value: keys, source } in &cases.0 {
-        let Some(line) = &keys.request else {
-            let problem = Problem::of(*source, "a test has no `request`");
-            problems.push(problem.hint("write { request: POST /api/projects/42, invalidates: project:42 }"));
-            continue;
-        };
+    for At { value: RawCase(keys), source } in &cases.0 {
+        let Some(line) = &keys.request else { continue };
         let request = request(&line.value, keys.headers.as_ref(), keys.body.as_ref());
         let expected = expected(keys, &request);
-        if expected.is_empty() {
-            let problem = Problem::of(*source, "a test expects nothing");
-            problems.push(
-                problem.hint("write invalidates:, keeps:, route:, scope:, tags:, same_as: or differs_from:"),
-            );
-        }
         let place = match source {
             Source::File(place) => *place,
             _ => Place::default(),
@@ -351,18 +263,6 @@ pub(crate) fn settle(cases: &Items<CaseKeys>, problems: &mut Vec<Problem>) -> Ve
         });
     }
     settled
-}
-
-fn request(line: &Line, headers: Option<&At<Headers>>, body: Option<&At<Content>>) -> Request {
-    let fields = headers.iter().flat_map(|at| &at.value.0);
-    let fields = fields.filter_map(|(name, text)| Some((name.clone(), text.value.0.parse().ok()?)));
-    Request {
-        method: line.method.clone(),
-        path: line.path.clone(),
-        query: line.query.clone(),
-        headers: fields.collect(),
-        body: body.map(|at| at.value.bytes()).unwrap_or_default(),
-    }
 }
 
 fn expected(keys: &CaseKeys, asked: &Request) -> Vec<Expected> {

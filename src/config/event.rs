@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::config::problem::{Place, Source};
+use crate::config::reach::Named;
 use crate::config::reader::{Reader, map_schema};
 use crate::config::shape::{At, Entry, Refusal, Scalar, Shape, Words};
 use crate::config::tree::Node;
@@ -37,7 +38,7 @@ pub(crate) struct Consequence<C> {
     /// Where that stands.
     pub(crate) place: Place,
     /// What is outdated by it.
-    pub(crate) words: At<Words<ItemTemplate>>,
+    pub(crate) words: At<Words<Named>>,
 }
 
 /// `dependencies:`, from sources to what is derived from them.
@@ -58,7 +59,7 @@ impl Cause for ItemTemplate {
             let message = format!("the source `{text}` is more than one word");
             return Err(Refusal::new(message, "write a line for each source"));
         }
-        <Self as Scalar>::parse(text)
+        Named::parse(text).map(|named| named.item)
     }
 
     fn text(&self) -> String {
@@ -79,6 +80,13 @@ impl Cause for EventName {
 
     fn text(&self) -> String {
         self.0.clone()
+    }
+}
+
+impl<C> Consequence<C> {
+    /// What is outdated by it.
+    pub(crate) fn items(&self) -> Vec<ItemTemplate> {
+        self.words.value.0.iter().map(|named| named.item.clone()).collect()
     }
 }
 
@@ -108,6 +116,6 @@ impl<C: Cause> Shape for Consequences<C> {
     }
 
     fn schema() -> Value {
-        map_schema(C::PATTERN, &<Words<ItemTemplate> as Shape>::schema())
+        map_schema(C::PATTERN, &<Words<Named> as Shape>::schema())
     }
 }

@@ -11,7 +11,7 @@ use serde_json_path::JsonPath;
 
 use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
-use crate::config::case::CaseKeys;
+use crate::config::case::{CaseKeys, RawCase};
 use crate::config::collection::{Admin, Headers, Items, Routes};
 use crate::config::credential::WarmPath;
 use crate::config::duration::Timeout;
@@ -88,7 +88,7 @@ section! {
         /// How what is stored is outdated.
         invalidation: Invalidation,
         /// What `larder config test` plays: requests, and what the rules have to make of them.
-        tests: Items<CaseKeys>,
+        tests: Items<RawCase>,
     }
     later { "monitor" "mode" }
 }

@@ -9,6 +9,8 @@
 //! [`Config`] exists only if nothing at all was wrong. No room imports this one.
 
 mod address;
+mod bound;
+mod carried;
 mod case;
 mod check;
 mod collection;
@@ -27,10 +29,12 @@ mod problem;
 mod reach;
 mod reader;
 mod redis;
+mod request;
 mod resolve;
 mod route;
 mod scalar;
 mod schema;
+mod shadow;
 mod shape;
 mod show;
 mod tag;
@@ -47,9 +51,10 @@ use std::time::Duration;
 
 use crate::{access_log, admin, flow, invalidate, route as routing, server, store, upstream, warm};
 
-pub use crate::config::case::{Case, Expected, Fact, Request, Sharing};
+pub use crate::config::case::{Case, Expected, Fact, Sharing};
 pub use crate::config::env::Env;
 pub use crate::config::problem::{Place, Problem, Report, Severity, Source};
+pub use crate::config::request::Request;
 pub use crate::config::schema::schema;
 pub use crate::config::shape::Entry;
 use crate::config::shape::Scalar;

@@ -109,7 +109,7 @@ impl Problem {
 }
 
 /// Everything that is to be said of one configuration, in the order of the file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Report {
     /// The file as it was named; `None`: there is none.
     pub file: Option<PathBuf>,
@@ -190,10 +190,30 @@ impl Report {
         let begin = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
         let end = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
         let whole = self.text[begin..end].trim_end_matches('\r').trim_start_matches('\u{feff}');
-        let line = without_secret(whole);
-        let from = floor(&line, start - begin);
-        let to = floor(&line, place.end.saturating_sub(begin)).max(from);
+        let line = match self.is_in_list_of_secrets(begin) {
+            true => cut(whole, whole.find("- ").map_or(0, |at| at + 2)),
+            false => without_secret(whole),
+        };
+        // What was cut out stands there as long as it was, so that the columns hold.
+        let column = |byte: usize| {
+            let before = whole[..floor(whole, byte)].chars().count();
+            line.char_indices().nth(before).map_or(line.len(), |(at, _)| at)
+        };
+        let from = column(start - begin);
+        let to = column(place.end.saturating_sub(begin)).max(from);
         (line, from..to)
+    }
+
+    /// Whether the line that begins there is an item of a list that stands below a secret's key.
+    fn is_in_list_of_secrets(&self, begin: usize) -> bool {
+        let is_item = |line: &str| line.trim_start().starts_with("- ");
+        if !self.text[begin..].lines().next().is_some_and(is_item) {
+            return false;
+        }
+        let above = self.text[..begin].lines().rev().find(|line| !is_item(line) && !line.trim().is_empty());
+        let key = above.and_then(|line| line.trim().strip_suffix(':')).unwrap_or_default();
+        let key = key.trim_matches(['"', '\'']).to_ascii_lowercase();
+        SECRETS.iter().any(|name| key.ends_with(name))
     }
 }
 
@@ -202,26 +222,43 @@ fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
+/// Ends of keys that hold secrets.
+const SECRETS: [&str; 7] = ["token", "secret", "secrets", "password", "authorization", "cookie", "api-key"];
+
 /// The line with what follows a secret's key, or stands before the `@` of a URL, cut out.
 fn without_secret(line: &str) -> String {
-    const NAMES: [&str; 6] = ["token", "secret", "password", "authorization", "cookie", "api-key"];
     let lower = line.to_ascii_lowercase();
-    let named = NAMES.iter().filter_map(|name| {
+    let named = SECRETS.iter().filter_map(|name| {
         let after = lower.find(name)? + name.len();
         let rest = lower[after..].trim_start_matches(['"', '\'']).strip_prefix(": ")?;
         let value = rest.trim_matches([' ', '"', '\'']);
         (!value.is_empty() && !value.starts_with("${")).then_some(lower.len() - rest.len())
     });
     if let Some(colon) = named.min() {
-        return format!("{}…", &line[..colon]);
+        return cut(line, colon);
     }
     let userinfo = line.find("://").map(|at| at + 3).and_then(|from| {
-        let len = line[from..].find(['@', '/', ' ']).filter(|len| line[from + len..].starts_with('@'))?;
-        Some((from, from + len))
+        // A password that should have been escaped may hold a slash or an `@`.
+        let word = line[from..].split([' ', '"', '\'', ',', ']']).next()?;
+        Some((from, from + word.rfind('@')?))
     });
     match userinfo {
         Some((from, to)) => format!("{}…{}", &line[..from], &line[to..]),
         None => line.to_owned(),
+    }
+}
+
+/// The line up to `from`, and a sign for the rest.
+fn cut(line: &str, from: usize) -> String {
+    let rest = line[from..].chars().count();
+    format!("{}…{}", &line[..from], " ".repeat(rest.saturating_sub(1)))
+}
+
+impl fmt::Debug for Report {
+    /// Without the text of the file, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, problems, text: _ } = self;
+        f.debug_struct("Report").field("file", file).field("problems", problems).finish_non_exhaustive()
     }
 }
 
@@ -266,10 +303,15 @@ mod tests {
             "admin: { token: \"hunter2\" }",
             "    Authorization: Bearer hunter2",
             "upstream: http://user:hunter2@host",
+            "  url: \"redis://:hun/ter2@h@host\"",
+            "    secrets: [\"hunter2\", b]",
         ] {
             let shown = report(line, Place { line: 1, column: 1, start: 0, end: 3 }).render(false);
-            assert!(!shown.contains("hunter2"), "{shown}");
+            assert!(!shown.contains("ter2"), "{shown}");
         }
+        let list = "  secrets:\n    - a\n    - hunter2\n";
+        let shown = report(list, Place { line: 3, column: 7, start: 23, end: 30 }).render(false);
+        assert!(shown.contains("    - …") && !shown.contains("hunter2"), "{shown}");
         assert_eq!(without_secret("  token: ${TOKEN}"), "  token: ${TOKEN}");
         let words = "  credentials: Authorization cookie:session";
         assert_eq!(without_secret(words), words);

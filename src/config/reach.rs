@@ -2,6 +2,7 @@
 //!
 //! Invariant: a word that begins with `/` is a path template, any other a tag; nothing is guessed.
 
+use crate::config::problem::Place;
 use crate::config::shape::{Refusal, Scalar};
 use crate::route::reach::{Flaw, ItemTemplate};
 use crate::route::{pattern, tag};
@@ -9,7 +10,16 @@ use crate::route::{pattern, tag};
 /// The word of write rules for every entry of whoever wrote.
 pub(crate) const CREDENTIAL: &str = "credential";
 
-impl Scalar for ItemTemplate {
+/// A tag or a path, and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// What it is.
+    pub(crate) item: ItemTemplate,
+    /// Where it stands.
+    pub(crate) place: Place,
+}
+
+impl Scalar for Named {
     const WHAT: &'static str = "a tag or a path";
 
     fn parse(text: &str) -> Result<Self, Refusal> {
@@ -21,7 +31,7 @@ impl Scalar for ItemTemplate {
             let hint = format!("words are separated by spaces: write `{word}`");
             return Err(Refusal::new(format!("`{text}` ends with a comma"), hint));
         }
-        Self::parse(text).map_err(|flaw| {
+        let item = ItemTemplate::parse(text).map_err(|flaw| {
             let (what, hint) = match &flaw {
                 Flaw::Tag(tag::Flaw::NotATag) => ("a tag", "write e.g. project:{id}"),
                 Flaw::Tag(_) => ("a tag", "write {name}, e.g. project:{id}"),
@@ -31,21 +41,36 @@ impl Scalar for ItemTemplate {
                 Flaw::Path(_) => ("a path", "write e.g. /api/projects/{id}, or /api/files/{rest:path}"),
             };
             Refusal::new(format!("`{text}` is not {what}: {flaw}"), hint)
-        })
+        })?;
+        Ok(Self { item, place: Place::default() })
+    }
+
+    fn at(self, place: Place) -> Self {
+        Self { place, ..self }
     }
 
     fn show(&self) -> String {
-        self.to_string()
+        self.item.to_string()
     }
 }
 
 /// A word of a write rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Word {
     /// Every entry of whoever wrote.
     Credential,
     /// A tag or a path.
-    Item(ItemTemplate),
+    Item(Named),
+}
+
+impl Word {
+    /// The tag or path, if it is one.
+    pub(crate) fn named(&self) -> Option<&Named> {
+        match self {
+            Self::Credential => None,
+            Self::Item(named) => Some(named),
+        }
+    }
 }
 
 impl Scalar for Word {
@@ -55,13 +80,20 @@ impl Scalar for Word {
         if text == CREDENTIAL {
             return Ok(Self::Credential);
         }
-        <ItemTemplate as Scalar>::parse(text).map(Self::Item)
+        Named::parse(text).map(Self::Item)
+    }
+
+    fn at(self, place: Place) -> Self {
+        match self {
+            Self::Credential => self,
+            Self::Item(named) => Self::Item(named.at(place)),
+        }
     }
 
     fn show(&self) -> String {
         match self {
             Self::Credential => CREDENTIAL.to_owned(),
-            Self::Item(item) => item.to_string(),
+            Self::Item(named) => named.show(),
         }
     }
 }
@@ -76,7 +108,7 @@ mod tests {
             assert!(matches!(Word::parse(text), Ok(Word::Item(_))), "{text}");
             assert_eq!(Word::parse(text).unwrap().show(), text);
         }
-        assert_eq!(Word::parse("credential").unwrap(), Word::Credential);
+        assert!(matches!(Word::parse("credential"), Ok(Word::Credential)));
     }
 
     #[test]
@@ -88,7 +120,7 @@ mod tests {
             ("/a//b", "write e.g. /api"),
             ("credential", "give the tag another name"),
         ] {
-            let refusal = <ItemTemplate as Scalar>::parse(text).expect_err(text);
+            let refusal = Named::parse(text).expect_err(text);
             assert!(refusal.hint.starts_with(hint), "{text}: {}", refusal.hint);
         }
     }

@@ -98,15 +98,15 @@ impl<'a> Reader<'a> {
         if text.outside && text.value.is_empty() && T::EMPTY_IS_UNSAID {
             return None;
         }
-        self.parse(node, &text.value, text.outside)
+        self.parse(node.place, &text.value, text.outside)
     }
 
-    /// One word of the node's text.
-    pub(crate) fn parse<T: Scalar>(&mut self, node: &Node, text: &str, outside: bool) -> Option<T> {
+    /// A text at its place, or a word of it.
+    pub(crate) fn parse<T: Scalar>(&mut self, place: Place, text: &str, outside: bool) -> Option<T> {
         match if outside { T::parse_outside(text) } else { T::parse(text) } {
             Ok(value) => Some(value),
             Err(refusal) => {
-                self.refuse(node.place, refusal.message, refusal.hint);
+                self.refuse(place, refusal.message, refusal.hint);
                 None
             }
         }

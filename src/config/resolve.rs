@@ -7,6 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::config::address::Listen;
+use crate::config::carried;
 use crate::config::case;
 use crate::config::check;
 use crate::config::collection::Admin;
@@ -124,9 +125,10 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
     check::tls(&merged, problems);
     let mut sources = Vec::new();
     merged.show(&[], Source::Default, &mut sources);
-    let writes = invalidation::writes(&merged);
+    let writes = invalidation::writes(&merged, &routes, problems);
     let invalidate = invalidation::settle(&merged, problems);
-    let tests = case::settle(&said(merged.tests.clone()), problems);
+    carried::complain(&merged, &routes, !identity.user.is_empty(), problems);
+    let tests = case::settle(&said(merged.tests.clone()));
     let log = said(merged.log);
     let tls = merged.tls.and_then(|tls| Some(Tls { cert: tls.value.cert?.value, key: tls.value.key?.value }));
     let with_tls = tls.is_some();

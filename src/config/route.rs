@@ -4,12 +4,14 @@
 
 use std::time::Duration;
 
+use crate::config::bound;
 use crate::config::collection::{RawRoute, RawRule};
 use crate::config::file::{Defaults, File, Route, StoreIf};
 use crate::config::methods;
 use crate::config::problem::{Problem, Source};
 use crate::config::resolve::{digest, limits};
 use crate::config::scalar::{OriginWord, Overridden, Unmatched};
+use crate::config::shadow;
 use crate::config::shape::{At, Entry, Scalar, Shape, Words};
 use crate::config::template::Template;
 use crate::guard::Framing;
@@ -56,6 +58,7 @@ pub(crate) fn settle(
                 **keys = std::mem::take(&mut **keys).over(preset).over(base.clone());
                 complain(keys, &route.template, &base, problems);
                 methods::complain(keys, &route.template, problems);
+                bound::of_route(keys, &route.template, identity, problems);
                 settings(&route.template.text, keys, identity)
             }
         };
@@ -68,6 +71,7 @@ pub(crate) fn settle(
             settings.rule.part_length = PartLength::AsItCame;
         }
     }
+    shadow::complain(&shown, problems);
     if let Some(routes) = &mut merged.routes {
         routes.value.0 = shown;
     }
@@ -160,6 +164,10 @@ fn unmatched(defaults: &Defaults, base: Route, identity: &identity::Settings) ->
         return None;
     }
     let scope = base.scope.filter(|scope| scope.value != Scope::Public);
+    let tags = base.tags.map(|At { value: Words(mut tags), source }| {
+        tags.retain(bound::is_for_all);
+        At { value: Words(tags), source }
+    });
     let keys = Route {
         ttl: None,
         stale_while_revalidate: None,
@@ -168,6 +176,7 @@ fn unmatched(defaults: &Defaults, base: Route, identity: &identity::Settings) ->
         overridden: None,
         negative: None,
         scope,
+        tags,
         ..base
     };
     let mut settings = settings(UNMATCHED, &keys, identity);

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::problem::{Problem, Source};
+use crate::config::problem::{Place, Problem, Source};
 use crate::config::reader::Reader;
 use crate::config::tree::{Kind, Node};
 
@@ -82,6 +82,12 @@ pub(crate) trait Scalar: Sized {
         Self::parse(text)
     }
 
+    /// The same, now that its place is known.
+    #[must_use]
+    fn at(self, _place: Place) -> Self {
+        self
+    }
+
     /// The shortest text that reads back as the same value.
     fn show(&self) -> String;
 
@@ -144,13 +150,24 @@ impl<T> Default for Words<T> {
 impl<T: Scalar> Shape for Words<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let words = match &node.kind {
-            Kind::List(items) => items.iter().map(|item| reader.scalar(item)).collect::<Vec<_>>(),
+            Kind::List(items) => {
+                let word = |item: &Node| reader.scalar::<T>(item).map(|word| word.at(item.place));
+                items.iter().map(word).collect::<Vec<_>>()
+            }
             _ => {
                 let text = reader.text(node, T::WHAT)?;
                 if text.outside && text.value.trim().is_empty() {
                     return None;
                 }
-                text.value.split_whitespace().map(|word| reader.parse(node, word, text.outside)).collect()
+                let mut behind = 0;
+                let word = |word: &str| {
+                    let begin = behind + text.value[behind..].find(word)?;
+                    behind = begin + word.len();
+                    let place =
+                        if text.outside { node.place } else { within(node, &text.value, begin..behind) };
+                    reader.parse::<T>(place, word, text.outside).map(|word| word.at(place))
+                };
+                text.value.split_whitespace().map(word).collect()
             }
         };
         if words.is_empty() {
@@ -172,6 +189,19 @@ impl<T: Scalar> Shape for Words<T> {
             { "type": "array", "items": word, "minItems": 1 },
         ] })
     }
+}
+
+/// The place of a word of a node's text; that of the node, where it is not written as it reads.
+fn within(node: &Node, text: &str, word: std::ops::Range<usize>) -> Place {
+    let Place { line, column, start, end } = node.place;
+    let quote = match (end - start).checked_sub(text.len()) {
+        Some(0) => 0,
+        Some(2) => 1,
+        _ => return node.place,
+    };
+    let columns = u32::try_from(text[..word.start].chars().count() + quote).unwrap_or(0);
+    let begin = start + quote;
+    Place { line, column: column + columns, start: begin + word.start, end: begin + word.end }
 }
 
 /// The higher of two layers, filled up from the lower.

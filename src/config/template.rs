@@ -45,6 +45,10 @@ impl Template {
         }
         let shape = pattern::Template::parse(text)
             .map_err(|flaw| Refusal::new(format!("{what} `{text}`: {flaw}"), hint(&flaw)))?;
+        if let Some(name) = shape.names().find(|name| name.contains('.')) {
+            let message = format!("{what} `{text}`: a path has no `{{{name}}}`");
+            return Err(Refusal::new(message, hint(&Flaw::Name)));
+        }
         Ok(Self { text: plain(what, text)?, shape })
     }
 
@@ -146,6 +150,7 @@ mod tests {
             ("/{id", "write {name}"),
             ("/id}", "write {name}"),
             ("/{}", "letters"),
+            ("/{body.id}", "letters"),
             ("/a%2Fb", "a template is a path"),
             ("/../a", "a template is a path"),
             ("/{a}{b}", "one {name}"),

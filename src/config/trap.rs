@@ -63,8 +63,17 @@ pub(crate) fn syntax(source: &str, place: Option<Place>, message: &str) -> Probl
     }
     if rest.starts_with(['$', '{']) || (rest.starts_with(':') && message.contains("flow")) || braces(line, at)
     {
+        let entry = entry(line, at);
+        let has_methods = entry.split_once(" /").is_some_and(|(methods, _)| is_methods(methods));
         return Problem::at(place, "braces in an unquoted value inside `{ }` or `[ ]`")
-            .hint(quote(word(line, at)));
+            .hint(quote(if has_methods { entry } else { word(line, at) }));
+    }
+    if entry(line, at).find('[').is_some_and(|at| at > 0) {
+        return Problem::at(place, "brackets in an unquoted value inside `{ }` or `[ ]`")
+            .hint(quote(entry(line, at)));
+    }
+    if rest.starts_with('*') && message.contains("alias") {
+        return Problem::at(place, "YAML reads a leading `*` as an alias").hint(quote(value_at(line, at)));
     }
     if let Some(found) = missing_space(source, place) {
         return found;
@@ -203,6 +212,44 @@ fn word(line: &str, at: usize) -> &str {
     line[begin..end.unwrap_or(line.len())].trim_end_matches(':')
 }
 
+/// `PUT|PATCH`, as write rules and tests begin.
+fn is_methods(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'|')
+}
+
+/// The key or value of a flow mapping or list that holds `at`, with all its words.
+fn entry(line: &str, at: usize) -> &str {
+    let begins = [": ", ", ", "{ ", "[ ", "- "].iter().filter_map(|sign| Some(line[..at].rfind(sign)? + 2));
+    let begin = begins.max().unwrap_or(0);
+    let (mut open, mut end) = (Vec::new(), line.len());
+    for (i, c) in line[begin..].char_indices() {
+        let behind = &line[begin + i + c.len_utf8()..];
+        let ends = match c {
+            '[' | '{' => {
+                open.push(i);
+                false
+            }
+            ']' | '}' => open.pop().is_none(),
+            ',' => behind.starts_with(' ') && begin + i > at,
+            ':' => open.is_empty() && (behind.is_empty() || behind.starts_with(' ')),
+            _ => false,
+        };
+        if ends {
+            end = begin + i;
+            break;
+        }
+    }
+    let text = line[begin..end].trim_end();
+    // The bracket of the list itself is none of its text.
+    match text.strip_prefix('[') {
+        Some(inner) if open.first() == Some(&0) => inner,
+        Some(inner) if inner.find(']').is_some_and(|at| inner[..at].contains('[')) => {
+            inner.strip_suffix(']').unwrap_or(inner)
+        }
+        _ => text,
+    }
+}
+
 /// A value from `at` on: to the end of the line, of the flow entry, or to a comment; as a key, to its colon.
 fn value_at(line: &str, at: usize) -> &str {
     let rest = &line[at..];
@@ -251,6 +298,12 @@ mod tests {
             ("t: [ ${A}, b]", "${A}"),
             ("r:\n  {id}: 30m", "{id}"),
             ("a: [::1]:80", "[::1]:80"),
+            ("writes: { PUT|PATCH /a/{id}: x }", "PUT|PATCH /a/{id}"),
+            ("writes: { POST /a: x, PUT /a/{id}/b: { cascade: false } }", "PUT /a/{id}/b"),
+            ("t: [a:$.items[*].id]", "a:$.items[*].id"),
+            ("t: [b, a:$.items[*].id, c]", "a:$.items[*].id"),
+            ("t: { a: $.items[0].x, in: [done] }", "$.items[0].x"),
+            ("t:\n  - { request: GET /a?x=1&y=[2], route: /b }", "GET /a?x=1&y=[2]"),
         ] {
             assert_eq!(hint(source), format!("quote this: \"{quoted}\""), "{source}");
         }
@@ -265,6 +318,8 @@ mod tests {
             ("e:\n  *.x: foo\n  b: c\n", "*.x"),
             ("a: *.js # all", "*.js"),
             ("a: [*.js, b]", "*.js"),
+            ("e:\n  a: *", "*"),
+            ("w:\n  PUT /a: *:42 b", "*:42 b"),
         ] {
             assert_eq!(hint(source), format!("quote this: \"{quoted}\""), "{source}");
         }

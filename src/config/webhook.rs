@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::config::problem::{Place, Problem, Source};
 use crate::config::reader::{Reader, map_schema};
 use crate::config::scalar::NeededSecret;
-use crate::config::shape::{At, Entry, REDACTED, Scalar, Shape, choice, section};
+use crate::config::shape::{At, Entry, REDACTED, Refusal, Scalar, Shape, choice, section};
 use crate::config::template::Template;
 use crate::config::tree::{Kind, Node};
 use crate::invalidate::webhook::{Scheme, Settings};
@@ -49,7 +49,7 @@ impl Shape for Secrets {
             if text.outside && text.value.is_empty() {
                 continue;
             }
-            secrets.push(reader.parse(item, &text.value, text.outside)?);
+            secrets.push(reader.parse(item.place, &text.value, text.outside)?);
         }
         Some(Self(secrets))
     }
@@ -89,7 +89,7 @@ impl Shape for Webhooks {
             let before = reader.open.len();
             let keys = reader.value::<WebhookKeys>(key, value);
             let is_open = reader.open.len() > before;
-            let path = Template::of("the webhook", &key.text);
+            let path = Template::of("the webhook", &key.text).and_then(only_path);
             let (path, keys) = match (path, keys) {
                 (Ok(path), Some(keys)) => (path, keys.value),
                 (Err(refusal), _) => {
@@ -120,6 +120,15 @@ impl Shape for Webhooks {
     }
 }
 
+/// Senders are told one path.
+fn only_path(path: Template) -> Result<Template, Refusal> {
+    if path.shape().names().next().is_none() {
+        return Ok(path);
+    }
+    let message = format!("the webhook `{}` is a template, not a path", path.text);
+    Err(Refusal::new(message, "give each webhook a path of its own"))
+}
+
 impl WebhookKeys {
     fn is_on(&self) -> bool {
         self.enabled.as_ref().is_none_or(|enabled| enabled.value)
@@ -144,6 +153,11 @@ impl WebhookKeys {
 }
 
 impl RawWebhook {
+    /// Whether it is received.
+    pub(crate) fn is_on(&self) -> bool {
+        self.keys.is_on()
+    }
+
     /// What it comes to, if it is on.
     pub(crate) fn settings(&self) -> Option<Settings> {
         let secrets = self.keys.secrets.as_ref()?.value.0.iter().map(|secret| secret.0.clone()).collect();

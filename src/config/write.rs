@@ -13,7 +13,6 @@ use crate::config::reader::{Reader, map_schema, nearest};
 use crate::config::shape::{At, Entry, Refusal, Scalar, Shape, Words, section};
 use crate::config::template::Template;
 use crate::config::tree::{Kind, Node};
-use crate::route::reach::ItemTemplate;
 use crate::route::write::{self, Methods, Rule};
 
 /// What to write instead of a key that is none.
@@ -139,12 +138,18 @@ impl Shape for Writes {
         for (key, value) in reader.entries(node)? {
             let said = reader.value::<Said>(key, value);
             match head(&key.text) {
-                Ok((methods, template)) => rules.extend(said.map(|said| RawWrite {
-                    name: key.text.clone(),
-                    place: key.place,
-                    methods,
-                    template,
-                    keys: said.value.0.over(WriteKeys::built_in().unwrap_or_default()),
+                Ok((methods, template)) => rules.extend(said.map(|said| {
+                    RawWrite {
+                        name: key.text.clone(),
+                        place: key.place,
+                        methods,
+                        template,
+                        // A `when` that nobody says asks nothing.
+                        keys: said
+                            .value
+                            .0
+                            .over(WriteKeys { when: None, ..WriteKeys::built_in().unwrap_or_default() }),
+                    }
                 })),
                 Err(refusal) => reader.problems.push(refusal.problem(Source::File(key.place))),
             }
@@ -229,21 +234,11 @@ impl RawWrite {
             methods: self.methods.clone(),
             template: self.template.shape().clone(),
             when: keys.when.as_ref().map(|at| at.value.rule()),
-            invalidate: words.iter().filter_map(Word::item).cloned().collect(),
-            credential: words.contains(&Word::Credential),
+            invalidate: words.iter().filter_map(Word::named).map(|named| named.item.clone()).collect(),
+            credential: words.iter().any(|word| matches!(word, Word::Credential)),
             cascade: is(&keys.cascade),
             soft: is(&keys.soft),
             refresh: is(&keys.refresh),
-        }
-    }
-}
-
-impl Word {
-    /// The tag or path, if it is one.
-    fn item(&self) -> Option<&ItemTemplate> {
-        match self {
-            Self::Credential => None,
-            Self::Item(item) => Some(item),
         }
     }
 }

@@ -19,9 +19,9 @@ use crate::body::Body;
 use crate::clock::Now;
 use crate::flow::arriving::{Landing, Own};
 use crate::flow::coalesce::Departure;
+use crate::flow::consequence::Consequences;
 use crate::flow::fetch::Fetch;
 use crate::flow::{Shared, Visit, egress};
-use crate::invalidate::Invalidation;
 use crate::policy::represent::Posted;
 use crate::policy::{ResponseTimes, Storable};
 use crate::route::Reads;
@@ -31,7 +31,7 @@ use crate::store::ticket::FillTicket;
 use crate::upstream;
 
 /// Where a write waits for its answer.
-type Answered = oneshot::Sender<Result<Own, upstream::Error>>;
+pub(crate) type Answered = oneshot::Sender<Result<Own, upstream::Error>>;
 
 /// A POST that may be answered with what is kept.
 pub(crate) struct Adoption {
@@ -84,19 +84,19 @@ impl Adoption {
     pub(crate) async fn conclude(
         self,
         target: &Uri,
-        outdated: Invalidation,
+        follows: Consequences,
         response: Response<Body>,
         answered: Answered,
     ) {
         let received = self.flow.clock.now();
-        let (storable, invalidator) = (self.judge(target, &response, received), &self.flow.invalidator);
+        let storable = self.judge(target, &response, received);
         let renewed = match storable {
             Some(_) => {
                 let kept = self.departure.depends().tags;
-                invalidator.apply_by(outdated, &self.began, &kept).await.1
+                follows.apply_by(&self.flow, &self.began, &kept).await
             }
             None => {
-                invalidator.apply(outdated).await;
+                follows.apply(&self.flow).await;
                 None
             }
         };

@@ -38,6 +38,11 @@ impl Client {
         Self { address, origin: address, tls, trusted: false, priority: Priority::Warm }
     }
 
+    /// Whoever fetches again what a write has dropped: behind the clients who wait.
+    pub(crate) fn refresher(tls: bool) -> Self {
+        Self { priority: Priority::Revalidation, ..Self::warmer(tls) }
+    }
+
     /// The client as a trusted proxy tells it: of `X-Forwarded-For`, the nearest address that is no trusted proxy's.
     pub(crate) fn told_by(self, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         if !self.trusted {

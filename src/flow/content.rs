@@ -27,12 +27,12 @@ use crate::route::share::Share;
 use crate::upstream;
 
 /// Largest content that is part of a key, in bytes; larger ones pass.
-const MAX_CONTENT: usize = 1024 * 1024;
+pub(crate) const MAX_CONTENT: usize = 1024 * 1024;
 /// Most bytes of content that are held at once; beyond it requests pass as they come.
 const MAX_CONTENTS: usize = 64 * 1024 * 1024;
 /// Content of up to this many bytes is digested at once; the canonical form of a mebibyte of JSON can take a tenth of a
 /// second, during which others would wait.
-const AT_ONCE: usize = 32 * 1024;
+pub(crate) const AT_ONCE: usize = 32 * 1024;
 
 /// Why what is larger passes.
 const TOO_LARGE: &str = "request-body";
@@ -135,7 +135,7 @@ pub(crate) async fn whole(room: &Room, mut body: Body) -> Result<Bytes, Unread> 
     if body.size_hint().lower() > MAX_CONTENT as u64 {
         return Err(Unread::Passes(body, TOO_LARGE));
     }
-    let mut held = Held { bytes: Vec::new(), permit: None };
+    let mut held = Held::default();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
         if !held.take(&data, room) {
@@ -147,14 +147,15 @@ pub(crate) async fn whole(room: &Room, mut body: Body) -> Result<Bytes, Unread> 
 }
 
 /// Bytes that are counted for as long as anybody holds them.
-struct Held {
+#[derive(Debug, Default)]
+pub(crate) struct Held {
     bytes: Vec<u8>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Held {
     /// False if there is no room for `data`, and then it was not taken.
-    fn take(&mut self, data: &Bytes, room: &Room) -> bool {
+    pub(crate) fn take(&mut self, data: &Bytes, room: &Room) -> bool {
         let fits = data.len() <= MAX_CONTENT - self.bytes.len();
         let Some(length) = u32::try_from(data.len()).ok().filter(|_| fits) else { return false };
         let Ok(permit) = Arc::clone(&room.0).try_acquire_many_owned(length) else { return false };
@@ -174,9 +175,9 @@ impl AsRef<[u8]> for Held {
 }
 
 /// A body of which some was read already.
-struct Resumed {
-    read: VecDeque<Bytes>,
-    rest: Body,
+pub(crate) struct Resumed {
+    pub(crate) read: VecDeque<Bytes>,
+    pub(crate) rest: Body,
 }
 
 impl HttpBody for Resumed {

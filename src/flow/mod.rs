@@ -15,6 +15,7 @@ mod arriving;
 mod client;
 pub mod coalesce;
 mod collect;
+mod consequence;
 mod content;
 mod demotion;
 mod egress;
@@ -25,7 +26,10 @@ mod head;
 pub mod hook;
 mod ingress;
 mod interim;
+#[cfg(test)]
+mod interleavings;
 mod lesson;
+mod observed;
 mod part;
 mod pass;
 mod plan;
@@ -33,8 +37,10 @@ pub mod problem;
 pub mod purge;
 mod read;
 mod record;
+mod refresh;
 mod relay;
 mod serve;
+mod standing;
 pub mod switch;
 mod tagging;
 mod tunnel;
@@ -141,6 +147,8 @@ pub(crate) struct Shared {
     pub(crate) contents: content::Room,
     /// A turn for each body that is searched.
     pub(crate) searches: Semaphore,
+    /// How much of what writes dropped is fetched again at once.
+    pub(crate) refreshes: refresh::Room,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
     /// What is not cached for now.
@@ -171,12 +179,14 @@ pub(crate) struct Visit<'a> {
 impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let routes = parts.rules.table.routes().len();
-        let demoted = (0..routes).map(|_| AtomicBool::new(false)).collect();
-        let searches = Semaphore::new(tagging::SEARCHES);
+        let routes = parts.rules.table.routes();
+        let settling = routes.iter().map(|route| route.settings.settle);
+        parts.store.settle_within(settling.max().unwrap_or_default());
+        let demoted = routes.iter().map(|_| AtomicBool::new(false)).collect();
+        let switches = Switches::new(routes.len());
+        let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
         let (flights, contents) = (Arc::default(), content::Room::default());
-        let switches = Switches::new(routes);
-        Self(Arc::new(Shared { parts, flights, contents, searches, demoted, switches }))
+        Self(Arc::new(Shared { parts, flights, contents, searches, refreshes, demoted, switches }))
     }
 
     /// What the walk is made of.
@@ -191,8 +201,9 @@ impl Flow {
 
     /// What the cache is like now.
     pub fn state(&self) -> CacheState {
-        let (entries, bytes) = self.0.store.size();
-        let is_off = !self.0.switches.list(self.0.clock.mono()).is_empty();
+        let now = self.0.clock.mono();
+        let (entries, bytes) = self.0.store.size(now);
+        let is_off = !self.0.switches.list(now).is_empty();
         CacheState { entries, bytes, is_disabled: is_off || !self.0.settings.enabled }
     }
 
@@ -240,7 +251,7 @@ impl Shared {
     }
 
     /// The walk of a request that may have to wait for the origin.
-    async fn walk(
+    pub(crate) async fn walk(
         self: Arc<Self>,
         head: Head,
         body: Body,

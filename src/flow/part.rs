@@ -6,7 +6,8 @@
 //! GET          whole stored? -> beginning stored? -> the rest, If-Range   ── beginning and rest: the whole, as any other
 //! ```
 //! Invariant: a stored part is used for a fetch only if it was found alive while the fetch's ticket was out; so whatever
-//! outdates it later refuses what was built on it. Parts are never revalidated, and nobody waits for another's part.
+//! outdates it later refuses what was built on it. Parts are never revalidated, nor served stale, and nobody waits for
+//! another's part.
 //! It refuses to know which bytes fit together.
 
 use std::pin::Pin;
@@ -50,8 +51,12 @@ pub(crate) fn from_store(
         return Err(missed);
     }
     let entry = visit.flow.part(key, selecting).ok_or(missed)?;
-    match policy::may_reuse(&request, &entry.life, rule, now) {
-        Reuse::Fresh => serve::part(&request, &entry, route, now).ok_or(Forward::Partial),
+    match policy::may_reuse(&request, &visit.life(head, &entry), rule, now) {
+        Reuse::Fresh => {
+            let served = serve::part(&request, &entry, route, now).ok_or(Forward::Partial)?;
+            entry.count_hit();
+            Ok(served)
+        }
         Reuse::Validate(why) | Reuse::OnlyIfCached(why) if why.is_of_request() => Err(Forward::Request),
         _ => Err(Forward::Stale),
     }
@@ -107,7 +112,7 @@ pub(crate) fn rest(
     if route.settings.rule.range == RangeRule::Whole {
         return Wanted::Whole;
     }
-    let Some(entry) = flow.part(key, selecting) else { return Wanted::Whole };
+    let Some(entry) = flow.sound_part(key, selecting) else { return Wanted::Whole };
     let stored = entry.stored_part().filter(|stored| stored.range.total() <= route.settings.entry);
     match stored.and_then(partial::ask_for_rest) {
         None => Wanted::Whole,
@@ -237,7 +242,7 @@ fn combined(
     newer: &Candidate,
 ) -> Option<(Candidate, Arc<Entry>)> {
     newer.storable.part()?;
-    let older = flow.part(&newer.key, selecting)?;
+    let older = flow.sound_part(&newer.key, selecting)?;
     let longest = route.settings.entry;
     let (storable, body) = partial::combine(older.stored_part()?, &newer.storable, &newer.body, longest)?;
     let selector = flow.select(selecting, storable.headers(), &route.settings.rule).ok()?;
@@ -249,6 +254,11 @@ impl Shared {
     /// The newest live part under `key` for a request with these fields.
     pub(crate) fn part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
         self.store.part(key, |selector| self.fits(selector, selecting))
+    }
+
+    /// One that something may be built on: what was softly invalidated is older than whatever comes now.
+    fn sound_part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
+        self.part(key, selecting).filter(|part| part.softened().is_none())
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Now;
 use crate::flow::arriving::{Landing, Own, Whence};
-use crate::flow::coalesce::{Departure, Lost, Role};
+use crate::flow::coalesce::{Departure, Flight, Lost, Role};
 use crate::flow::fetch::Fetch;
 use crate::flow::serve::{self, Answer};
 use crate::flow::verdict::{Ask, Verdict, Whole, judge, only_if_cached, request};
@@ -24,6 +24,7 @@ use crate::policy::{self, Selector};
 use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::store::entry::{Entry, Refreshing};
+use crate::store::position::Position;
 use crate::upstream;
 
 /// Most flights that one request takes part in; then it is answered 503.
@@ -37,6 +38,8 @@ pub(crate) struct Question<'a> {
     pub(crate) selecting: &'a HeaderMap,
     pub(crate) share: Share,
     pub(crate) ask: Ask,
+    /// What was applied when the request came.
+    arrival: Position,
     /// The part that the origin is asked for; `None`: the whole.
     part: Option<Asked>,
     collapsed: bool,
@@ -55,14 +58,16 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
         Verdict::Ask(ask) => return Err(ask),
     };
     if is_refreshed {
-        let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(&entry)), together: true };
-        Question::of(visit, head, &selecting, share, ask, None).refresh(&entry);
+        refresh(visit, head, &selecting, share, &entry);
     }
+    entry.count_hit();
     Ok(serve::entry(&request(head), &entry, visit.target.route, cache, status, visit.now))
 }
 
 /// Answers a read: from the store, or by asking the origin until there is an answer for this request.
 pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> Answer {
+    // Before anything is looked up: what he gets is no older than what was applied by now.
+    let arrival = visit.flow.store.applied();
     for round in 0..ROUNDS {
         let mut ask = match from_store(visit, head, share) {
             Ok(answer) => return answer,
@@ -73,7 +78,7 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
             Err(why) => return pass::pass(visit, head.clone(), visit.content().body(), why).await,
         };
         let selecting = visit.selecting(head, share);
-        let question = Question::of(visit, head, &selecting, share, ask, part);
+        let question = Question { arrival, ..Question::of(visit, head, &selecting, share, ask, part) };
         let answer = if question.is_by_head() { question.look().await } else { question.answer().await };
         if let Some(answer) = answer {
             return answer;
@@ -102,7 +107,8 @@ impl<'a> Question<'a> {
         ask: Ask,
         part: Option<Asked>,
     ) -> Self {
-        Self { visit, head, selecting, share, ask, part, collapsed: false }
+        let arrival = visit.flow.store.applied();
+        Self { visit, head, selecting, share, ask, arrival, part, collapsed: false }
     }
 
     /// Says so if it would wait for somebody else's answer now.
@@ -113,19 +119,40 @@ impl<'a> Question<'a> {
     }
 }
 
+/// Fetches a stale entry anew in the background, once at a time.
+fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, entry: &Arc<Entry>) {
+    let Some(claim) = Refreshing::claim(entry) else { return };
+    let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(entry)), together: true };
+    let question = Question::of(visit, head, selecting, share, ask, None);
+    // Whoever has a flight that is not outdated does it already.
+    if let Role::Pilot(departure) = question.join() {
+        let fetch = question.fetch().in_background();
+        let (own, _) = oneshot::channel();
+        tokio::spawn(async move {
+            fetch.fly(departure, own).await;
+            drop(claim);
+        });
+    }
+}
+
 impl Question<'_> {
+    fn join(&self) -> Role<Landing> {
+        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
+        flights.join(&key, &tags, |landing| self.suits(landing))
+    }
+
     /// Joins whoever asks the same, or asks for all of them. `None`: go round again.
     async fn answer(mut self) -> Option<Answer> {
-        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
         if !self.ask.together || self.part.is_some() {
-            return self.fly(flights.alone(&key, &tags)).await;
+            let alone = self.visit.flow.flights.alone(&self.key(), &self.visit.tags(self.share));
+            return self.fly(alone).await;
         }
-        match flights.join(&key, &tags, |landing| self.suits(landing)) {
+        match self.join() {
             Role::Pilot(departure) => self.fly(departure).await,
             Role::Passenger(flight) => {
                 self.collapsed = true;
                 let landing = flight.landing().await;
-                self.settle(landing)
+                self.settle(&flight, landing)
             }
         }
     }
@@ -140,35 +167,21 @@ impl Question<'_> {
             // What cannot be stored whole is asked for in part.
             Ok(own) if own.kept.is_err() && self.wants_part() && !is_failure(own.response.status()) => None,
             Ok(own) => Some(self.deliver(own)),
-            Err(_) => self.settle(flight.landing().await),
+            Err(_) => {
+                let landing = flight.landing().await;
+                self.settle(&flight, landing)
+            }
         }
     }
 
-    /// Fetches a stale entry anew in the background, once at a time.
-    fn refresh(&self, entry: &Arc<Entry>) {
-        let Some(claim) = Refreshing::claim(entry) else { return };
-        if let Role::Pilot(departure) =
-            self.visit
-                .flow
-                .flights
-                .join(&self.key(), &self.visit.tags(self.share), |landing| self.suits(landing))
-        {
-            let fetch = self.fetch();
-            let (own, _) = oneshot::channel();
-            tokio::spawn(async move {
-                fetch.in_background().fly(departure, own).await;
-                drop(claim);
-            });
-        }
-    }
-
-    fn settle(self, landing: Result<Landing, Lost>) -> Option<Answer> {
+    fn settle(self, flight: &Flight<Landing>, landing: Result<Landing, Lost>) -> Option<Answer> {
+        flight.check_for(self.arrival).ok()?;
         match landing {
             Ok(Landing::Arriving(arrival)) if self.fits(&arrival.selector) => {
                 let response = arrival.for_others(arrival.source.reader()?);
                 Some(self.deliver(Own { response, kept: Ok(()), took: None }))
             }
-            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) => {
+            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) && whence.holds(&entry) => {
                 Some(self.landed(&entry, whence))
             }
             Ok(Landing::Alone(status)) if is_failure(status) => self.stand_in(),
@@ -244,17 +257,17 @@ impl Question<'_> {
     /// The stale entry, where it may stand in for an origin that fails (RFC 5861 §4).
     pub(crate) fn stand_in(&self) -> Option<Answer> {
         let now = self.visit.flow.clock.now();
-        let base = self.substitute(now)?;
-        let (cache, status) = substituted(base, now);
+        let (base, (cache, status)) = self.substitute(now)?;
         Some(serve::entry(&request(self.head), base, self.visit.target.route, cache, status, now))
     }
 
-    /// Which entry that would be.
-    pub(crate) fn substitute(&self, now: Now) -> Option<&Arc<Entry>> {
+    /// Which entry that would be, and the words for it.
+    pub(crate) fn substitute(&self, now: Now) -> Option<(&Arc<Entry>, (Cache, CacheStatus))> {
         let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
-        let rule = &self.visit.target.route.settings.rule;
-        policy::may_serve_on_error(&request(self.head), &base.life, rule, now).ok()?;
-        Some(base)
+        let (life, rule) = (self.visit.life(self.head, base), &self.visit.target.route.settings.rule);
+        policy::may_serve_on_error(&request(self.head), &life, rule, now).ok()?;
+        let status = CacheStatus::Hit { ttl: life.ttl(now), detail: Some("stale-if-error") };
+        Some((base, (Cache::Stale, status)))
     }
 
     pub(crate) fn wants_part(&self) -> bool {
@@ -277,7 +290,7 @@ impl Question<'_> {
     fn suits(&self, landing: &Landing) -> bool {
         match landing {
             Landing::Arriving(arrival) => self.fits(&arrival.selector),
-            Landing::Entry(entry, _) => self.fits(&entry.selector),
+            Landing::Entry(entry, whence) => self.fits(&entry.selector) && whence.holds(entry),
             Landing::Failed(_) => true,
             Landing::Alone(_) | Landing::Demoted => false,
         }
@@ -296,11 +309,6 @@ impl Question<'_> {
         let status = status.map(|status| status.as_u16());
         CacheStatus::Fwd { why: self.ask.why, status, stored, collapsed: self.collapsed, detail }
     }
-}
-
-/// The words for an entry that stands in.
-pub(crate) fn substituted(entry: &Entry, now: Now) -> (Cache, CacheStatus) {
-    (Cache::Stale, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: Some("stale-if-error") })
 }
 
 /// The statuses that RFC 5861 §4 takes for an error.

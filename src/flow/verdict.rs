@@ -74,21 +74,22 @@ pub(crate) fn judge(visit: &Visit<'_>, head: &Head, share: Share, selecting: &He
         Found::OtherVariants => return missed(Forward::VaryMiss, true),
         Found::Uncacheable => return missed(Forward::UriMiss, false),
     };
-    let (cache, is_refreshed) =
-        match policy::may_reuse(&request(head), &entry.life, &route.settings.rule, now) {
-            Reuse::Fresh => (Cache::Hit, false),
-            Reuse::StaleByRequest => (Cache::Stale, false),
-            Reuse::StaleWhileRevalidate => (Cache::Stale, true),
-            Reuse::OnlyIfCached(_) => return missed(Forward::Stale, true),
-            Reuse::Validate(why) => {
-                let why = if why.is_of_request() { Forward::Request } else { Forward::Stale };
-                return match from_part(why) {
-                    Ok(answer) => Verdict::Part(answer),
-                    Err(_) => Verdict::Ask(Ask { base: Some(entry), ..ask(why, true) }),
-                };
-            }
-        };
-    let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
+    let life = visit.life(head, &entry);
+    let (cache, is_refreshed) = match policy::may_reuse(&request(head), &life, &route.settings.rule, now) {
+        Reuse::Fresh => (Cache::Hit, false),
+        Reuse::StaleByRequest => (Cache::Stale, false),
+        Reuse::StaleWhileRevalidate => (Cache::Stale, true),
+        Reuse::OnlyIfCached(_) => return missed(Forward::Stale, true),
+        Reuse::Validate(why) => {
+            let why = if why.is_of_request() { Forward::Request } else { Forward::Stale };
+            return match from_part(why) {
+                Ok(answer) => Verdict::Part(answer),
+                Err(_) => Verdict::Ask(Ask { base: Some(Arc::clone(&entry)), ..ask(why, true) }),
+            };
+        }
+    };
+    let status = CacheStatus::Hit { ttl: life.ttl(now), detail: None };
+    drop(life);
     Verdict::Whole(Whole { entry, cache, status, is_refreshed })
 }
 

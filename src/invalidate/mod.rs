@@ -25,7 +25,6 @@ pub mod subscription;
 mod testing;
 pub mod webhook;
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -38,9 +37,9 @@ use crate::invalidate::batch::{Batches, Joined, Waiting};
 use crate::invalidate::journal::{Cause, Fence, Journal, Lease, Record};
 use crate::metrics::Metrics;
 use crate::route::derive::Dependencies;
-use crate::route::identity::Digest;
 use crate::route::reach::{Item, Reach};
 use crate::route::tag::Tag;
+pub use crate::store::author::Author;
 use crate::store::position::{Hold, Mode, Outdate};
 use crate::store::ticket::FillTicket;
 use crate::store::{Applied, Store};
@@ -121,15 +120,6 @@ impl Source {
             Self::Write | Self::Origin | Self::Gap => false,
         }
     }
-}
-
-/// Whose writing it is, as far as requests can be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Author {
-    /// Whoever shows these credentials.
-    Credential(Digest),
-    /// Whoever comes from this address without any.
-    Address(IpAddr),
 }
 
 /// What an invalidation would do now.
@@ -279,8 +269,8 @@ impl Invalidator {
 
     /// Applies one by itself.
     fn alone(&self, cause: Cause, since: Duration, by: Option<Writer<'_>>) -> (Applied, Option<FillTicket>) {
-        let Invalidation { reach, mode, hold, .. } = &cause.invalidation;
-        let outdate = Outdate { reach: reach.clone(), mode: *mode, hold: *hold };
+        let Invalidation { reach, mode, hold, author, .. } = &cause.invalidation;
+        let outdate = Outdate { reach: reach.clone(), mode: *mode, hold: *hold, author: *author };
         let (record, applied, renewed) = self.commit(Record { causes: vec![cause], outdate }, by);
         self.note(&record.causes[0], since, &applied);
         (applied, renewed)
@@ -295,7 +285,7 @@ impl Invalidator {
                 waiting.cause
             });
             let causes: Vec<Cause> = causes.collect();
-            let outdate = Outdate { reach: batch::merged(&causes), mode, hold };
+            let outdate = Outdate { reach: batch::merged(&causes), mode, hold, author: None };
             let (record, applied, _) = self.commit(Record { causes, outdate }, None);
             let shares = batch::shares(&record.causes, &applied.reached);
             for ((cause, (since, answer)), reached) in record.causes.iter().zip(callers).zip(shares) {

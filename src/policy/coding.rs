@@ -46,6 +46,27 @@ impl Codings {
         Self(accepted)
     }
 
+    /// As a request says it; `None`: it said nothing.
+    fn to_value(self) -> Option<HeaderValue> {
+        if !self.contains(SAID) {
+            return None;
+        }
+        let mut offer = String::with_capacity(32);
+        for (_, name) in KNOWN.iter().filter(|(bit, _)| self.contains(*bit)) {
+            if !offer.is_empty() {
+                offer.push_str(", ");
+            }
+            offer.push_str(name);
+        }
+        match (offer.is_empty(), self.contains(IDENTITY)) {
+            (true, true) => offer.push_str("identity"),
+            (true, false) => offer.push_str("*;q=0"),
+            (false, true) => {}
+            (false, false) => offer.push_str(", identity;q=0"),
+        }
+        HeaderValue::try_from(offer).ok()
+    }
+
     fn contains(self, other: u8) -> bool {
         self.0 & other == other
     }
@@ -101,6 +122,11 @@ impl Coded {
         Self { offered: Codings::accepted(request), with, chosen }
     }
 
+    /// The `Accept-Encoding` of a request that would fetch it again; `None`: none.
+    pub(crate) fn asked(&self) -> Option<HeaderValue> {
+        self.offered.to_value()
+    }
+
     /// Whether it serves a request with these fields. An origin that chose a coding out of a larger offer would choose
     /// the same out of a smaller one that still holds it (independence of irrelevant alternatives).
     pub(crate) fn serves(&self, request: &HeaderMap) -> bool {
@@ -119,24 +145,7 @@ impl Coded {
 /// The `Accept-Encoding` of a fill for this client: the codings it accepts out of those that Larder knows, in one fixed
 /// order. `None`: it sent none, and none is sent.
 pub fn fill_accept_encoding(request: &HeaderMap) -> Option<HeaderValue> {
-    let accepted = Codings::accepted(request);
-    if !accepted.contains(SAID) {
-        return None;
-    }
-    let mut offer = String::with_capacity(32);
-    for (_, name) in KNOWN.iter().filter(|(bit, _)| accepted.contains(*bit)) {
-        if !offer.is_empty() {
-            offer.push_str(", ");
-        }
-        offer.push_str(name);
-    }
-    match (offer.is_empty(), accepted.contains(IDENTITY)) {
-        (true, true) => offer.push_str("identity"),
-        (true, false) => offer.push_str("*;q=0"),
-        (false, true) => {}
-        (false, false) => offer.push_str(", identity;q=0"),
-    }
-    HeaderValue::try_from(offer).ok()
+    Codings::accepted(request).to_value()
 }
 
 /// Whether a request lets the origin choose among no other codings than a fill would.

@@ -61,6 +61,10 @@ pub(crate) enum Asked {
     Best { listed: Arc<[Box<str>]>, best: Option<usize> },
 }
 
+/// What was asked for cannot be asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unspoken;
+
 /// Whether the order of equal weights counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ordered {
@@ -97,6 +101,19 @@ impl Asked {
                 }
             }
         }
+    }
+
+    /// The `Accept-Language` of a request that would fetch it again; `None`: none.
+    ///
+    /// # Errors
+    /// [`Unspoken`]: it was asked for with weights that are not kept.
+    pub(crate) fn asked(&self) -> Result<Option<HeaderValue>, Unspoken> {
+        let value = match self {
+            Self::Best { listed, best } => best.map(|index| listed[index].as_bytes()),
+            Self::Preferences { spelled, .. } => spelled.as_deref(),
+        };
+        let value = value.map(|value| if value.contains(&b';') { Err(Unspoken) } else { Ok(value) });
+        value.transpose()?.map(|value| HeaderValue::from_bytes(value).map_err(|_| Unspoken)).transpose()
     }
 
     /// Bytes on the heap; a list is its route's.

@@ -99,6 +99,35 @@ impl Selector {
             && self.others.iter().all(|compared| compared.serves(request, is_credential_cookie))
     }
 
+    /// Fields of a request that would fetch the response again; `None`: they are not kept, or are somebody's own.
+    pub fn example(&self) -> Option<HeaderMap> {
+        let mut fields = HeaderMap::new();
+        match &self.origin {
+            Origin::Absent => {}
+            // All origins are answered alike: this one is nobody's.
+            Origin::Any => {
+                fields.insert(header::ORIGIN, HeaderValue::from_static("null"));
+            }
+            Origin::Only(origin) => {
+                fields.insert(header::ORIGIN, origin.clone());
+            }
+        }
+        fields.extend(self.coded.asked().map(|value| (header::ACCEPT_ENCODING, value)));
+        for compared in &self.others {
+            let (name, value) = match compared {
+                Compared::Cookies(_, pairs) if pairs.is_empty() => continue,
+                Compared::Cookies(..) => return None,
+                Compared::Language(asked) => (header::ACCEPT_LANGUAGE, asked.asked().ok()?),
+                Compared::Field(name, value) => {
+                    let value = value.as_deref().map(HeaderValue::from_bytes);
+                    (name.clone(), value.transpose().ok()?)
+                }
+            };
+            fields.extend(value.map(|value| (name, value)));
+        }
+        Some(fields)
+    }
+
     /// Bytes on the heap, for the store's accounting.
     pub fn size(&self) -> usize {
         let origin = if let Origin::Only(value) = &self.origin { value.len() } else { 0 };
@@ -238,6 +267,27 @@ mod tests {
             assert_eq!(selector(&[], &response), Err(NoStore::VaryStar), "{lines:?}");
         }
         assert_eq!(selector(&[], &[("vary", "a b")]), Err(NoStore::VaryInvalid));
+    }
+
+    #[test]
+    fn an_example_is_a_request_that_is_selected() {
+        let cors = [("vary", "accept-encoding"), ("access-control-allow-origin", "*")];
+        let asked: [(Fields<'_>, Fields<'_>); 5] = [
+            (&[], &cors),
+            (&[("accept-encoding", "br, *;q=0.1"), ("origin", "http://a")], &cors),
+            (&[("accept-encoding", "identity;q=0")], &cors),
+            (&[("origin", "http://a"), ("x", "1"), ("x", "2")], &[("vary", "x, y")]),
+            (&[("accept-language", "de;q=0.5, en")], &[("vary", "accept-language")]),
+        ];
+        for (request, response) in asked {
+            let selector = selector(request, response).unwrap();
+            let example = selector.example().unwrap();
+            assert!(selector.matches(&example, &is_credential), "{request:?}: {example:?}");
+        }
+        let own = selector(&[("cookie", "session=1")], &[("vary", "cookie")]).unwrap();
+        assert_eq!(own.example(), None);
+        let weighed = selector(&[("accept-language", "de, fr;q=0")], &[("vary", "accept-language")]).unwrap();
+        assert_eq!(weighed.example(), None);
     }
 
     #[test]

@@ -154,15 +154,15 @@ pub fn by_fields(headers: &HeaderMap) -> Result<Vec<Tag>, Unfit> {
             }
         }
     }
-    for group in groups(headers).unwrap_or_default() {
+    for group in strings(headers, &CACHE_GROUPS).unwrap_or_default() {
         named.add(Tag::named(&group))?;
     }
     Ok(named.into_vec())
 }
 
-/// The groups of an answer (RFC 9875 §2): a List of Strings, whose parameters do not count.
-fn groups(headers: &HeaderMap) -> Option<Vec<String>> {
-    let lines: Vec<&[u8]> = headers.get_all(CACHE_GROUPS).iter().map(HeaderValue::as_bytes).collect();
+/// A field that is a List of Strings (RFC 9875 §2, §3), whose parameters do not count; `None`: it is none.
+pub(crate) fn strings(headers: &HeaderMap, field: &HeaderName) -> Option<Vec<String>> {
+    let lines: Vec<&[u8]> = headers.get_all(field).iter().map(HeaderValue::as_bytes).collect();
     let members: List = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
     let text = |member: &ListEntry| match member {
         ListEntry::Item(item) => match &item.bare_item {

@@ -80,20 +80,6 @@ impl Gaps {
         &self.0
     }
 
-    /// Whether some text matches both: with a gap in each, what stands between the ends can always be made to fit.
-    pub(crate) fn may_meet(&self, other: &Self) -> bool {
-        let ends = |gaps: &Self| Some((gaps.0.first()?.clone(), gaps.0.last()?.clone()));
-        let (Some((first, last)), Some((begin, end))) = (ends(self), ends(other)) else { return false };
-        match (self.0.len(), other.0.len()) {
-            (1, _) => other.matches(&first),
-            (_, 1) => self.matches(&begin),
-            _ => {
-                (first.starts_with(&begin) || begin.starts_with(&first))
-                    && (last.ends_with(&end) || end.ends_with(&last))
-            }
-        }
-    }
-
     /// Whether `text` matches; in time linear in both.
     pub fn matches(&self, text: &str) -> bool {
         let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return text.is_empty() };

@@ -84,8 +84,8 @@ pub struct Outdated {
     pub hard: Named,
     /// What is made stale.
     pub soft: Named,
-    /// Of both, what is fetched again.
-    pub refresh: Named,
+    /// Of both, what is fetched again, the target besides; `None`: nothing is.
+    pub refresh: Option<Named>,
     /// Whether every entry of whoever wrote is outdated.
     pub credential: bool,
     /// The names of the rules, in the order of the configuration.
@@ -140,9 +140,12 @@ impl<'r> Matches<'r> {
         let mut outdated = Outdated::default();
         for Match { rule, captures } in self.0.iter().filter(|found| found.rule.counts(written)) {
             let values = Resolved { captures, written };
+            if rule.refresh {
+                outdated.refresh.get_or_insert_default();
+            }
             for item in rule.invalidate.iter().flat_map(|template| bound(template, written.host, &values)) {
-                if rule.refresh {
-                    outdated.refresh.add(item.clone(), rule.cascade);
+                if let Some(refresh) = outdated.refresh.as_mut().filter(|_| rule.refresh) {
+                    refresh.add(item.clone(), rule.cascade);
                 }
                 let part = if rule.soft { &mut outdated.soft } else { &mut outdated.hard };
                 part.add(item, rule.cascade);
@@ -418,7 +421,7 @@ mod tests {
         let put = outdated_by(&rules, ("PUT", "/a"), DONE, none());
         assert_eq!(texts(&put.soft.cascading), ["soft"]);
         assert_eq!(texts(&put.hard.alone), ["alone"]);
-        assert_eq!(texts(&put.refresh.cascading), ["soft"]);
+        assert_eq!(texts(&put.refresh.unwrap().cascading), ["soft"]);
         assert!(put.hard.cascading.is_empty() && put.credential && !put.is_alone);
         assert_eq!(put.rules, ["PUT /a", "ANY /a"]);
         assert!(outdated_by(&rules, ("POST", "/a"), DONE, none()).is_alone);

@@ -5,15 +5,15 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderValue};
-use percent_encoding::percent_decode_str;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use sfv::{BareItem, List, ListEntry, Parser};
 
+use crate::route::carried;
+use crate::route::query::QuerySpec;
 use crate::route::tag::{Tag, Values, is_name};
 
-/// From here on a double does not tell integers apart.
-const INTEGERS: f64 = 9_007_199_254_740_992.0;
+/// RFC 9875 §3.
+const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
 /// A write that is over.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ pub enum Content {
     Json(Value),
     /// None, or no JSON: nothing in it has a name.
     Other,
-    /// It may be JSON: too large, compressed, broken off, or not waited for.
+    /// It may be JSON: too large, in a coding that cannot be undone, broken off, or not waited for.
     Unread,
 }
 
@@ -88,14 +88,13 @@ impl Side {
 }
 
 impl Content {
-    /// What these bytes are, all of a body; a mark of their order at the beginning does not count (RFC 8259 §8.1).
+    /// What these bytes are, all of a body.
     pub fn of(bytes: &[u8]) -> Self {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        match serde_json::from_slice(bytes) {
-            Ok(value) => Self::Json(value),
-            // Some reader may take for JSON what begins like it: `NaN`, lines of it, too deep for this one.
-            Err(_) if matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')) => Self::Unread,
-            Err(_) => Self::Other,
+        match carried::json(bytes) {
+            Ok(Some(value)) => Self::Json(value),
+            Ok(None) => Self::Other,
+            // Some reader may take it for JSON.
+            Err(_) => Self::Unread,
         }
     }
 }
@@ -115,7 +114,7 @@ impl Values for Resolved<'_> {
                 Outcome::Known(status) => vec![status.as_u16().to_string()],
                 Outcome::Unknown => Vec::new(),
             },
-            (_, Some(("query", name))) => of_query(query.unwrap_or_default(), name),
+            (_, Some(("query", name))) => QuerySpec::default().canonical(*query).values(name),
             (_, Some(("header", name))) => of_field(headers, name),
             _ => self.of_bodies(name),
         }
@@ -140,17 +139,6 @@ impl Resolved<'_> {
         }
         values
     }
-}
-
-/// The values of a name, decoded as forms are; none if one of them is no text.
-fn of_query(query: &str, name: &str) -> Vec<String> {
-    let decoded = |text: &str| {
-        let spaced = text.replace('+', " ");
-        percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
-    };
-    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let own = pairs.filter(|(own, _)| decoded(own).as_deref() == Some(name));
-    own.map(|(_, value)| decoded(value)).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// The lines of a field of the request; none if one of them is no text.
@@ -182,7 +170,7 @@ fn of_json(body: &Value, path: &str) -> Option<Vec<String>> {
     while let Some(place) = places.pop() {
         match place {
             Value::Array(items) => places.extend(items),
-            scalar => texts.push(text(scalar)?),
+            scalar => texts.push(carried::text(scalar).ok()??),
         }
     }
     texts.sort_unstable();
@@ -190,33 +178,11 @@ fn of_json(body: &Value, path: &str) -> Option<Vec<String>> {
     Some(texts)
 }
 
-/// A value as part of a tag: integers in digits, whole doubles too; `None` for what has no one name.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => (!text.is_empty()).then(|| text.clone()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Number(number) => match number.as_f64() {
-            Some(double) if number.is_f64() => (double.abs() < INTEGERS).then(|| (double + 0.0).to_string()),
-            _ => Some(number.to_string()),
-        },
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// The groups that an answer to an unsafe request outdates (RFC 9875 §3): the Strings of a List, whose parameters do not
-/// count. What is no list names none (RFC 9651 §1.1), and what is no tag is in no group that is kept.
+/// The groups that an answer to an unsafe request outdates (RFC 9875 §3); what is no list of strings names none (RFC 9651
+/// §1.1), and what is no tag is no group of anything that is kept.
 pub fn groups(headers: &HeaderMap) -> Vec<Tag> {
-    let lines: Vec<&[u8]> =
-        headers.get_all("cache-group-invalidation").iter().map(HeaderValue::as_bytes).collect();
-    let Ok(members) = Parser::new(&lines.join(&b", "[..])).parse::<List>() else { return Vec::new() };
-    let text = |member: &ListEntry| match member {
-        ListEntry::Item(item) => match &item.bare_item {
-            BareItem::String(text) => Some(Tag::named(text.as_str())).filter(|tag| is_name(tag.as_str())),
-            _ => None,
-        },
-        ListEntry::InnerList(_) => None,
-    };
-    members.iter().filter_map(text).collect()
+    let named = carried::strings(headers, &CACHE_GROUP_INVALIDATION).unwrap_or_default();
+    named.iter().filter(|name| is_name(name)).map(|name| Tag::named(name)).collect()
 }
 
 #[cfg(test)]
@@ -340,7 +306,9 @@ mod tests {
             groups(&HeaderMap::from_iter(headers)).iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(groups(&[r#""a";x=1, "b c""#, r#""d""#]), ["a", "b c", "d"]);
-        assert_eq!(groups(&[r#"token, "a", ("b"), "/path""#]), ["a"]);
-        assert!(groups(&[r#""a" "b""#]).is_empty() && groups(&[]).is_empty());
+        assert_eq!(groups(&[r#""a", "/path""#]), ["a"], "nothing is kept under what is no tag");
+        for no_list in [&[][..], &[r#""a" "b""#], &[r#"token, "a""#], &[r#"("a")"#]] {
+            assert!(groups(no_list).is_empty(), "{no_list:?}");
+        }
     }
 }

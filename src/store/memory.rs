@@ -138,6 +138,11 @@ impl Memory {
         });
     }
 
+    /// Drops what is dead of `key`.
+    pub fn sweep(&self, key: &Key) {
+        self.change(key, Group::sweep);
+    }
+
     /// Every entry that is kept, in no order; nobody waits for who goes through them.
     pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
         self.groups.iter().flat_map(|(_, group)| group.entries().cloned().collect::<Entries>())

@@ -1,16 +1,25 @@
 //! Keeps complete responses, and parts of them, finds them again, and drops what is outdated.
 //!
 //! Invariant: an entry is served only while it is alive, and lives only if it passed the gate. The order is always
-//! gate first, memory second, never both: an entry that dies between the two is dead on arrival.
+//! gate first, memory second, never both: an entry that dies between the two is dead on arrival. Nobody waits for the
+//! dead to be taken out of memory.
 
+pub mod author;
 pub mod entry;
+pub mod floor;
+mod ledger;
 pub mod memory;
 pub mod position;
+mod rooms;
+pub mod search;
 pub mod stamp;
+pub mod sweep;
 pub mod tag_index;
 pub mod ticket;
+mod undertaker;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +28,12 @@ use crate::policy::Selector;
 use crate::route::key::Key;
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
+use crate::store::author::Author;
 use crate::store::entry::{Candidate, Entry, EntryId};
-use crate::store::memory::{Entries, Group, Memory, Refusal};
+use crate::store::memory::{Entries, Memory, Refusal};
 use crate::store::position::{Gate, Mode, Outdate, Outdated, Position};
 use crate::store::ticket::FillTicket;
+use crate::store::undertaker::Undertaker;
 
 /// How much is kept.
 #[derive(Clone, Debug)]
@@ -36,8 +47,9 @@ pub struct Settings {
 /// Everything that is kept.
 #[derive(Debug)]
 pub struct Store {
-    memory: Memory,
+    memory: Arc<Memory>,
     gate: Arc<Gate>,
+    undertaker: Undertaker,
 }
 
 /// What a lookup found.
@@ -74,13 +86,14 @@ pub struct Refused {
 impl Store {
     /// An empty store.
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Self {
-        let gate = Arc::new(Gate::default());
+        // No two processes are likely to have the same: what one has written down is not taken for another's.
+        let gate = Arc::new(Gate::new(RandomState::new().hash_one(())));
         let index = Arc::clone(&gate);
-        let memory = Memory::new(settings.memory, settings.entries, move |entry| {
+        let memory = Arc::new(Memory::new(settings.memory, settings.entries, move |entry| {
             index.forget(entry);
             metrics.evicted("size");
-        });
-        Self { memory, gate }
+        }));
+        Self { undertaker: Undertaker::of(&memory), memory, gate }
     }
 
     /// Finds the newest live entry under `key` whose selector `matches`.
@@ -144,6 +157,10 @@ impl Store {
         let mut gone = Vec::new();
         self.memory.change(entry.key(), |group| gone = group.put(&entry));
         gone.iter().for_each(|entry| self.gate.forget(entry));
+        if entry.is_dead() {
+            // Who killed it on its way may have had it buried before it was there.
+            self.memory.sweep(entry.key());
+        }
         Ok(entry)
     }
 
@@ -171,8 +188,7 @@ impl Store {
     /// Lets one entry go that the origin no longer stands behind.
     pub fn remove(&self, entry: &Entry) {
         self.gate.forget(entry);
-        entry.kill();
-        self.sweep(entry.key());
+        self.memory.sweep(entry.key());
     }
 
     /// Applies an invalidation: when this returns and it was hard, no body fetched before it is found or stored any more.
@@ -197,6 +213,12 @@ impl Store {
         (Applied { position, reached }, renewed)
     }
 
+    fn bury(&self, mode: Mode, reached: &[Arc<Entry>]) {
+        if mode == Mode::Hard {
+            self.undertaker.bury(reached);
+        }
+    }
+
     /// How far this node is in the order of invalidations.
     pub fn applied(&self) -> Position {
         self.gate.applied()
@@ -207,9 +229,14 @@ impl Store {
         self.gate.find(reach)
     }
 
-    /// The live entry of this name.
+    /// Whether `author` is not to be served this entry, which a soft invalidation has reached: he may have overwritten it.
+    pub fn is_overwritten(&self, entry: &Entry, author: impl FnOnce() -> Author) -> bool {
+        self.gate.softened_since(entry.position(), author)
+    }
+
+    /// The live entry of this name; it is searched for among all.
     pub fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
-        self.gate.entry(id).filter(|entry| !entry.is_dead())
+        self.memory.entries().find(|entry| entry.id() == id && !entry.is_dead())
     }
 
     /// How many live entries carry `tag`.
@@ -231,20 +258,15 @@ impl Store {
         first.into_values().collect()
     }
 
-    fn bury(&self, mode: Mode, reached: &[Arc<Entry>]) {
-        if mode == Mode::Hard {
-            reached.iter().for_each(|entry| self.sweep(entry.key()));
-        }
+    /// The longest `settle` of a route: what a write outdated is remembered for so long.
+    pub fn settle_within(&self, longest: Duration) {
+        self.gate.settle_within(longest);
     }
 
-    /// Live entries, and the bytes that they take.
-    pub fn size(&self) -> (u64, u64) {
+    /// Live entries, and the bytes that they take. `now` is monotonic.
+    pub fn size(&self, now: Duration) -> (u64, u64) {
         self.memory.catch_up();
-        self.gate.size()
-    }
-
-    fn sweep(&self, key: &Key) {
-        self.memory.change(key, Group::sweep);
+        self.gate.size(now)
     }
 }
 

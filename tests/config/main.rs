@@ -2,6 +2,7 @@
 
 mod environment;
 mod files;
+mod invalidation;
 mod languages;
 mod refused;
 mod resolved;

@@ -218,3 +218,22 @@ fn a_body_that_outgrows_an_entry_streams_and_is_not_kept() {
         assert!(get(&proxy).await.starts_with("MISS"));
     });
 }
+
+#[test]
+fn an_answer_that_a_rule_reads_first_is_kept_all_the_same_and_needs_no_settling() {
+    play(async {
+        let origin = answering(|seen| posted(seen).header("x", "1")).await;
+        let rules = "routes: { /a: 1h, /list: 1h, '/p/{id}': 1h }\ninvalidation: { settle: 1h }\n\
+                     writes: { POST /a: '/list /p/{request.body.id} /p/{response.body.id}' }";
+        let proxy = Proxy::start(&origin, rules).await;
+        for target in ["/a", "/list", "/p/1"] {
+            proxy.get(target).reply().await;
+        }
+        let reply = proxy.ask("POST", "/a").body(r#"{"id":2}"#).reply().await;
+        assert_eq!(reply.cache_status(), "larder; fwd=method; stored");
+        assert_eq!(get(&proxy).await, format!("HIT {}", reply.text()));
+        for target in ["/list", "/p/1"] {
+            assert_eq!(proxy.get(target).reply().await.cache(), "MISS", "{target}");
+        }
+    });
+}

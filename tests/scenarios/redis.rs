@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::harness::Gate;
-use crate::harness::client::Reply;
+use crate::harness::client::{Reply, all};
 use crate::harness::origin::{Answer, Origin};
 use crate::harness::play;
 use crate::harness::proxy::Proxy;
@@ -432,36 +432,58 @@ fn channels_are_heard_over_a_unix_socket_and_of_another_redis_than_the_first() {
 
 #[test]
 fn after_everything_is_outdated_the_origin_is_approached_by_a_ramp() {
-    play(async {
-        const PAGES: usize = 40;
-        let (redis, gate) = (Redis::start(&[]), Gate::default());
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| match seen.nth < PAGES + 1 {
-            true => Answer::json("before"),
-            false => Answer::json("after").held(&held),
-        })
-        .await;
-        let yaml = listening(&redis.url()) + "limits: { upstream_concurrency: 64 }";
-        let proxy = Proxy::start(&origin, &yaml).await;
-        let pages: Vec<String> = (0..PAGES).map(|n| format!("/pages/{n}")).collect();
-        for page in &pages {
-            stored(&proxy, &[page]).await;
-        }
-        stored(&proxy, &["/other"]).await;
+    play(approached_by_a_ramp(|redis| {
         redis.publish(CHANNEL, r#"{"all": true}"#);
-        // Only what is stored is asked for: no fetch before the purge.
-        while proxy.metric("larder_cache_entries").await > 0 {}
-        let herd: Vec<_> = pages.iter().map(|page| proxy.get(page).under_way()).collect();
-        for open in [4, 8, 16, 32] {
-            origin.arrived(PAGES + 1 + open).await;
-            proxy.settled().await;
-            assert_eq!(origin.count(), PAGES + 1 + open);
-            time_passes(Duration::from_millis(500)).await;
+    }));
+    play(approached_by_a_ramp(|redis| {
+        redis.kill();
+        redis.restart();
+    }));
+}
+
+/// Stops tokio's time: only a test moves it. Somebody has to have something to do, or it would move by itself.
+fn stop_time() -> tokio::task::JoinHandle<()> {
+    tokio::time::pause();
+    tokio::spawn(async {
+        loop {
+            tokio::task::yield_now().await;
         }
-        origin.arrived(2 * PAGES + 1).await;
-        gate.open();
-        for reply in crate::harness::client::all(herd).await {
-            assert_eq!((reply.status.as_u16(), reply.text()), (200, "after"));
-        }
-    });
+    })
+}
+
+async fn approached_by_a_ramp(outdate_everything: impl FnOnce(&mut Redis)) {
+    const PAGES: usize = 40;
+    let (mut redis, gate) = (Redis::start(&[]), Gate::default());
+    let held = gate.clone();
+    let origin = Origin::start(move |seen| match seen.nth < PAGES {
+        true => Answer::json("before"),
+        false => Answer::json("after").held(&held),
+    })
+    .await;
+    let yaml = listening(&redis.url()) + "limits: { upstream_concurrency: 64 }";
+    let proxy = Proxy::start(&origin, &yaml).await;
+    let pages: Vec<String> = (0..PAGES).map(|n| format!("/pages/{n}")).collect();
+    for page in &pages {
+        stored(&proxy, &[page]).await;
+    }
+    let restless = stop_time();
+    outdate_everything(&mut redis);
+    while proxy.metric("larder_cache_entries").await > 0 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+    let herd: Vec<_> = pages.iter().map(|page| proxy.get(page).under_way()).collect();
+    for open in [4, 8, 16, 32] {
+        origin.arrived(PAGES + open).await;
+        proxy.settled().await;
+        assert_eq!(origin.count(), PAGES + open);
+        // A step is half a second; timers are late by up to a millisecond.
+        tokio::time::advance(Duration::from_millis(501)).await;
+    }
+    origin.arrived(2 * PAGES).await;
+    restless.abort();
+    tokio::time::resume();
+    gate.open();
+    for reply in all(herd).await {
+        assert_eq!((reply.status.as_u16(), reply.text()), (200, "after"));
+    }
 }

@@ -12,7 +12,7 @@ use crate::harness::raw::Raw;
 use crate::harness::{Gate, play};
 
 const HOUR: &str = "routes: { /a: 1h, '/b/{id}': 1h }";
-const KEEP: &str = "routes: { /a: 1h, '/b/{id}': 1h }\ninvalidation: { on_server_error: keep }";
+const KEEP: &str = "routes: { /a: 1h, '/b/{id}': 1h }\ninvalidation: { on_server_error: keep, settle: 0s }";
 
 /// An origin with one value: an unsafe request raises it, a read says what it was when the read came.
 /// `shape` makes the answer to the first read at or after the `from`th of all requests out of the value.
@@ -33,24 +33,24 @@ async fn versioned(from: usize, shape: impl Fn(String) -> Answer + Send + Sync +
     .await
 }
 
-fn is_write(seen: &Seen) -> bool {
+pub(crate) fn is_write(seen: &Seen) -> bool {
     !matches!(seen.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
 /// An origin that counts reads, and answers writes as `write` says.
-async fn writing(write: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Origin {
+pub(crate) async fn writing(write: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Origin {
     Origin::start(move |seen| if is_write(seen) { write(seen) } else { Answer::json(seen.number()) }).await
 }
 
 /// Reads `targets`, so that they are stored.
-async fn store(proxy: &Proxy, targets: &[&str]) {
+pub(crate) async fn store(proxy: &Proxy, targets: &[&str]) {
     for target in targets {
         proxy.get(target).reply().await;
         assert_eq!(proxy.get(target).reply().await.cache(), "HIT", "{target}");
     }
 }
 
-async fn cache(proxy: &Proxy, target: &str) -> String {
+pub(crate) async fn cache(proxy: &Proxy, target: &str) -> String {
     proxy.get(target).reply().await.cache().to_owned()
 }
 

@@ -124,7 +124,7 @@ fn read(visit: &Visit<'_>, head: &Head, share: Share) -> Explanation {
         key: Some(key(visit, head, share)),
         tags: Some(Tags { known, tags: tags.iter().take(MOST_TAGS).map(in_words).collect() }),
         variants: variants(visit, head, share, entry.as_deref()),
-        stored: entry.map(|entry| stored(visit, &entry)),
+        stored: entry.map(|entry| stored(visit, head, &entry)),
         last_refused,
         in_flight: is_in_flight,
         dropped_by: write::reaching(visit, tags.get(..MOST_TAGS).unwrap_or(&tags)),
@@ -232,8 +232,8 @@ fn key(visit: &Visit<'_>, head: &Head, share: Share) -> Key {
     }
 }
 
-fn stored(visit: &Visit<'_>, entry: &Entry) -> Stored {
-    let (life, now) = (&entry.life, visit.now);
+fn stored(visit: &Visit<'_>, head: &Head, entry: &Entry) -> Stored {
+    let (life, now) = (visit.life(head, entry), visit.now);
     Stored {
         status: entry.response.status.as_u16(),
         bytes: entry.response.body.len() as u64,

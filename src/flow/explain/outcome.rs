@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 
 use crate::flow::explain::wire::{By, Or, Outcome, Told, When};
 use crate::flow::lesson::Lesson;
-use crate::flow::read::{self, Question};
+use crate::flow::read::Question;
 use crate::flow::verdict::{self, Ask, UNCACHEABLE, Verdict, Whole};
 use crate::flow::{Visit, pass};
 use crate::metrics::Cache;
@@ -148,14 +147,12 @@ fn asked(
 fn failing(question: &Question<'_>) -> (When, Told) {
     let now = question.visit.now;
     match question.substitute(now) {
-        Some(base) => (When::Failed, told(read::substituted(base, now))),
+        Some((_, words)) => (When::Failed, told(words)),
         None => (When::NoAnswer, told_more((Cache::Miss, question.forwarded(None, false, None)))),
     }
 }
 
 /// Whether the origin is asked only for what has changed.
 fn is_conditional(question: &Question<'_>) -> bool {
-    let sent = question.fetch();
-    let sent = sent.headers();
-    sent.contains_key(IF_NONE_MATCH) || sent.contains_key(IF_MODIFIED_SINCE)
+    question.fetch().is_conditional()
 }

@@ -20,12 +20,14 @@ use crate::harness::origin::Origin;
 /// Where a running proxy waits to be stopped.
 pub(crate) type Slot = Rc<Cell<Option<Running>>>;
 
-/// What holds unless the story says otherwise: no port that anybody else may have, no log, a stop without delay.
-const BASE: [(&str, &str); 4] = [
+/// What holds unless the story says otherwise: no port that anybody else may have, no log, a stop without delay; and what a
+/// write outdated is stored again at once, since the clock stands still.
+const BASE: [(&str, &str); 5] = [
     ("listen", "127.0.0.1:0"),
     ("admin", "{ listen: '127.0.0.1:0' }"),
     ("log", "{ access: off }"),
     ("shutdown", "{ delay: 0s, timeout: 20s }"),
+    ("invalidation", "{ settle: 0s }"),
 ];
 
 /// A running proxy.

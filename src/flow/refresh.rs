@@ -1,0 +1,157 @@
+//! What a write dropped and was hot, fetched again before it is asked for (`refresh: true`).
+//!
+//! ```text
+//! reached ─ hot, everybody's, asked by its target ─ hottest first, MOST ─ settle ─ AT_ONCE ─ the walk of a read
+//! ```
+//! Invariant: it is a read like any, with a ticket of its own and under the join rule; only what everybody shares is
+//! fetched, with nobody's credentials; and it waits for nobody, nor anybody for it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use http::header::HOST;
+use http::request::Parts as Head;
+use http::{HeaderValue, Method, Request, Version};
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+
+use crate::body::Body;
+use crate::drain::Phase;
+use crate::flow::ingress::Named;
+use crate::flow::{Client, Shared};
+use crate::policy::Selector;
+use crate::route::Reads;
+use crate::route::host::Scheme;
+use crate::route::key::Key;
+use crate::route::reach::Reach;
+use crate::route::share::Share;
+use crate::store::Found;
+use crate::store::entry::Entry;
+
+/// Hits that make an entry hot, however old it is; a fresh one is by its first.
+const HOT: u32 = 3;
+/// Most that one write has fetched again.
+const MOST: usize = 32;
+/// Most that are fetched again at once, by all writes together.
+const AT_ONCE: usize = 4;
+/// Most writes that wait to have something fetched again; what more of them dropped is fetched when it is asked for.
+const WAITING: usize = 256;
+
+/// How much is fetched again.
+#[derive(Debug)]
+pub(crate) struct Room {
+    at_once: Semaphore,
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { at_once: Semaphore::new(AT_ONCE), waiting: Arc::new(Semaphore::new(WAITING)) }
+    }
+}
+
+/// One of them.
+struct Wanted {
+    key: Key,
+    head: Head,
+    client: Client,
+    settle: Duration,
+}
+
+impl Shared {
+    /// Fetches again, behind everybody's back, what of `dropped` lies in `reach` and was hot.
+    pub(crate) fn refresh(self: &Arc<Self>, dropped: &[Arc<Entry>], reach: &Reach) {
+        let now = self.clock.now();
+        let is_hot = |entry: &Entry| match entry.hits() {
+            0 => false,
+            hits => hits >= HOT || entry.life.is_fresh(now),
+        };
+        let is_meant =
+            |entry: &&Arc<Entry>| is_hot(entry) && entry.tags().iter().any(|tag| reach.covers(tag));
+        let mut hot: Vec<&Arc<Entry>> = dropped.iter().filter(is_meant).collect();
+        hot.sort_by_key(|entry| std::cmp::Reverse(entry.hits()));
+        let mut seen: HashSet<(&Key, String), ahash::RandomState> = HashSet::default();
+        let distinct =
+            hot.into_iter().filter(|entry| seen.insert((entry.key(), format!("{:?}", entry.selector))));
+        let wanted: Vec<Wanted> = distinct.filter_map(|entry| self.wanted(entry)).take(MOST).collect();
+        let Ok(waiting) = Arc::clone(&self.refreshes.waiting).try_acquire_owned() else { return };
+        if wanted.is_empty() {
+            return;
+        }
+        let flow = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut drain = flow.drain.clone();
+            tokio::select! {
+                () = drain.reached(Phase::Draining) => {}
+                () = flow.fetch_again(wanted) => {}
+            }
+            drop(waiting);
+        });
+    }
+
+    /// How an entry is asked for again; `None`: it is a part, somebody's own, or not by its target alone.
+    fn wanted(&self, entry: &Entry) -> Option<Wanted> {
+        if entry.part.is_some() {
+            return None;
+        }
+        let told = entry.key().told().filter(|told| !told.is_of_a_credential && !told.is_by_content)?;
+        let mut headers = entry.selector.example()?;
+        headers.insert(HOST, HeaderValue::from_str(told.authority).ok()?);
+        let target = if told.query.is_empty() {
+            told.path.to_owned()
+        } else {
+            format!("{}?{}", told.path, told.query)
+        };
+        let mut request = Request::new(());
+        *request.uri_mut() = target.parse().ok()?;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        let ((head, ()), client) = (request.into_parts(), Client::refresher(told.scheme == Scheme::Https));
+        let settle = self.settle_of(entry.key(), &entry.selector, &head, &client)?;
+        Some(Wanted { key: entry.key().clone(), head, client, settle })
+    }
+
+    /// The `settle` of its route; `None`: what would be asked is another entry, or goes by a credential.
+    fn settle_of(&self, key: &Key, selector: &Selector, head: &Head, client: &Client) -> Option<Duration> {
+        let named = Named::by(head).ok()?;
+        let target = self.target(&named, client).ok()?;
+        let (settings, identity) = (&target.route.settings, &self.rules.identity);
+        let reads = target.bypass().is_none() && settings.reads(&Method::GET) == Reads::ByTarget;
+        let same =
+            *target.key(Share::Shared, &head.headers, &[]) == **key && self.fits(selector, &head.headers);
+        (reads && same && !identity.has_credentials(&head.headers)).then_some(settings.settle)
+    }
+
+    /// Each after the `settle` of its route: what is fetched before is not stored.
+    async fn fetch_again(self: &Arc<Self>, wanted: Vec<Wanted>) {
+        let due: Vec<_> =
+            wanted.into_iter().map(|wanted| (tokio::time::sleep(wanted.settle), wanted)).collect();
+        stream::iter(due)
+            .for_each_concurrent(MOST, |(settled, wanted)| async move {
+                settled.await;
+                let Ok(_turn) = self.refreshes.at_once.acquire().await else { return };
+                if !self.is_stored_again(&wanted) {
+                    let answer = Arc::clone(self).walk(
+                        wanted.head,
+                        Body::Empty,
+                        wanted.client,
+                        None,
+                        self.clock.now(),
+                    );
+                    // Its flight ends by itself; the turn is given back when it has.
+                    let mut body = answer.await.response.into_body();
+                    while let Some(Ok(_)) = body.frame().await {}
+                }
+            })
+            .await;
+    }
+
+    fn is_stored_again(&self, wanted: &Wanted) -> bool {
+        let now = self.clock.now();
+        let found = self.lookup(&wanted.head.headers, &wanted.key, now.mono);
+        matches!(found, Found::Entry(entry) if entry.softened().is_none() && entry.life.is_fresh(now))
+    }
+}
