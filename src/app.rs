@@ -79,10 +79,10 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    flow: Flow,
     readiness: Readiness,
     drain: Drain,
     subscription: Option<Subscription>,
-    flow: Flow,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,

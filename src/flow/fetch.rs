@@ -98,7 +98,7 @@ impl Fetch {
     }
 
     /// Whether it would ask only for what has changed, if it flew now.
-    pub(crate) fn is_conditional(mut self) -> bool {
+    pub(crate) fn would_be_conditional(mut self) -> bool {
         self.ask_for_confirmation();
         self.condition.is_some()
     }

@@ -91,6 +91,22 @@ fn every_shipped_file_passes_its_check() {
     }
 }
 
+#[test]
+fn the_tests_in_shipped_files_hold_and_one_that_does_not_fails() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for (name, count) in [("projects.yaml", "9 tests, 0 failed"), ("example.yaml", "3 tests, 0 failed")] {
+        let ended = run(larder(&folder()).args(["config", "test"]).arg(shipped.join(name)));
+        ended.assert(0, &[]);
+        assert!(ended.stdout.contains(count), "{}", ended.stdout);
+    }
+    let folder = folder();
+    let text = "upstream: http://localhost:1\ntests:\n  - { request: PUT /a, invalidates: b }\n";
+    fs::write(folder.path().join("larder.yaml"), text).expect("the file is written");
+    let ended = run(larder(&folder).args(["config", "test"]));
+    ended.assert(1, &[]);
+    assert!(ended.stdout.contains("larder.yaml:3: PUT /a: FAILED"), "{}", ended.stdout);
+}
+
 fn check(path: &Path) -> Ended {
     run(larder(&folder()).args(["config", "check"]).arg(path))
 }

@@ -155,5 +155,5 @@ fn failing(question: &Question<'_>) -> (When, Told) {
 
 /// Whether the origin is asked only for what has changed.
 fn is_conditional(question: &Question<'_>) -> bool {
-    question.fetch().is_conditional()
+    question.fetch().would_be_conditional()
 }
