@@ -8,7 +8,11 @@
 //!
 //! With the feature `faults`, one mistake at a time is planted into Larder, and the same checker has to notice each.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and tells its seed"
+)]
 
 mod client;
 mod origin;
