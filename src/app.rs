@@ -1,8 +1,8 @@
 //! Builds the parts, joins them, and owns the order in which they start and stop.
 //!
 //! ```text
-//! start   metrics, log → store, upstream, rules → flow → doors bound → warming → serving
-//! stop    /readyz 503, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
+//! start   metrics, log → store, upstream, rules → flow → doors bound → channels heard → warming → serving
+//! stop    /readyz 503, nothing from the cache, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
 use std::future::Future;
@@ -17,9 +17,12 @@ use tokio::task::JoinHandle;
 use crate::access_log::{AccessLog, Flush, Format};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::drain::{Drain, Phase};
+use crate::drain::{Drain, Phase, Watch};
+use crate::flow::explain::wire::Asked;
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
+use crate::invalidate::hooks::Hooks;
+use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -46,6 +49,9 @@ pub enum Error {
     /// The way to the origin cannot be prepared.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
+    /// The channels can never be heard.
+    #[error(transparent)]
+    Subscription(#[from] subscription::Unusable),
     /// The admin listener does not open.
     #[error("cannot listen on {address} for `{what}`: {why}")]
     Admin {
@@ -61,7 +67,11 @@ pub enum Error {
 impl Error {
     /// Whether another configuration would help, rather than another state of the machine.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)))
+        match self {
+            Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)) => true,
+            Self::Subscription(why) => matches!(why, subscription::Unusable::Address(_)),
+            Self::Server(_) | Self::Upstream(_) | Self::Admin { .. } => false,
+        }
     }
 }
 
@@ -69,9 +79,10 @@ impl Error {
 pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
-    invalidator: Invalidator,
+    flow: Flow,
     readiness: Readiness,
     drain: Drain,
+    subscription: Option<Subscription>,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
@@ -83,58 +94,110 @@ pub struct Running {
 /// # Errors
 /// [`Error`] says what is in the way.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
-    let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
-    let metrics = Arc::new(Metrics::new(&labels));
-    metrics.set_config(&format!("{:016x}", config.digest));
-    metrics.set_disabled(!config.flow.enabled);
+    let metrics = metrics_of(&config);
     let (log, flush) =
         AccessLog::start(config.log.access, Format::for_stdout(), io::stdout(), metrics.log_lines_dropped());
     let server = Server::bind(&config.server, Arc::clone(&metrics))?;
     let address =
         server.address().map_err(|why| server::Error::Listen { address: config.server.listen, why })?;
     let doors = Doors::open(&config.admin).await?;
-    let scheme = if config.flow.tls { Scheme::Https } else { Scheme::Http };
-    let rules = Rules {
-        table: Table::build(config.routes, config.unmatched)?,
-        hosts: Hosts::new(&config.hosts, scheme, address.port())?,
-        identity: Identity::new(&config.identity, &random_secret()),
-        writes: config.writes,
-    };
     let drain = Drain::default();
-    let store = Arc::new(Store::new(&config.store, Arc::clone(&metrics)));
-    let invalidator =
-        Invalidator::new(config.invalidate, Arc::clone(&store), clock.clone(), Arc::clone(&metrics));
-    let flow = Flow::new(Parts {
-        settings: config.flow,
-        rules,
-        store,
-        invalidator: invalidator.clone(),
-        upstream: Upstream::new(config.upstream)?,
-        metrics: Arc::clone(&metrics),
-        log,
-        clock,
-        drain: drain.watch(),
-    });
-    let sized = flow.clone();
-    metrics.watch_cache(move || sized.size());
+    let digest = format!("{:016x}", config.digest);
+    metrics.set_config(&digest);
+    let flow = walk(&config, address.port(), (&metrics, log, clock, drain.watch()))?;
+    let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
+    invalidator.before_all(move || crowded.ramp());
+    let (subscription, listener) = Subscription::start(invalidator)?.unzip();
+    let watched = flow.clone();
+    metrics.watch_cache(move || watched.state());
 
     let readiness = Readiness::warming();
     let admin = doors.admin();
-    let mut background = doors.serve(&config.admin, &readiness, &metrics);
+    let mut background = doors.serve(admin::Sources {
+        readiness: readiness.clone(),
+        metrics: Arc::clone(&metrics),
+        flow: flow.clone(),
+        digest,
+        channels: subscription.clone(),
+        explain: Some(explain(&flow)),
+    });
+    background.extend(listener);
+    if let Some(subscription) = &subscription {
+        subscription.storing_begins().await;
+    }
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
-    let serving = tokio::spawn(server.serve(flow, drain.watch()));
+    let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
     Ok(Running {
         address,
         admin,
-        invalidator,
         readiness,
         drain,
+        subscription,
+        flow,
         serving,
         background,
         patience,
         _flush: flush,
+    })
+}
+
+/// The walk over an empty store, with no door open and nothing started: for what can be said of requests by a
+/// configuration alone.
+///
+/// # Errors
+/// As [`start`], but for doors.
+pub fn at_rest(config: &Config, clock: Clock) -> Result<Flow, Error> {
+    let (metrics, drain) = (metrics_of(config), Drain::default());
+    walk(config, config.server.listen.port(), (&metrics, AccessLog::off(), clock, drain.watch()))
+}
+
+fn metrics_of(config: &Config) -> Arc<Metrics> {
+    let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
+    Arc::new(Metrics::new(&labels))
+}
+
+/// The walk over an empty store, for clients who come to `port`.
+fn walk(
+    config: &Config,
+    port: u16,
+    (metrics, log, clock, drain): (&Arc<Metrics>, AccessLog, Clock, Watch),
+) -> Result<Flow, Error> {
+    let config = config.clone();
+    let scheme = if config.flow.tls { Scheme::Https } else { Scheme::Http };
+    let rules = Rules {
+        table: Table::build(config.routes, config.unmatched)?,
+        hosts: Hosts::new(&config.hosts, scheme, port)?,
+        identity: Identity::new(&config.identity, &random_secret()),
+        writes: config.writes,
+    };
+    let store = Arc::new(Store::new(&config.store, Arc::clone(metrics)));
+    let mut invalidation = config.invalidate;
+    invalidation.events.hosts = Some(rules.hosts.clone());
+    let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(metrics));
+    Ok(Flow::new(Parts {
+        settings: config.flow,
+        rules,
+        store,
+        hooks: Hooks::new(invalidator.clone()),
+        invalidator,
+        upstream: Upstream::new(config.upstream)?,
+        metrics: Arc::clone(metrics),
+        log,
+        clock,
+        drain,
+        keys: Arc::new(config.admin.keyring()),
+    }))
+}
+
+/// How the admin API has requests explained.
+fn explain(flow: &Flow) -> admin::Explain {
+    let flow = flow.clone();
+    Arc::new(move |asked| {
+        let asked: Asked = serde_json::from_value(asked).map_err(|why| format!("{why}."))?;
+        let explanation = flow.explain(&asked).map_err(|why| format!("{why}."))?;
+        serde_json::to_value(explanation).map_err(|why| why.to_string())
     })
 }
 
@@ -149,9 +212,19 @@ impl Running {
         self.admin
     }
 
+    /// What becomes of a request.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
     /// What outdates what this proxy keeps.
     pub fn invalidator(&self) -> Invalidator {
-        self.invalidator.clone()
+        self.flow.parts().invalidator.clone()
+    }
+
+    /// How it stands with the channels of `redis.subscribe`, if there are any.
+    pub fn subscription(&self) -> Option<subscription::Status> {
+        self.subscription.as_ref().map(Subscription::status)
     }
 
     /// Waits until the start-up list is warm, or has had its time.
@@ -163,6 +236,10 @@ impl Running {
     /// cut. `hurry` cuts all waiting short.
     pub async fn stop(mut self, delay: Duration, hurry: impl Future<Output = ()>) {
         self.readiness.reach(State::Draining);
+        // Traffic goes elsewhere from now on, and with it the writes.
+        self.flow.drain();
+        // Whoever waits for a batch keeps his connection open.
+        self.flow.parts().invalidator.hurry();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);
@@ -198,17 +275,9 @@ impl Doors {
         self.admin.as_ref().map(|(_, address)| *address)
     }
 
-    fn serve(
-        self,
-        settings: &admin::Settings,
-        readiness: &Readiness,
-        metrics: &Arc<Metrics>,
-    ) -> Vec<JoinHandle<()>> {
-        let sources = admin::Sources { readiness: readiness.clone(), metrics: Arc::clone(metrics) };
-        let api = self.admin.map(|(listener, address)| {
-            (listener, admin::router(address, settings.token.as_deref(), sources.clone()))
-        });
-        let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources.clone())));
+    fn serve(self, sources: admin::Sources) -> Vec<JoinHandle<()>> {
+        let api = self.admin.map(|(listener, address)| (listener, admin::router(address, sources.clone())));
+        let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources)));
         let both = api.into_iter().chain(probes);
         both.map(|(listener, router)| {
             tokio::spawn(async move {

@@ -9,6 +9,8 @@ pub mod clock;
 pub mod drain;
 pub mod metrics;
 pub mod ready;
+pub mod redis;
+pub mod token;
 // decide
 pub mod policy;
 pub mod route;

@@ -5,21 +5,28 @@
 //! two atomic steps and one short lock.
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
+mod channels;
+mod invalidation;
+mod watched;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
-};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
+
+pub use crate::metrics::channels::Channels;
+use crate::metrics::invalidation::Invalidations;
+pub use crate::metrics::watched::CacheState;
+use crate::metrics::watched::Watched;
 
 /// `Content-Type` of what [`Metrics::encode`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -46,7 +53,12 @@ pub enum Cache {
 }
 
 impl Cache {
-    const COUNT: usize = 5;
+    /// How many there are.
+    pub const COUNT: usize = 5;
+
+    /// All, in the order by which [`Metrics::answered`] counts them.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Hit, Self::Miss, Self::Stale, Self::Revalidated, Self::Bypass];
 
     /// The value of `X-Cache`.
     pub fn as_str(self) -> &'static str {
@@ -94,10 +106,11 @@ pub struct Metrics {
     warm_requests: Family<Outcome, Counter>,
     refused: Family<Reason, Counter>,
     connections: Gauge,
-    disabled: Gauge,
     config: Family<Digest, Gauge>,
     log_lines_dropped: Counter,
-    size: Size,
+    channels: Channels,
+    invalidations: Invalidations,
+    cache: Watched,
 }
 
 impl Metrics {
@@ -105,8 +118,8 @@ impl Metrics {
     pub fn new(routes: &[&str]) -> Self {
         let mut registry = Registry::with_prefix("larder");
         let r = &mut registry;
-        let size = Size::default();
-        r.register_collector(Box::new(size.clone()));
+        let cache = Watched::default();
+        r.register_collector(Box::new(cache.clone()));
         r.register("build", "The running build", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let durations = Family::new_with_constructor(histogram as fn() -> Histogram);
         let upstream_duration = histogram();
@@ -139,14 +152,15 @@ impl Metrics {
             warm_requests: declare(r, "warm_requests", "Requests made to warm the cache"),
             refused: declare(r, "refused", "Requests and connections refused at the door"),
             connections: declare(r, "connections", "Open client connections"),
-            disabled: declare(r, "disabled", "1 while caching is switched off"),
             config: declare(r, "config_info", "Digest of the configuration in force"),
             log_lines_dropped: declare(
                 r,
                 "log_lines_dropped",
                 "Access log lines given up as the writer lagged",
             ),
-            size,
+            channels: Channels::declare(r),
+            invalidations: Invalidations::declared(r),
+            cache,
             registry,
         }
     }
@@ -171,7 +185,10 @@ impl Metrics {
         };
         match route.slot(method, status, cache) {
             Some(slot) => slot.get_or_init(|| self.requests.get_or_create_owned(&labels())).inc(),
-            None => self.requests.get_or_create(&labels()).inc(),
+            None => {
+                route.others[cache as usize].fetch_add(1, Ordering::Relaxed);
+                self.requests.get_or_create(&labels()).inc()
+            }
         };
         route.durations[cache as usize]
             .get_or_init(|| {
@@ -227,25 +244,40 @@ impl Metrics {
         OpenConnection(self.connections.clone())
     }
 
-    /// Shows whether caching is switched off.
-    pub fn set_disabled(&self, disabled: bool) {
-        self.disabled.set(disabled.into());
-    }
-
     /// Shows `digest` as that of the configuration in force, in the place of the one before.
     pub fn set_config(&self, digest: &str) {
         self.config.clear();
         self.config.get_or_create(&Digest { digest: digest.into() }).set(1);
     }
 
-    /// Asks `size` at every scrape for the number of entries and the bytes they weigh. Only the first call counts.
-    pub fn watch_cache(&self, size: impl Fn() -> (u64, u64) + Send + Sync + 'static) {
-        let _already_watched = self.size.0.set(Box::new(size));
+    /// Asks `state` of the cache at every scrape. Only the first call counts.
+    pub fn watch_cache(&self, state: impl Fn() -> CacheState + Send + Sync + 'static) {
+        self.cache.ask(state);
+    }
+
+    /// Answered requests of `route` (as in [`Self::request`]) by what the cache did, in the order of [`Cache::ALL`].
+    pub fn answered(&self, route: usize) -> [u64; Cache::COUNT] {
+        let route = self.route(route);
+        Cache::ALL.map(|cache| {
+            let fast = route.requests.iter().skip(cache as usize).step_by(Cache::COUNT);
+            let fast: u64 = fast.filter_map(OnceLock::get).map(|count| count.get()).sum();
+            fast + route.others[cache as usize].load(Ordering::Relaxed)
+        })
+    }
+
+    /// Entries that left the cache for `reason`.
+    pub fn evictions(&self, reason: &'static str) -> u64 {
+        self.evictions.get(&Reason { reason }).map_or(0, |count| count.get())
     }
 
     /// The counter of access log lines that were dropped.
     pub fn log_lines_dropped(&self) -> Counter {
         self.log_lines_dropped.clone()
+    }
+
+    /// What is counted of the channels of `redis.subscribe`.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].
@@ -277,6 +309,8 @@ struct Route {
     /// (GET, HEAD) × (200, 304) × [`Cache`].
     requests: [OnceLock<Counter>; 4 * Cache::COUNT],
     durations: [OnceLock<Histogram>; Cache::COUNT],
+    /// Requests of other methods and statuses, by [`Cache`].
+    others: [AtomicU64; Cache::COUNT],
 }
 
 impl Route {
@@ -285,6 +319,7 @@ impl Route {
             name: name.into(),
             requests: std::array::from_fn(|_| OnceLock::new()),
             durations: std::array::from_fn(|_| OnceLock::new()),
+            others: Default::default(),
         }
     }
 
@@ -311,32 +346,6 @@ fn declare<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, hel
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
-}
-
-/// Entries and bytes, asked for at the scrape: the store is the only one who knows them.
-#[derive(Clone, Default)]
-struct Size(Arc<OnceLock<SizeFn>>);
-
-type SizeFn = Box<dyn Fn() -> (u64, u64) + Send + Sync>;
-
-impl std::fmt::Debug for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Size")
-    }
-}
-
-impl Collector for Size {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let (entries, bytes) = self.0.get().map_or((0, 0), |size| size());
-        for (name, help, unit, value) in [
-            ("cache_entries", "Entries in memory.", None, entries),
-            ("cache", "What the entries weigh, with their keys and index.", Some(Unit::Bytes), bytes),
-        ] {
-            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?)?;
-        }
-        Ok(())
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -430,6 +439,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_counted_can_be_asked_for() {
+        let metrics = metrics();
+        for (status, cache) in [(200, Cache::Hit), (404, Cache::Hit), (200, Cache::Miss)] {
+            metrics.request(1, &Method::GET, StatusCode::from_u16(status).unwrap(), cache, MS);
+        }
+        metrics.evicted("size");
+        assert_eq!((metrics.answered(0), metrics.answered(1)), ([0; 5], [2, 1, 0, 0, 0]));
+        assert_eq!((metrics.evictions("size"), metrics.evictions("other")), (1, 0));
+    }
+
+    #[test]
     fn methods_that_clients_invent_share_one_series() {
         let metrics = metrics();
         for name in ["BREW", "WHEN", "get"] {
@@ -441,12 +461,13 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_asked_for_at_the_scrape() {
+    fn what_the_cache_is_like_is_asked_for_at_the_scrape() {
         let metrics = metrics();
         assert_line(&metrics, "larder_cache_entries 0");
-        metrics.watch_cache(|| (3, 4096));
+        metrics.watch_cache(|| CacheState { entries: 3, bytes: 4096, is_disabled: true });
         assert_line(&metrics, "larder_cache_entries 3");
         assert_line(&metrics, "larder_cache_bytes 4096");
+        assert_line(&metrics, "larder_disabled 1");
     }
 
     #[test]
@@ -479,8 +500,11 @@ mod tests {
         metrics.demoted(0);
         metrics.warmed("stored");
         metrics.refused("content-length");
-        metrics.set_disabled(true);
         metrics.set_config("abc");
+        metrics.invalidated("write", "hard", MS);
+        metrics.invalidation_applied(3, MS);
+        metrics.event_unmatched();
+        metrics.webhook_refused("signature");
         let text = metrics.encode();
         for name in [
             "requests",
@@ -500,6 +524,12 @@ mod tests {
             "refused",
             "demotions",
             "log_lines_dropped",
+            "invalidations",
+            "invalidated_entries",
+            "invalidation_lag_seconds",
+            "invalidation_ack_seconds",
+            "events_unmatched",
+            "webhooks_refused",
         ] {
             assert!(text.contains(&format!("# HELP larder_{name} ")), "no help for {name} in\n{text}");
         }

@@ -6,62 +6,114 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hmac::digest::CtOutput;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 
-use crate::admin::PROBES;
 use crate::admin::problem::Problem;
+use crate::token::{Keyring, Role};
 
 /// What is asked of a request before it is answered.
 pub(crate) struct Access {
     listens_on_loopback: bool,
-    token: Option<CtOutput<Hmac<Sha256>>>,
+    keys: Arc<Keyring>,
+    /// Whether a request to this path may come without a token.
+    is_open: Box<IsOpen>,
+}
+
+type IsOpen = dyn Fn(&str) -> bool + Send + Sync;
+
+/// Who asks, once he was let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// For the audit list: a token's name; where nobody needs one, the peer's address.
+    pub(crate) name: String,
+    /// What he may do; `None`: only what is for everyone.
+    pub(crate) may: Option<Role>,
+}
+
+impl Caller {
+    /// Whether he may do what needs `role`.
+    ///
+    /// # Errors
+    /// 403: he is known, and may not; 401: he is not known.
+    pub(crate) fn needs(&self, role: Role) -> Result<(), Problem> {
+        match self.may {
+            Some(may) if may >= role => Ok(()),
+            Some(may) => {
+                let (role, may) = (role.as_str(), may.as_str());
+                let detail = format!("This needs a token that may `{role}`; yours may `{may}`.");
+                Err(Problem::new(StatusCode::FORBIDDEN, detail))
+            }
+            None => Err(unknown()),
+        }
+    }
 }
 
 impl Access {
-    /// For a listener configured on `listen`.
-    pub(crate) fn new(listen: SocketAddr, token: Option<&str>) -> Self {
-        Self {
-            listens_on_loopback: listen.ip().is_loopback(),
-            token: token.map(|token| digest(token.as_bytes())),
-        }
+    /// For a listener configured on `listen`; `is_open` says of a path whether one may come to it without a token.
+    pub(crate) fn new(
+        listen: SocketAddr,
+        keys: Arc<Keyring>,
+        is_open: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { listens_on_loopback: listen.ip().is_loopback(), keys, is_open: Box::new(is_open) }
     }
 
-    fn refuses(&self, request: &Request) -> Option<Problem> {
+    fn admits(&self, request: &Request, peer: SocketAddr) -> Result<Caller, Problem> {
         if self.listens_on_loopback {
             if !names_loopback(request.uri(), request.headers()) {
                 let detail =
                     "This listener is on loopback and answers to localhost, 127.0.0.0/8 and [::1] only.";
-                return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+                return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
             }
             if !is_same_origin(request.headers()) {
                 let detail = "The request comes from a page of another origin.";
-                return Some(Problem::new(StatusCode::FORBIDDEN, detail));
+                return Err(Problem::new(StatusCode::FORBIDDEN, detail));
             }
         }
-        let is_probe = PROBES.iter().any(|(path, _)| *path == request.uri().path());
-        let token = self.token.as_ref().filter(|_| !is_probe)?;
-        // Digests of equal length are compared in constant time: neither content nor length of the token leaks.
-        let is_right = bearer(request.headers()).is_some_and(|given| digest(given) == *token);
-        (!is_right).then(|| {
-            Problem::new(StatusCode::UNAUTHORIZED, "The admin API asks for its bearer token.")
-                .with(WWW_AUTHENTICATE, "Bearer")
-        })
+        let somebody = |may| Caller { name: peer.ip().to_canonical().to_string(), may };
+        if self.keys.is_empty() {
+            return Ok(somebody(Some(Role::All)));
+        }
+        match self.keys.holder(request.headers()) {
+            Some(holder) => Ok(Caller { name: holder.name.to_string(), may: Some(holder.may) }),
+            None if (self.is_open)(request.uri().path()) => Ok(somebody(None)),
+            None => Err(unknown()),
+        }
     }
 }
 
-/// Middleware: answers what [`Access`] refuses.
-pub(crate) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    match access.refuses(&request) {
-        Some(problem) => problem.into_response(),
-        None => next.run(request).await,
+fn unknown() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "The admin API asks for its bearer token.")
+        .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+/// Middleware: answers what [`Access`] does not admit, and says who asks to what comes behind.
+pub(crate) async fn check(
+    State(access): State<Arc<Access>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match access.admits(&request, peer) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Middleware: lets those through who may do what needs `role`.
+pub(crate) async fn may(State(role): State<Role>, request: Request, next: Next) -> Response {
+    let refused = request.extensions().get::<Caller>().map(|caller| caller.needs(role));
+    match refused.expect("`check` says who asks, and stands before this") {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -91,17 +143,4 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
         }
         (true, ..) => false,
     }
-}
-
-/// The credential of `Authorization: Bearer …` (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
-}
-
-fn digest(token: &[u8]) -> CtOutput<Hmac<Sha256>> {
-    Hmac::<Sha256>::new_from_slice(b"larder admin token")
-        .expect("HMAC takes a key of any length")
-        .chain_update(token)
-        .finalize()
 }

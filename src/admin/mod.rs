@@ -1,29 +1,51 @@
-//! The admin listener: probes and metrics now, the rest of the API later.
+//! The admin listener: probes, metrics, and the control plane over HTTP.
 //!
-//! Invariant: nothing but the probes is answered without the token, if there is one, and on a loopback listener
-//! nothing is answered to a page from elsewhere. It refuses to know how the numbers and states that it shows come about.
+//! ```text
+//! request → no page from elsewhere, known token (access) → route, role → JSON (body) → what it asks for → answer or problem
+//! ```
+//! Invariant: nothing but the probes, and webhooks with their signature, is answered without a token, if there is one, and on a
+//! loopback listener nothing is answered to a page from elsewhere. Whatever changes anything goes through `invalidate` or
+//! `flow`; nothing is changed here. `openapi.json` says what there is, and a test holds it to that.
 
 mod access;
+mod body;
+mod compat;
+mod entries;
+mod parameters;
+mod probes;
 mod problem;
+mod purge;
+mod status;
+mod switches;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::http::request::Parts as Head;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router, middleware};
-use serde_json::json;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::admin::access::Access;
+use crate::admin::body::{Document, MAX_BODY};
 use crate::admin::problem::Problem;
-use crate::metrics::{self, Metrics};
-use crate::ready::{self, Readiness};
+use crate::flow::purge::METHOD as PURGE;
+use crate::flow::{Flow, hook};
+use crate::invalidate::hooks::Refusal;
+use crate::invalidate::subscription::{Status, Subscription};
+use crate::metrics::Metrics;
+use crate::ready::Readiness;
+use crate::route::path::Path;
+use crate::token::Keyring;
+pub use crate::token::{Role, Token};
 
 /// `admin:` of the configuration.
 #[derive(Clone, Debug)]
@@ -38,62 +60,96 @@ pub struct Settings {
     pub probes: Option<SocketAddr>,
 }
 
-/// One of `admin.tokens`.
-#[derive(Clone)]
-pub struct Token {
-    /// Its name, for the audit list.
-    pub name: String,
-    /// The bearer token.
-    pub token: String,
-    /// What it may do.
-    pub may: Role,
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Token").field("name", &self.name).field("may", &self.may).finish_non_exhaustive()
+impl Settings {
+    /// All its tokens.
+    pub fn keyring(&self) -> Keyring {
+        Keyring::new(self.token.as_deref(), &self.tokens)
     }
 }
 
-/// What the holder of a token may do; each may what the one before may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Look.
-    Read,
-    /// Invalidate.
-    Purge,
-    /// Everything; what `admin.token` may.
-    All,
-}
-
-/// What the admin API shows.
-#[derive(Clone, Debug)]
+/// What the admin API shows and moves.
+#[derive(Clone)]
 pub struct Sources {
     /// What `/readyz` tells.
     pub readiness: Readiness,
     /// What `/metrics` tells.
     pub metrics: Arc<Metrics>,
+    /// The walk, and all that it is made of.
+    pub flow: Flow,
+    /// Digest of the configuration in force, as metrics show it.
+    pub digest: String,
+    /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
+    pub channels: Option<Subscription>,
+    /// What becomes of a request that is described in JSON, and why; `None`: nobody can say.
+    pub explain: Option<Explain>,
 }
 
-type Route = (&'static str, fn() -> MethodRouter<Sources>);
+/// Explains a request; the error is a sentence for who asked.
+pub type Explain = Arc<dyn Fn(Value) -> Result<Value, String> + Send + Sync>;
+
+impl Sources {
+    fn channels(&self) -> Option<Status> {
+        self.channels.as_ref().map(Subscription::status)
+    }
+}
+
+/// A path and what answers there; with the role that it takes, or `None`: it is for everyone.
+struct Route(&'static str, Option<Role>, fn() -> MethodRouter<Sources>);
 
 /// What never asks for the token, and all that the probes listener has.
-const PROBES: [Route; 3] =
-    [("/livez", || get(livez)), ("/readyz", || get(readyz)), ("/metrics", || get(scrape))];
+const PROBES: [Route; 3] = [
+    Route("/livez", None, || get(probes::livez)),
+    Route("/readyz", None, || get(probes::readyz)),
+    Route("/metrics", None, || get(probes::scrape)),
+];
 
-const API: [Route; 1] = [("/openapi.json", || get(openapi))];
+const API: [Route; 21] = [
+    Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
+    Route("/v1/status", Some(Role::Read), || get(status::status)),
+    Route("/v1/routes", Some(Role::Read), || get(status::routes)),
+    Route("/v1/entries", Some(Role::Read), || get(entries::list)),
+    Route("/v1/entries", Some(Role::Purge), || delete(entries::remove_path)),
+    Route("/v1/entries/{id}", Some(Role::Read), || get(entries::one)),
+    Route("/v1/entries/{id}", Some(Role::Purge), || delete(entries::remove)),
+    Route("/v1/invalidations", Some(Role::Read), || get(purge::invalidations)),
+    Route("/v1/explain", Some(Role::Read), || post(explain)),
+    Route("/v1/purge", Some(Role::Purge), || post(purge::purge)),
+    Route("/v1/events", Some(Role::Purge), || post(purge::events)),
+    Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
+    Route("/v1/cache/enable", Some(Role::All), || post(switches::enable)),
+    Route("/client/v4/zones/{zone}/purge_cache", Some(Role::Purge), || post(compat::cloudflare)),
+    Route("/service/{service}/purge/{key}", Some(Role::Purge), || post(compat::fastly_key)),
+    Route("/service/{service}/purge", Some(Role::Purge), || post(compat::fastly_keys)),
+    Route("/service/{service}/purge_all", Some(Role::Purge), || post(compat::fastly_all)),
+    Route("/api/cache/stats", Some(Role::Read), || get(status::stats)),
+    Route("/api/v1/cache/stats", Some(Role::Read), || get(status::stats)),
+    Route("/api/cache/health", Some(Role::Read), || get(status::health)),
+    Route("/api/cache/invalidate", Some(Role::Purge), || post(compat::invalidate)),
+];
 
-/// Everything, for a listener on `listen`; all but the probes asks for `token`, if there is one.
-pub fn router(listen: SocketAddr, token: Option<&str>, sources: Sources) -> Router {
-    let access = Arc::new(Access::new(listen, token));
+/// Everything, for a listener on `listen`.
+pub fn router(listen: SocketAddr, sources: Sources) -> Router {
+    let keys = Arc::clone(&sources.flow.parts().keys);
+    let hooks = sources.flow.parts().hooks.clone();
+    let is_open = move |path: &str| {
+        PROBES.iter().any(|Route(probe, ..)| *probe == path) || hooks.has(Path::of(path).decoded())
+    };
+    let access = Arc::new(Access::new(listen, keys, is_open));
     routes(PROBES.into_iter().chain(API))
+        .fallback(otherwise)
+        .method_not_allowed_fallback(otherwise_here)
         .with_state(sources)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(access, access::check))
+        .layer(middleware::from_fn(compat::dress))
+        .layer(middleware::map_response(never_stored))
 }
 
 /// `/livez /readyz /metrics` only, open to everyone who reaches the listener.
 pub fn probes_router(sources: Sources) -> Router {
-    routes(PROBES).with_state(sources)
+    let nowhere = async || Problem::not_found("This listener has probes and metrics only.");
+    let router = routes(PROBES).fallback(nowhere).method_not_allowed_fallback(not_allowed);
+    router.with_state(sources).layer(middleware::map_response(never_stored))
 }
 
 /// Answers on `listener` until `shutdown` is done and open requests have ended.
@@ -105,52 +161,160 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }
 
 fn routes(routes: impl IntoIterator<Item = Route>) -> Router<Sources> {
-    routes
-        .into_iter()
-        .fold(Router::new(), |router, (path, methods)| router.route(path, methods()))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "The admin API has no such path."))
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method; see Allow.")
-        })
+    routes.into_iter().fold(Router::new(), |router, Route(path, needs, methods)| match needs {
+        None => router.route(path, methods()),
+        Some(role) => {
+            let lock = middleware::from_fn_with_state(role, access::may);
+            router.route(path, methods().route_layer(lock))
+        }
+    })
 }
 
-async fn livez() -> Response {
-    ([(CACHE_CONTROL, "no-store")], "ok\n").into_response()
+/// What no route has: a webhook, `PURGE` of any path, or nothing.
+async fn otherwise(State(sources): State<Sources>, request: Request) -> Response {
+    if sources.flow.parts().hooks.has(Path::of(request.uri().path()).decoded()) {
+        return webhook(&sources, request).await;
+    }
+    match purged(&sources, &request.into_parts().0).await {
+        Some(answer) => answer,
+        None => Problem::not_found("The admin API has no such path; see /openapi.json.").into_response(),
+    }
 }
 
-async fn readyz(State(sources): State<Sources>) -> Response {
-    let state = sources.readiness.state();
-    let status = if state == ready::State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let check = |fails: bool| if fails { "fail" } else { "pass" };
-    let body = json!({
-        "status": state.as_str(),
-        "checks": {
-            "warm": check(state == ready::State::Warming),
-            "serving": check(state == ready::State::Draining),
-        },
-    });
-    (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
+/// Its signature is its lock. Receiving is a task of its own: a sender who leaves takes nothing back.
+async fn webhook(sources: &Sources, request: Request) -> Response {
+    if request.method() != Method::POST {
+        return hook::method_not_allowed().map(axum::body::Body::new);
+    }
+    let path = Path::of(request.uri().path()).decoded().to_owned();
+    let headers = request.headers().clone();
+    let hooks = sources.flow.parts().hooks.clone();
+    let body = match Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return hook::respond(Err(&hooks.refuse(Refusal::TooLarge))).map(axum::body::Body::new);
+        }
+        Err(_) => return Problem::bad_request("The body was cut.").into_response(),
+    };
+    let now = sources.flow.parts().clock.now();
+    let received = tokio::spawn(async move { hooks.receive(&path, &headers, body, now).await }).await;
+    match received {
+        Ok(received) => hook::respond(received.as_ref()).map(axum::body::Body::new),
+        Err(_) => {
+            let detail = "The webhook could not be received; send it again.";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+        }
+    }
 }
 
-async fn scrape(State(sources): State<Sources>) -> Response {
-    let fields = [(CONTENT_TYPE, metrics::CONTENT_TYPE), (CACHE_CONTROL, "no-store")];
-    (fields, sources.metrics.encode()).into_response()
+/// The same where a path is known and the method is not.
+async fn otherwise_here(State(sources): State<Sources>, request: Request) -> Response {
+    match purged(&sources, &request.into_parts().0).await {
+        Some(answer) => answer,
+        None => not_allowed().await.into_response(),
+    }
 }
 
-async fn openapi() -> Response {
-    ([(CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
+async fn purged(sources: &Sources, head: &Head) -> Option<Response> {
+    if head.method.as_str() != PURGE {
+        return None;
+    }
+    Some(purge::of_path(sources, head).await.unwrap_or_else(Problem::into_response))
+}
+
+async fn not_allowed() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method; see Allow.")
+}
+
+async fn explain(State(sources): State<Sources>, document: Document) -> Result<Json<Value>, Problem> {
+    let Some(explain) = &sources.explain else {
+        return Err(Problem::not_found("This Larder cannot explain requests."));
+    };
+    let asked = document.object(&["method", "target", "headers", "body"])?;
+    explain(Value::Object(asked)).map(Json).map_err(Problem::unprocessable)
+}
+
+/// What is true now is not true later.
+async fn never_stored(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access_log::AccessLog;
+    use crate::clock::Clock;
+    use crate::drain::Drain;
+    use crate::flow::{self, Parts, ServerError};
+    use crate::guard::Framing;
+    use crate::invalidate::hooks::Hooks;
+    use crate::invalidate::{self, Invalidator};
+    use crate::ready::State as Life;
+    use crate::route::host::{Hosts, Scheme};
+    use crate::route::identity::{self, Identity};
+    use crate::route::table::Table;
+    use crate::route::target::Rules;
+    use crate::store::{self, Store};
+    use crate::upstream::{self, Upstream};
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     use tokio::sync::oneshot;
+
+    /// A walk without routes, before an origin that is not there.
+    fn flow(keys: Keyring, metrics: &Arc<Metrics>) -> Flow {
+        let (clock, settings) = (Clock::system(), store::Settings { memory: 1 << 20, entries: None });
+        let store = Arc::new(Store::new(&settings, Arc::clone(metrics)));
+        let of_invalidator = invalidate::Settings { max_batch: 1, ..invalidate::Settings::default() };
+        let invalidator =
+            Invalidator::new(of_invalidator, Arc::clone(&store), clock.clone(), Arc::clone(metrics));
+        let timeout = Duration::from_secs(1);
+        Flow::new(Parts {
+            settings: flow::Settings {
+                enabled: true,
+                trusted_proxies: Vec::new(),
+                upgrades: true,
+                tls: false,
+                timeout,
+                on_server_error: ServerError::Invalidate,
+            },
+            rules: Rules {
+                table: Table::build(Vec::new(), None).unwrap(),
+                hosts: Hosts::new(&[], Scheme::Http, 8080).unwrap(),
+                identity: Identity::new(&identity::Settings::default(), b"secret"),
+                writes: Vec::new(),
+            },
+            store,
+            hooks: Hooks::new(invalidator.clone()),
+            invalidator,
+            upstream: Upstream::new(upstream::Settings {
+                origins: vec![upstream::Origin::Tcp { tls: false, host: "127.0.0.1".into(), port: 1 }],
+                timeout,
+                concurrency: 1,
+                framing: Framing::default(),
+                pool: upstream::Pool::default(),
+                roots: Vec::new(),
+            })
+            .unwrap(),
+            metrics: Arc::clone(metrics),
+            log: AccessLog::off(),
+            clock,
+            drain: Drain::default().watch(),
+            keys: Arc::new(keys),
+        })
+    }
+
+    /// A token of each role, named for it; the token is its name, too.
+    fn roles() -> Keyring {
+        let token = |name: &str, may| Token { name: name.into(), token: name.into(), may };
+        Keyring::new(None, &[token("read", Role::Read), token("purge", Role::Purge), token("all", Role::All)])
+    }
 
     /// An admin listener on a free port, as if it had been configured on `listen`.
     struct Admin {
@@ -161,12 +325,19 @@ mod tests {
     }
 
     impl Admin {
-        async fn start(router: impl FnOnce(SocketAddr, Sources) -> Router) -> Self {
+        async fn start(keys: Keyring, router: impl FnOnce(SocketAddr, Sources) -> Router) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let readiness = Readiness::warming();
-            let sources =
-                Sources { readiness: readiness.clone(), metrics: Arc::new(Metrics::new(&["/api"])) };
+            let metrics = Arc::new(Metrics::new(&[]));
+            let sources = Sources {
+                readiness: readiness.clone(),
+                flow: flow(keys, &metrics),
+                metrics,
+                digest: "d".into(),
+                channels: None,
+                explain: Some(Arc::new(|asked| Ok(serde_json::json!({ "asked": asked })))),
+            };
             let (stop, stopped) = oneshot::channel::<()>();
             let done = async move { drop(stopped.await) };
             let task = tokio::spawn(serve(listener, router(address, sources), done));
@@ -174,7 +345,7 @@ mod tests {
         }
 
         async fn loopback() -> Self {
-            Self::start(|address, sources| router(address, None, sources)).await
+            Self::start(Keyring::default(), router).await
         }
 
         /// Sends `GET path` with the given further lines and gives the whole answer.
@@ -182,10 +353,25 @@ mod tests {
             self.send("GET", path, &format!("host: localhost\r\n{fields}")).await
         }
 
+        /// Sends a JSON body, with the given further lines.
+        async fn post(&self, path: &str, fields: &str, body: &str) -> String {
+            let json = format!("host: localhost\r\ncontent-type: application/json\r\n{fields}");
+            self.send_body("POST", path, &json, body).await
+        }
+
         async fn send(&self, method: &str, path: &str, fields: &str) -> String {
-            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            self.write(&format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n{fields}\r\n")).await
+        }
+
+        async fn send_body(&self, method: &str, path: &str, fields: &str, body: &str) -> String {
+            let fields = format!("{fields}content-length: {}\r\n", body.len());
             let head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n{fields}\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
+            self.write(&format!("{head}{body}")).await
+        }
+
+        async fn write(&self, request: &str) -> String {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
             answer
@@ -195,6 +381,28 @@ mod tests {
             self.stop.send(()).unwrap();
             self.task.await.unwrap().unwrap();
         }
+    }
+
+    /// The OpenAPI file.
+    fn described() -> Value {
+        serde_json::from_str(include_str!("openapi.json")).unwrap()
+    }
+
+    /// Every operation of the file: its method, its path with something in every brace, and what is said of it.
+    fn operations(file: &Value) -> Vec<(String, String, &Value)> {
+        let paths = file["paths"].as_object().unwrap().iter();
+        let all = paths.flat_map(|(path, methods)| {
+            methods.as_object().unwrap().iter().map(move |(method, operation)| {
+                let concrete =
+                    path.split('/').map(|segment| if segment.starts_with('{') { "0" } else { segment });
+                (method.to_uppercase(), concrete.collect::<Vec<_>>().join("/"), operation)
+            })
+        });
+        all.collect()
+    }
+
+    fn status(answer: &str) -> &str {
+        answer.split(' ').nth(1).unwrap()
     }
 
     #[track_caller]
@@ -212,14 +420,14 @@ mod tests {
             answer.ends_with(r#"{"status":"warming","checks":{"warm":"fail","serving":"pass"}}"#),
             "{answer}"
         );
-        admin.readiness.reach(ready::State::Ready);
+        admin.readiness.reach(Life::Ready);
         let answer = admin.get("/readyz", "").await;
         assert_status(&answer, 200);
         assert!(
             answer.ends_with(r#"{"status":"ready","checks":{"warm":"pass","serving":"pass"}}"#),
             "{answer}"
         );
-        admin.readiness.reach(ready::State::Draining);
+        admin.readiness.reach(Life::Draining);
         let answer = admin.get("/readyz", "").await;
         assert_status(&answer, 503);
         assert!(
@@ -258,8 +466,8 @@ mod tests {
 
     #[tokio::test]
     async fn all_but_the_probes_asks_for_the_token() {
-        let admin = Admin::start(|address, sources| router(address, Some("s3cret"), sources)).await;
-        for (path, _) in PROBES {
+        let admin = Admin::start(Keyring::new(Some("s3cret"), &[]), router).await;
+        for Route(path, ..) in PROBES {
             assert!(!admin.get(path, "").await.starts_with("HTTP/1.1 401"));
         }
         for path in ["/openapi.json", "/nothing"] {
@@ -315,34 +523,164 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_for_the_network_answers_to_any_name() {
-        let admin = Admin::start(|_, sources| router(([0, 0, 0, 0], 8081).into(), Some("t"), sources)).await;
+        let anywhere = ([0, 0, 0, 0], 8081).into();
+        let keys = Keyring::new(Some("t"), &[]);
+        let admin = Admin::start(keys, |_, sources| router(anywhere, sources)).await;
         assert_status(&admin.send("GET", "/livez", "host: larder.monitoring.svc\r\n").await, 200);
         admin.stop().await;
     }
 
     #[tokio::test]
     async fn the_probes_listener_has_nothing_but_probes() {
-        let admin = Admin::start(|_, sources| probes_router(sources)).await;
+        let admin = Admin::start(Keyring::default(), |_, sources| probes_router(sources)).await;
         assert_status(&admin.send("GET", "/livez", "host: 10.1.2.3\r\n").await, 200);
         assert_status(&admin.get("/openapi.json", "").await, 404);
         admin.stop().await;
     }
 
     #[tokio::test]
-    async fn the_openapi_file_says_what_there_is() {
+    async fn a_token_opens_what_its_role_may() {
+        let (admin, file) = (Admin::start(roles(), router).await, described());
+        for (method, path, operation) in operations(&file) {
+            for (nth, role) in ["read", "purge", "all"].into_iter().enumerate() {
+                let needs = operation["security"][0]["token"][0].as_str();
+                let may = needs.is_none_or(|needs| ["read", "purge", "all"][..=nth].contains(&needs));
+                let scheme = if nth == 1 { "fastly-key: " } else { "authorization: Bearer " };
+                let answer = admin
+                    .send_body(&method, &path, &format!("host: localhost\r\n{scheme}{role}\r\n"), "")
+                    .await;
+                assert_eq!(status(&answer) != "403", may, "{role} {method} {path}: {answer}");
+                assert_ne!(status(&answer), "401");
+            }
+        }
+        let answer = admin.get("/v1/status", "authorization: Bearer other\r\n").await;
+        assert_status(&answer, 401);
+        for (role, allowed) in [("read", 403), ("purge", 200)] {
+            let fields = format!("host: localhost\r\nauthorization: Bearer {role}\r\n");
+            assert_status(&admin.send("PURGE", "/x", &fields).await, allowed);
+            assert_status(&admin.send("PURGE", "/v1/status", &fields).await, allowed);
+        }
+        assert_status(&admin.send("PURGE", "/livez", "host: localhost\r\n").await, 401);
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_form_can_send_is_refused() {
         let admin = Admin::loopback().await;
-        let file: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
-        let described: Vec<&str> = file["paths"].as_object().unwrap().keys().map(String::as_str).collect();
-        let served: Vec<&str> = PROBES.into_iter().chain(API).map(|(path, _)| path).collect();
-        assert_eq!(described, served);
-        for path in served {
+        for (method, path, _) in operations(&described()).iter().filter(|(method, ..)| method == "POST") {
+            for form in ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"]
+            {
+                for body in ["{\"all\":true}", ""] {
+                    let fields = format!("host: localhost\r\ncontent-type: {form}\r\n");
+                    let answer = admin.send_body(method, path, &fields, body).await;
+                    assert_status(&answer, 415);
+                }
+            }
+        }
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_refused() {
+        let admin = Admin::loopback().await;
+        let body = format!("{{\"tags\":\"{}\"}}", "x ".repeat(MAX_BODY / 2));
+        let answer = admin.post("/v1/purge", "", &body).await;
+        assert_status(&answer, 413);
+        assert!(answer.contains("content-type: application/problem+json\r\n"), "{answer}");
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_openapi_file_says_what_there_is() {
+        let (admin, file) = (Admin::loopback().await, described());
+        let paths: Vec<&str> = file["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut served: Vec<&str> = PROBES.into_iter().chain(API).map(|Route(path, ..)| path).collect();
+        served.dedup();
+        assert_eq!(paths, served);
+        let operations = operations(&file);
+        for (_, path, _) in &operations {
             for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-                let answer = admin.send(method, path, "host: localhost\r\ncontent-length: 0\r\n").await;
-                let is_described = file["paths"][path].get(method.to_ascii_lowercase()).is_some();
-                assert_eq!(!answer.starts_with("HTTP/1.1 405"), is_described, "{method} {path}");
+                let answer = admin.send_body(method, path, "host: localhost\r\n", "").await;
+                let said = operations.iter().find(|(other, of, _)| other == method && of == path);
+                assert_eq!(status(&answer) != "405", said.is_some(), "{method} {path}");
+                if let Some((_, _, operation)) = said {
+                    let answers = operation["responses"].as_object().unwrap();
+                    assert!(answers.contains_key(status(&answer)), "{method} {path}: {answer}");
+                }
             }
         }
         assert_eq!(file["info"]["version"], env!("CARGO_PKG_VERSION"));
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_openapi_file_says_what_may_be_asked() {
+        let (admin, file) = (Admin::loopback().await, described());
+        for (_, path, operation) in operations(&file) {
+            let said = &operation["requestBody"];
+            let schema = &said["content"]["application/json"]["schema"];
+            if said.is_null() {
+                continue;
+            }
+            assert_status(&admin.post(&path, "", "{").await, 400);
+            let empty = admin.post(&path, "", "").await;
+            let refused = !matches!(status(&empty), "200" | "404");
+            assert!(refused || said["required"] == false, "{path}: {empty}");
+            if schema["additionalProperties"] != false {
+                continue;
+            }
+            assert_status(&admin.post(&path, "", "[]").await, 422);
+            let answer = admin.post(&path, "", r#"{"unheard_of": 1}"#).await;
+            assert_status(&answer, 422);
+            assert!(answer.contains("The key `unheard_of` is not known"), "{answer}");
+            for key in schema["properties"].as_object().unwrap().keys() {
+                let answer = admin.post(&path, "", &serde_json::json!({ key: [[]] }).to_string()).await;
+                assert_status(&answer, if path == "/v1/explain" { 200 } else { 422 });
+                assert!(!answer.contains("is not known"), "{path} {key}: {answer}");
+            }
+            for key in schema["required"].as_array().into_iter().flatten() {
+                let answer = admin.post(&path, "", "{}").await;
+                let is_said = path == "/v1/explain" || matches!(status(&answer), "400" | "422");
+                assert!(is_said, "{path} without {key}: {answer}");
+            }
+        }
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_slip_is_answered_with_what_was_meant() {
+        let admin = Admin::loopback().await;
+        for (path, body, status, hint) in [
+            ("/v1/purge", r#"{"tag": ["a"]}"#, 422, "did you mean `tags`?"),
+            ("/v1/purge", r#"{"tags": ["a"], "dryrun": true}"#, 422, "did you mean `dry_run`?"),
+            ("/v1/purge", r#"{"tags": ["a"], "cascade": "no"}"#, 422, "`cascade` has to be true or false"),
+            ("/v1/purge", r#"{"tags": ["a"], "tags": ["b"]}"#, 422, "The key `tags` stands there twice"),
+            ("/v1/purge", "{}", 422, "names nothing"),
+            ("/v1/cache/disable", r#"{"for": "1h", "route": "/nowhere"}"#, 404, "No route is `/nowhere`"),
+            ("/v1/cache/disable", r#"{"for": "1h", "route": "unmached"}"#, 404, "did you mean `unmatched`?"),
+            ("/v1/cache/disable", r#"{"for": "0s"}"#, 422, "more than nothing"),
+            ("/v1/cache/disable", r#"{"for": "31d"}"#, 422, "at most 30days"),
+            ("/client/v4/zones/z/purge_cache", r#"{"purge_everything": false}"#, 422, "can only be true"),
+            ("/service/s/purge", "", 400, "surrogate_keys"),
+        ] {
+            let answer = admin.post(path, "", body).await;
+            assert_status(&answer, status);
+            assert!(answer.contains(hint), "{path} {body}: {answer}");
+        }
+        for (path, status, hint) in [
+            ("/v1/entries?tags=a", 400, "did you mean `tag`?"),
+            ("/v1/entries?limit=0", 400, "from 1 to 1000"),
+            ("/v1/entries?path=a", 400, "begins with `/`"),
+            ("/v1/entries?tag=a&tag=b", 400, "twice"),
+            ("/v1/entries?after=x", 400, "a number"),
+            ("/v1/entries/7", 404, "no such entry"),
+            ("/v1/invalidations?since=yesterday", 400, "2026-01-31T12:00:00Z"),
+            ("/api/cache/stats?by=tenant", 400, "`layer`"),
+        ] {
+            let answer = admin.get(path, "").await;
+            assert_status(&answer, status);
+            assert!(answer.contains(hint), "{path}: {answer}");
+        }
         admin.stop().await;
     }
 }

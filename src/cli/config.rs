@@ -2,14 +2,14 @@
 //!
 //! Data goes to stdout, problems to stderr; a bad configuration ends with 78. It decides nothing about configuration.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::exit;
 use crate::cli::play::play;
+use crate::cli::{Said, say};
 use crate::config::{self, Config, EX_CONFIG, Env, Flags, Problem, Report};
 use crate::server::tls::acceptor;
 
@@ -63,20 +63,7 @@ struct Show {
 pub fn run(args: Args) -> ExitCode {
     let colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let Said { code, out, err } = execute(args, &Env::system(), colour);
-    // Where problems cannot be told, the exit code still tells of them.
-    let _ = io::stderr().write_all(err.as_bytes());
-    let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
-    exit(code, written)
-}
-
-/// What a command says, and how it ends.
-#[derive(Default)]
-struct Said {
-    code: u8,
-    out: String,
-    err: String,
+    say(execute(args, &Env::system(), colour))
 }
 
 fn execute(args: Args, env: &Env, colour: bool) -> Said {

@@ -2,9 +2,14 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to people and programs")]
 
+pub mod admin_client;
+mod client;
 pub mod config;
 pub mod demo;
+pub mod explain;
+pub mod off;
 mod play;
+pub mod purge;
 pub mod run;
 mod stage;
 
@@ -14,8 +19,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::admin_client::Failure;
+
 /// Something failed while running.
 pub const FAILED: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
 pub use crate::config::EX_CONFIG as BAD_CONFIG;
 
 /// A caching reverse proxy for HTTP APIs, with invalidation that can be trusted.
@@ -34,6 +43,12 @@ enum Command {
     Demo(demo::Args),
     /// Checks, shows and documents the configuration.
     Config(config::Args),
+    /// Says why a request is answered as it is: its rule, whose entries, its key, what drops it, and what comes next.
+    Explain(explain::Args),
+    /// Outdates tags and paths in a running Larder.
+    Purge(purge::Args),
+    /// Switches caching off for a while, for a route or for everything.
+    Off(off::Args),
 }
 
 /// Runs the command that the process was started with; exit codes: 0 ok, 1 failed, 2 usage, 78 bad configuration.
@@ -42,8 +57,51 @@ pub fn main() -> ExitCode {
         Ok(Command::Run(args)) => run::run(&args),
         Ok(Command::Demo(args)) => demo::run(&args),
         Ok(Command::Config(args)) => config::run(args),
+        Ok(Command::Explain(args)) => explain::run(&args),
+        Ok(Command::Purge(args)) => purge::run(&args),
+        Ok(Command::Off(args)) => off::run(&args),
         // `--help` and `--version` as well.
         Err(words) => exit(u8::try_from(words.exit_code()).unwrap_or(FAILED), words.print()),
+    }
+}
+
+/// What a command says, and how it ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) code: u8,
+    /// Data, for stdout.
+    pub(crate) out: String,
+    /// Everything else, for stderr.
+    pub(crate) err: String,
+}
+
+impl Said {
+    /// Data, and all is well.
+    pub(crate) fn data(out: String) -> Self {
+        Self { out, ..Self::default() }
+    }
+}
+
+impl From<Failure> for Said {
+    fn from(Failure { code, words }: Failure) -> Self {
+        Self { code, out: String::new(), err: format!("larder: {words}\n") }
+    }
+}
+
+/// Says it on stdout and stderr.
+pub(crate) fn say(Said { code, out, err }: Said) -> ExitCode {
+    // Where problems cannot be told, the exit code still tells of them.
+    let _ = io::stderr().write_all(err.as_bytes());
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
+    exit(code, written)
+}
+
+/// Does the work of a command, and says what came of it.
+pub(crate) fn conclude(work: impl Future<Output = Result<Said, Failure>>) -> ExitCode {
+    match block_on(work) {
+        Ok(done) => say(done.unwrap_or_else(Said::from)),
+        Err(code) => code,
     }
 }
 

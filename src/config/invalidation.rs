@@ -104,7 +104,7 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
         debounce: declared(&keys.debounce),
         max_batch: declared(&keys.max_batch).size(),
         dependencies: dependencies(merged, problems),
-        events: event::Names { rules: names.collect() },
+        events: event::Names { rules: names.collect(), ..event::Names::default() },
         webhooks: webhooks(merged).filter_map(RawWebhook::settings).collect(),
         subscription: merged.redis.as_ref().and_then(|at| redis::settle(&at.value, problems)),
     }

@@ -47,6 +47,7 @@ mod write;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::{access_log, admin, flow, invalidate, route as routing, server, store, upstream, warm};
 
@@ -56,6 +57,7 @@ pub use crate::config::problem::{Place, Problem, Report, Severity, Source};
 pub use crate::config::request::Request;
 pub use crate::config::schema::schema;
 pub use crate::config::shape::Entry;
+use crate::config::shape::Scalar;
 
 /// Exit code of a bad configuration (`EX_CONFIG` of sysexits.h).
 pub const EX_CONFIG: u8 = 78;
@@ -149,6 +151,19 @@ pub fn load(flags: &Flags, env: &Env) -> Result<Config, Report> {
 /// As [`load`].
 pub fn load_str(name: &str, text: &str, flags: &Flags, env: &Env) -> Result<Config, Report> {
     resolve::resolve(Some((Path::new(name), text)), flags, Some(env), env.memory())
+}
+
+/// A duration as the file and flags write it: `500ms`, `30s`, `1h30m`, `7d`; a bare number is seconds.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    <Duration as Scalar>::parse(text).map_err(|refusal| format!("{}; {}", refusal.message, refusal.hint))
+}
+
+/// The shortest text that [`duration`] reads as this, to the millisecond.
+pub fn show_duration(duration: Duration) -> String {
+    Scalar::show(&duration)
 }
 
 /// Checks a file without any environment: placeholders that cannot be resolved are accepted as they are.

@@ -46,8 +46,8 @@ pub(crate) struct Adoption {
 }
 
 impl Adoption {
-    /// For a request that is about to be forwarded; `None` if its answer is nobody else's in any case.
-    pub(crate) fn of(visit: &Visit<'_>, head: &Head) -> Option<Self> {
+    /// Whether the answer to a request may be kept, for all that is known before there is one; for these.
+    pub(crate) fn is_possible(visit: &Visit<'_>, head: &Head) -> Option<Share> {
         let (flow, target) = (visit.flow, visit.target);
         let rule = &target.route.settings;
         let reads = flow.settings.enabled
@@ -64,6 +64,13 @@ impl Adoption {
         if matches!(share, Share::Bypass(_)) || !same || !egress::is_as_a_fill(visit, &head.headers, share) {
             return None;
         }
+        Some(share)
+    }
+
+    /// For a request that is about to be forwarded; `None` if its answer is nobody else's in any case.
+    pub(crate) fn of(visit: &Visit<'_>, head: &Head) -> Option<Self> {
+        let (flow, target) = (visit.flow, visit.target);
+        let share = Self::is_possible(visit, head)?;
         let fetch = Fetch::new(visit, head, &visit.selecting(head, share), share, None);
         let key = target.key(share, &head.headers, &[]).to_key();
         let departure = flow.flights.alone(&key, &visit.tags(share));

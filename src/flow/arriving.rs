@@ -48,6 +48,14 @@ pub(crate) enum Whence {
     Found,
 }
 
+impl Whence {
+    /// Whether it may still be given to who waits: what the flight itself fetched is for those who asked before it was
+    /// outdated, and what it found is a hit like any.
+    pub(crate) fn holds(self, entry: &Entry) -> bool {
+        self != Self::Found || (!entry.is_dead() && entry.softened().is_none())
+    }
+}
+
 /// An answer that is coming.
 #[derive(Debug)]
 pub(crate) struct Arrival {

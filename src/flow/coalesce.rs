@@ -1,15 +1,28 @@
 //! One fetch per key, however many wait for it.
 //!
 //! A flight is joined if it has not yet touched the origin, or if nothing that it may depend on was invalidated since
-//! it did. Otherwise the request opens the next flight; at most two are in the air per key, a third waits on the ground
+//! it did; what its answer depends on is not all known before it is there, so until then every named tag counts.
+//! Otherwise the request opens the next flight; at most two are in the air per key, a third waits on the ground
 //! and is joined by all who come until it departs.
 //!
 //! | flight | write | reader | |
 //! |---|---|---|---|
-//! | takes its ticket, asks the origin | | | |
+//! | takes its ticket, asks the origin | | R1 joined before | |
 //! | | is answered: floor above the ticket | | |
-//! | | | arrives, finds the flight outdated, opens the next | never sees the older body |
-//! | lands: refused by the gate | | | good only for those who asked before the write was answered |
+//! | | | R2 arrives, finds the flight outdated, opens the next | never sees the older body |
+//! | lands: refused by the gate | | R1 gets it | he asked before the write was answered |
+//!
+//! At delivery it is checked again, by the position `a` that was applied when the waiter arrived:
+//!
+//! | flight | write | reader | |
+//! |---|---|---|---|
+//! | before its ticket, finds an entry that was stored meanwhile, lands with it | | | |
+//! | | is answered: the entry dies | | |
+//! | | | arrives, joins what has no ticket | |
+//! | | | finds the entry dead, goes round again | `Whence::Found` is a hit, and checked like one (`read.rs`) |
+//! | ticket `p` | floor `f` of what it turns out to depend on | arrived at `a` | taken if `f ≤ p`, or if `a < f`: he asked before |
+//!
+//! What was outdated after he arrived is nothing to him: who writes all the time keeps nobody waiting for ever.
 //!
 //! It refuses to know what a flight fetches.
 
@@ -20,7 +33,7 @@ use tokio::sync::watch;
 
 use crate::route::key::Key;
 use crate::route::tag::Tag;
-use crate::store::position::Known;
+use crate::store::position::{Known, Outdated, Position};
 use crate::store::ticket::FillTicket;
 
 /// Most flights of one key in the air at once.
@@ -96,6 +109,17 @@ impl<L> Flights<L> {
         Role::Pilot(Departure { flights: Arc::clone(self), key: key.clone(), flight, after })
     }
 
+    /// Whether `key` is being fetched, for whomever may join.
+    pub fn is_flying(&self, key: &Key) -> bool {
+        self.lock().contains_key(key)
+    }
+
+    /// Whether [`Flights::join`] would find a flight to wait for.
+    pub fn has_room(&self, key: &Key, suits: impl Fn(&L) -> bool) -> bool {
+        let by_key = self.lock();
+        by_key.get(key).is_some_and(|flying| flying.iter().any(|flight| flight.may_be_joined(&suits)))
+    }
+
     /// A flight that nobody joins.
     pub fn alone(self: &Arc<Self>, key: &Key, tags: &[Tag]) -> Departure<L> {
         Departure { flights: Arc::clone(self), key: key.clone(), flight: Flight::new(tags), after: None }
@@ -131,6 +155,22 @@ impl<L> Flight<L> {
         let Some(ticket) = self.ticket.get() else { return true };
         let Depends { tags, is_all } = self.depends();
         ticket.check(Known { tags: &tags, is_all }).is_ok()
+    }
+
+    /// The ticket under which the origin was asked, once it was.
+    pub fn ticket(&self) -> Option<&FillTicket> {
+        self.ticket.get()
+    }
+
+    /// Whether what it brought may be given to who came when everything up to `arrival` was applied. While it is held,
+    /// so are the floors that say so.
+    ///
+    /// # Errors
+    /// [`Outdated`]: it was fetched before something that was applied by then.
+    pub fn check_for(&self, arrival: Position) -> Result<(), Outdated> {
+        let Some(ticket) = self.ticket.get() else { return Ok(()) };
+        let Depends { tags, is_all } = self.depends();
+        ticket.check_for(arrival, Known { tags: &tags, is_all })
     }
 
     fn depends(&self) -> Depends {

@@ -15,6 +15,7 @@ use crate::flow::relay::{self, Writer};
 use crate::policy::{NoStore, Selector, Storable};
 use crate::store::Found;
 use crate::store::entry::Candidate;
+use crate::store::memory::Stage;
 use crate::upstream::BodyFailure;
 
 impl Fetch {
@@ -44,7 +45,7 @@ impl Fetch {
             Ok(None) => {}
             Ok(Some(whole)) => self.keep(&mut arriving, storable, selector, whole).await,
             Err(why) => {
-                arriving.withhold("cut");
+                self.refuse(&mut arriving, "cut");
                 return writer.break_off(&why);
             }
         }
@@ -67,7 +68,7 @@ impl Fetch {
                 frame = body.frame() => frame,
                 () = &mut judgement, if arriving.is_held_back() => {
                     self.pass_for(arriving.key(), UNCACHEABLE_FOR);
-                    arriving.withhold("slow");
+                    self.refuse(arriving, "slow");
                     continue;
                 }
             };
@@ -83,7 +84,7 @@ impl Fetch {
             if room.is_none() && writer.stop_keeping() {
                 self.flow.metrics.fill_discarded("entry-limit");
                 self.pass_for(arriving.key(), UNCACHEABLE_FOR);
-                arriving.withhold("entry-limit");
+                self.refuse(arriving, "entry-limit");
             }
             writer.room().await.map_err(|abandoned| abandoned.to_string())?;
         }
@@ -97,7 +98,7 @@ impl Fetch {
             }
             self.replace_base();
             self.pass_for(arriving.key(), UNCACHEABLE_FOR);
-            return arriving.withhold(why.as_str());
+            return self.refuse(arriving, why.as_str());
         }
         let flight = arriving.flight();
         if self.of_a_write {
@@ -121,8 +122,18 @@ impl Fetch {
                 arriving.flight().departure.land(Landing::Entry(entry, Whence::Fetched));
             }
             Ok(_part) => {}
-            Err(why) => self.flow.metrics.fill_discarded(why),
+            Err(why) => {
+                self.note(arriving.key(), why, Stage::AtItsEnd);
+                self.flow.metrics.fill_discarded(why);
+            }
         }
+    }
+
+    /// It is not kept after all: whoever comes from now on asks for himself.
+    fn refuse(&self, arriving: &mut Arriving<'_>, why: &'static str) {
+        let stage = if arriving.is_held_back() { Stage::AtItsHead } else { Stage::AtItsEnd };
+        self.note(arriving.key(), why, stage);
+        arriving.withhold(why);
     }
 }
 

@@ -219,7 +219,7 @@ fn together(flow: &Shared, named: Named, derived: Derived) -> (Reach, bool) {
     if derived == Derived::Later && alone.is_empty() {
         return (reach, false);
     }
-    if flow.invalidator.dependencies().extend(&mut reach) == Followed::TooMany {
+    if flow.invalidator.settings().dependencies.extend(&mut reach) == Followed::TooMany {
         tracing::warn!(most = MAX_DERIVED, "too much is derived from what a write outdated: everything goes");
     }
     alone.items.into_iter().for_each(|item| reach.add(item));

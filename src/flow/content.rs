@@ -34,6 +34,9 @@ const MAX_CONTENTS: usize = 64 * 1024 * 1024;
 /// second, during which others would wait.
 pub(crate) const AT_ONCE: usize = 32 * 1024;
 
+/// Why what is larger passes.
+const TOO_LARGE: &str = "request-body";
+
 /// What a request asks with, beside its head.
 #[derive(Debug)]
 pub(crate) struct Content {
@@ -49,7 +52,7 @@ pub(crate) static NONE: Content = Content { bytes: Bytes::new(), digest: None };
 pub(crate) struct Room(Arc<Semaphore>);
 
 /// Why a request is not answered by its content.
-enum Unread {
+pub(crate) enum Unread {
     /// The cache is not asked; this is the whole body.
     Passes(Body, &'static str),
     /// The body broke off.
@@ -113,9 +116,22 @@ async fn content(visit: &Visit<'_>, head: &Head, body: Body) -> Result<Content, 
     }
 }
 
+/// The content of a request that is all there, as [`read`] would see it, without a place in the [`Room`].
+///
+/// # Errors
+/// Why it would pass.
+pub(crate) fn of(visit: &Visit<'_>, head: &Head, bytes: Bytes) -> Result<Content, &'static str> {
+    let spec = &visit.target.route.key.content;
+    spec.admits(&head.method, &head.headers).map_err(Unkeyed::as_str)?;
+    if bytes.len() > MAX_CONTENT {
+        return Err(TOO_LARGE);
+    }
+    let digest = spec.digest(&head.method, &head.headers, &bytes).map_err(Unkeyed::as_str)?;
+    Ok(Content { bytes, digest: Some(digest) })
+}
+
 /// Reads a body to its end; one that is too large goes on from its first byte.
-async fn whole(room: &Room, mut body: Body) -> Result<Bytes, Unread> {
-    const TOO_LARGE: &str = "request-body";
+pub(crate) async fn whole(room: &Room, mut body: Body) -> Result<Bytes, Unread> {
     if body.size_hint().lower() > MAX_CONTENT as u64 {
         return Err(Unread::Passes(body, TOO_LARGE));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, RANGE};
+use http::header::{CONTENT_LENGTH, ETAG, RANGE};
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
@@ -30,6 +30,7 @@ use crate::route::share::Share;
 use crate::route::table::Route;
 use crate::store::Found;
 use crate::store::entry::Entry;
+use crate::store::memory::{Refusal, Stage};
 use crate::store::ticket::FillTicket;
 use crate::upstream::{self, How, Priority, Upgrade};
 
@@ -51,6 +52,8 @@ pub(crate) struct Fetch {
     for_the_public: bool,
     /// The entry that the request's conditions are about.
     base: Option<Arc<Entry>>,
+    /// What a 304 has to prove; `None`: there are no conditions, and it confirms nothing.
+    condition: Option<Proof>,
     /// What follows if the answer may not be kept.
     lesson: Lesson,
     /// How much of the representation is asked for.
@@ -77,12 +80,6 @@ impl Fetch {
         }
         *request.uri_mut() = visit.fill_target().into();
         *request.headers_mut() = egress::fill(visit, &head.headers, share);
-        let base = base.filter(|base| !base.is_dead());
-        // RFC 9110 §13.1.2: what would be a 304 to a GET is a 412 to a POST.
-        if let Some(base) = base.as_ref().filter(|_| head.method != Method::POST) {
-            let stored = base.response.origin_headers();
-            let _: Conditional = validate::make_conditional(request.headers_mut(), &stored, Proof::Any);
-        }
         Self {
             flow: Arc::clone(visit.flow),
             route: Arc::clone(route),
@@ -92,11 +89,17 @@ impl Fetch {
             how: visit.how(Upgrade::No),
             for_the_public: visit.is_for_the_public(),
             base,
+            condition: None,
             lesson: Lesson::of(visit, head, share),
             wanted: Wanted::Whole,
             tagging: Arc::new(Tagging::of(visit, head, share)),
             of_a_write: false,
         }
+    }
+
+    /// The fields that the origin is sent.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.request.headers()
     }
 
     /// For one client, who wants this part and no more.
@@ -121,7 +124,7 @@ impl Fetch {
         }
         departure.learn(self.tagging.known().iter().cloned(), false);
         let ticket = departure.depart(self.flow.store.ticket(self.flow.clock.mono()));
-        self.let_the_dead_rest();
+        self.ask_for_confirmation();
         self.build_on_a_part(departure.key());
         match self.exchange().await {
             Ok((response, times)) => {
@@ -152,11 +155,23 @@ impl Fetch {
         }
     }
 
-    /// What was outdated before the ticket must not be revived by a 304 under it.
-    fn let_the_dead_rest(&mut self) {
-        if self.base.as_ref().is_some_and(|base| base.is_dead()) {
-            fields::strip_selective(self.request.headers_mut());
-            self.base = None;
+    /// Makes the request conditional, if there is something to confirm. To be called when the ticket is there: what was
+    /// outdated before it must not be revived by a 304 under it, and what is outdated after it the gate refuses.
+    ///
+    /// | entry | flight | what keeps the promise |
+    /// |---|---|---|
+    /// | dies | takes its ticket | no condition: the answer will be whole |
+    /// | | takes its ticket, asks with a condition | |
+    /// | dies | gets a 304, makes a new entry under the ticket | the floor is above the ticket: refused |
+    /// | is softened | takes its ticket | conditional on the origin's strong entity tag, or not at all |
+    fn ask_for_confirmation(&mut self) {
+        self.base = self.base.take().filter(|base| !base.is_dead());
+        // RFC 9110 §13.1.2: what would be a 304 to a GET is a 412 to a POST.
+        let base = self.base.as_ref().filter(|_| self.request.method() != Method::POST);
+        if let Some(base) = base {
+            let (stored, proof) = (base.response.origin_headers(), proof(base));
+            let made = validate::make_conditional(self.request.headers_mut(), &stored, proof);
+            self.condition = (made == Conditional::Yes).then_some(proof);
         }
     }
 
@@ -175,7 +190,13 @@ impl Fetch {
         }
         let now = self.flow.clock.now();
         match self.flow.lookup(&self.selecting, departure.key(), now.mono) {
-            Found::Entry(entry) if entry.life.is_fresh(now) && !entry.life.always_validate() => Some(entry),
+            Found::Entry(entry)
+                if entry.softened().is_none()
+                    && entry.life.is_fresh(now)
+                    && !entry.life.always_validate() =>
+            {
+                Some(entry)
+            }
             _ => None,
         }
     }
@@ -199,6 +220,10 @@ impl Fetch {
         mut times: ResponseTimes,
     ) {
         let mut of_another = self.wanted.complete(&mut response).is_err();
+        // What it is built on is part of what it depends on.
+        if let Wanted::Rest(beginning) = &self.wanted {
+            flight.departure.learn(beginning.tags().iter().cloned(), false);
+        }
         if response.status() == StatusCode::NOT_MODIFIED && self.base.is_some() {
             match self.confirm(&flight, response.headers(), times) {
                 Ok(landing) => return flight.departure.land(landing),
@@ -231,7 +256,7 @@ impl Fetch {
             Ok((storable, selector)) => self.collect(flight, response, storable, selector).await,
             Err(why) => {
                 if self.wanted.concerns_the_whole(status) {
-                    self.let_go(&flight, status);
+                    self.let_go(&flight, status, why);
                 }
                 pass::clean(response.headers_mut(), &self.route);
                 flight.alone(response, why);
@@ -248,6 +273,11 @@ impl Fetch {
     ) -> Result<Landing, NotFreshened> {
         let base = self.base.as_ref().ok_or(NotFreshened::OtherRepresentation)?;
         let stored = base.response.origin_headers();
+        // A 304 without an entity tag speaks of the one that was asked about.
+        let is_proof = |proof| !answer.contains_key(ETAG) || validate::proves(&stored, answer, proof);
+        if !self.condition.is_some_and(is_proof) {
+            return Err(NotFreshened::OtherRepresentation);
+        }
         let rule = &self.route.settings.rule;
         let storable = freshen::freshen(
             &self.head(),
@@ -271,16 +301,17 @@ impl Fetch {
         *response.status_mut() = base.response.status;
         *response.headers_mut() = freshen::updated(&base.response.origin_headers(), answer);
         pass::clean(response.headers_mut(), &self.route);
-        self.let_go(&flight, StatusCode::OK);
+        self.let_go(&flight, StatusCode::OK, why);
         flight.alone(response, why);
     }
 
     /// Remembers that waiting for this key is not worth it, and drops the entry that the answer takes the place of.
-    fn let_go(&self, flight: &Flight<'_>, status: StatusCode) {
+    fn let_go(&self, flight: &Flight<'_>, status: StatusCode, why: &'static str) {
         let failing = status.is_server_error();
         if !failing {
             self.replace_base();
         }
+        self.note(flight.departure.key(), why, Stage::AtItsHead);
         self.pass_for(flight.departure.key(), if failing { FAILING_FOR } else { UNCACHEABLE_FOR });
     }
 
@@ -294,6 +325,11 @@ impl Fetch {
 
     pub(crate) fn pass_for(&self, key: &Key, lasting: Duration) {
         self.lesson.learn(&self.flow.store, key, self.flow.clock.now().mono + lasting);
+    }
+
+    /// Remembers why an answer was not kept, for whoever asks.
+    pub(crate) fn note(&self, key: &Key, why: &'static str, stage: Stage) {
+        self.lesson.note(&self.flow.store, key, Refusal { why, at: self.flow.clock.mono(), stage });
     }
 
     fn judge(
@@ -334,4 +370,9 @@ impl Fetch {
         let method = self.request.method();
         RequestHead { method, headers: self.request.headers(), body_keyed: *method != Method::GET }
     }
+}
+
+/// How much the origin has to prove to confirm an entry: that its bytes are the same, if they were called outdated.
+pub(crate) fn proof(base: &Entry) -> Proof {
+    if base.softened().is_some() { Proof::Strong } else { Proof::Any }
 }

@@ -11,13 +11,15 @@ use http::{HeaderMap, Method, Request, Response};
 use crate::body::Body;
 use crate::flow::arriving::Whence;
 use crate::flow::demotion::asks_for_login;
+use crate::flow::fetch::proof;
 use crate::flow::lesson::Lesson;
-use crate::flow::read::{Question, is_failure, request};
+use crate::flow::read::{Question, is_failure};
 use crate::flow::serve::{self, Answer};
+use crate::flow::verdict::request;
 use crate::flow::{egress, pass};
 use crate::metrics::Cache;
 use crate::policy::freshen::{HeadUpdate, update_by_head};
-use crate::policy::{HeadRule, RequestHead, ResponseTimes};
+use crate::policy::{HeadRule, RequestHead, ResponseTimes, validate};
 use crate::route::carried;
 use crate::store::Found;
 use crate::store::entry::Entry;
@@ -107,6 +109,8 @@ impl Question<'_> {
             rule,
             times,
         ) {
+            // What was called outdated, only a strong entity tag confirms.
+            HeadUpdate::Freshened(_) if !validate::proves(&headers, answer.headers(), proof(stored)) => None,
             HeadUpdate::Freshened(storable) => {
                 // Something else may stand there by now.
                 let found = flow.lookup(self.selecting, stored.key(), flow.clock.mono());

@@ -12,6 +12,7 @@ use crate::flow::Visit;
 use crate::policy::{self, Scope};
 use crate::route::key::Key;
 use crate::route::share::Share;
+use crate::store::memory::Refusal;
 use crate::store::{Found, Store};
 
 /// For whom it counts.
@@ -52,6 +53,24 @@ impl Lesson {
             }
             Self::One => true,
         }
+    }
+
+    /// Remembers why an answer under `key` was not kept.
+    pub(crate) fn note(&self, store: &Store, key: &Key, refusal: Refusal) {
+        match self {
+            Self::All => store.remember_refusal(key, refusal),
+            Self::TheAuthorized(theirs) => store.remember_refusal(theirs, refusal),
+            Self::One => {}
+        }
+    }
+
+    /// What was noted last of answers to this request, whose own key is `key`.
+    pub(crate) fn noted(&self, store: &Store, key: &Key) -> Option<Refusal> {
+        match self {
+            Self::TheAuthorized(theirs) => store.refusal(theirs),
+            Self::All | Self::One => None,
+        }
+        .or_else(|| store.refusal(key))
     }
 
     /// Remembers until `until` (monotonic) that an answer under `key` was not kept.

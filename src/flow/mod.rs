@@ -4,6 +4,8 @@
 //! named → target (route, canonical path and query) → share → plan ─┬ read   (content,) lookup, policy, coalesce, fetch, store
 //!                                                                  ├ write  forward, outdate, answer
 //!                                                                  ├ pass   forward
+//!                                                                  ├ hook   receive, outdate, answer
+//!                                                                  ├ purge  outdate, answer
 //!                                                                  └ tunnel forward, join the two ends
 //! ```
 //! It alone turns errors of the rooms into statuses.
@@ -17,25 +19,33 @@ mod consequence;
 mod content;
 mod demotion;
 mod egress;
+pub mod explain;
 mod fetch;
 mod handling;
 mod head;
+pub mod hook;
 mod ingress;
 mod interim;
+#[cfg(test)]
+mod interleavings;
 mod lesson;
 mod observed;
 mod part;
 mod pass;
 mod plan;
 pub mod problem;
+pub mod purge;
 mod read;
 mod record;
 mod refresh;
 mod relay;
 mod serve;
+mod standing;
+pub mod switch;
 mod tagging;
 mod tunnel;
 mod variant;
+mod verdict;
 mod write;
 
 use std::net::SocketAddr;
@@ -60,15 +70,18 @@ pub use crate::flow::handling::Handling;
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
 use crate::flow::serve::Answer;
+use crate::flow::switch::Switches;
 use crate::guard::Interim;
+use crate::invalidate::hooks::Hooks;
 use crate::invalidate::{Invalidation, Invalidator, Source};
-use crate::metrics::{Cache, Metrics};
+use crate::metrics::{Cache, CacheState, Metrics};
 use crate::route::host::Scheme;
 use crate::route::reach::Reach;
 use crate::route::share::Share;
 use crate::route::tag::Tag;
 use crate::route::target::{Rules, Target};
 use crate::store::Store;
+use crate::token::Keyring;
 use crate::upstream::{self, How, Upgrade, Upstream};
 
 /// How requests are treated, whatever their route.
@@ -107,6 +120,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// Through whom it is outdated.
     pub invalidator: Invalidator,
+    /// Who tells from outside what is outdated.
+    pub hooks: Hooks,
     /// The origin.
     pub upstream: Upstream,
     /// What is counted.
@@ -117,6 +132,8 @@ pub struct Parts {
     pub clock: Clock,
     /// When what is still open is cut.
     pub drain: Watch,
+    /// Who may purge.
+    pub keys: Arc<Keyring>,
 }
 
 /// The walk. Cheap to clone.
@@ -134,6 +151,8 @@ pub(crate) struct Shared {
     pub(crate) refreshes: refresh::Room,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Vec<AtomicBool>,
+    /// What is not cached for now.
+    pub(crate) switches: Switches,
 }
 
 impl std::ops::Deref for Shared {
@@ -160,10 +179,19 @@ pub(crate) struct Visit<'a> {
 impl Flow {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let demoted = (0..parts.rules.table.routes().len()).map(|_| AtomicBool::new(false)).collect();
+        let routes = parts.rules.table.routes();
+        let settling = routes.iter().map(|route| route.settings.settle);
+        parts.store.settle_within(settling.max().unwrap_or_default());
+        let demoted = routes.iter().map(|_| AtomicBool::new(false)).collect();
+        let switches = Switches::new(routes.len());
         let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
         let (flights, contents) = (Arc::default(), content::Room::default());
-        Self(Arc::new(Shared { parts, flights, contents, searches, refreshes, demoted }))
+        Self(Arc::new(Shared { parts, flights, contents, searches, refreshes, demoted, switches }))
+    }
+
+    /// What the walk is made of.
+    pub fn parts(&self) -> &Parts {
+        &self.0.parts
     }
 
     /// The client at the other end of a connection.
@@ -171,9 +199,12 @@ impl Flow {
         Client::at(peer.ip(), tls, &self.0.settings.trusted_proxies)
     }
 
-    /// Live entries, and the bytes that they take.
-    pub fn size(&self) -> (u64, u64) {
-        self.0.store.size()
+    /// What the cache is like now.
+    pub fn state(&self) -> CacheState {
+        let now = self.0.clock.mono();
+        let (entries, bytes) = self.0.store.size(now);
+        let is_off = !self.0.switches.list(now).is_empty();
+        CacheState { entries, bytes, is_disabled: is_off || !self.0.settings.enabled }
     }
 
     /// Whether the origin can be connected to now.
@@ -243,8 +274,10 @@ impl Shared {
             Plan::Read(share) => read::read(&visit, &head, share).await,
             Plan::ReadByContent(share) => content::read(&visit, head, body, share).await,
             Plan::Write => write::write(&visit, head, body).await,
+            Plan::Hook => hook::receive(&visit, head, body).await,
             Plan::Pass(why) => pass::pass(&visit, head, body, why).await,
             Plan::Tunnel => tunnel::open(&visit, head, body).await,
+            Plan::Purge => purge::purge(&visit, &head).await,
         };
         visitor.record(answer)
     }

@@ -6,7 +6,8 @@
 //! GET          whole stored? -> beginning stored? -> the rest, If-Range   ── beginning and rest: the whole, as any other
 //! ```
 //! Invariant: a stored part is used for a fetch only if it was found alive while the fetch's ticket was out; so whatever
-//! outdates it later refuses what was built on it. Parts are never revalidated, and nobody waits for another's part.
+//! outdates it later refuses what was built on it. Parts are never revalidated, nor served stale, and nobody waits for
+//! another's part.
 //! It refuses to know which bytes fit together.
 
 use std::pin::Pin;
@@ -21,7 +22,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BodyError};
 use crate::flow::serve::{self, Answer};
-use crate::flow::{Shared, Visit, read};
+use crate::flow::{Shared, Visit, verdict};
 use crate::policy::cache_status::Forward;
 use crate::policy::range::Asked;
 use crate::policy::{
@@ -44,14 +45,18 @@ pub(crate) fn from_store(
     key: &[u8],
     missed: Forward,
 ) -> Result<Answer, Forward> {
-    let (route, now, request) = (visit.target.route, visit.now, read::request(head));
+    let (route, now, request) = (visit.target.route, visit.now, verdict::request(head));
     let rule = &route.settings.rule;
     if rule.range == RangeRule::Whole {
         return Err(missed);
     }
     let entry = visit.flow.part(key, selecting).ok_or(missed)?;
-    match policy::may_reuse(&request, &entry.life, rule, now) {
-        Reuse::Fresh => serve::part(&request, &entry, route, now).ok_or(Forward::Partial),
+    match policy::may_reuse(&request, &visit.life(head, &entry), rule, now) {
+        Reuse::Fresh => {
+            let served = serve::part(&request, &entry, route, now).ok_or(Forward::Partial)?;
+            entry.count_hit();
+            Ok(served)
+        }
         Reuse::Validate(why) | Reuse::OnlyIfCached(why) if why.is_of_request() => Err(Forward::Request),
         _ => Err(Forward::Stale),
     }
@@ -75,7 +80,7 @@ pub(crate) fn plan(visit: &Visit<'_>, head: &Head, base: Option<&Entry>) -> Plan
     if !forwards || head.method != Method::GET || base.is_some_and(can_be_confirmed) {
         return Plan::Whole;
     }
-    match Asked::by(&read::request(head)) {
+    match Asked::by(&verdict::request(head)) {
         None => Plan::Whole,
         Some(_) if head.headers.contains_key(IF_RANGE) => Plan::AsItIs,
         Some(asked) => Plan::Part(asked),
@@ -107,7 +112,7 @@ pub(crate) fn rest(
     if route.settings.rule.range == RangeRule::Whole {
         return Wanted::Whole;
     }
-    let Some(entry) = flow.part(key, selecting) else { return Wanted::Whole };
+    let Some(entry) = flow.sound_part(key, selecting) else { return Wanted::Whole };
     let stored = entry.stored_part().filter(|stored| stored.range.total() <= route.settings.entry);
     match stored.and_then(partial::ask_for_rest) {
         None => Wanted::Whole,
@@ -237,7 +242,7 @@ fn combined(
     newer: &Candidate,
 ) -> Option<(Candidate, Arc<Entry>)> {
     newer.storable.part()?;
-    let older = flow.part(&newer.key, selecting)?;
+    let older = flow.sound_part(&newer.key, selecting)?;
     let longest = route.settings.entry;
     let (storable, body) = partial::combine(older.stored_part()?, &newer.storable, &newer.body, longest)?;
     let selector = flow.select(selecting, storable.headers(), &route.settings.rule).ok()?;
@@ -246,8 +251,14 @@ fn combined(
 }
 
 impl Shared {
-    fn part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
+    /// The newest live part under `key` for a request with these fields.
+    pub(crate) fn part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
         self.store.part(key, |selector| self.fits(selector, selecting))
+    }
+
+    /// One that something may be built on: what was softly invalidated is older than whatever comes now.
+    fn sound_part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
+        self.part(key, selecting).filter(|part| part.softened().is_none())
     }
 }
 

@@ -28,8 +28,16 @@ pub(crate) async fn pass(visit: &Visit<'_>, head: Head, body: Body, why: &'stati
         visit.flow.forget(whose.as_ref(), response.status()).await;
     }
     visit.flow.metrics.bypass(visit.target.route.index, why);
-    let forward = if why == "method" { Forward::Method } else { Forward::Bypass };
-    conclude(visit, answer, forward, Some(why).filter(|why| *why != "method"))
+    conclude_as(visit, answer, status(why))
+}
+
+/// What `Cache-Status` says of a request that is forwarded for this reason.
+pub(crate) fn status(why: &'static str) -> CacheStatus {
+    if why == "method" {
+        return CacheStatus::forward(Forward::Method);
+    }
+    let detail = Some(why);
+    CacheStatus::Fwd { why: Forward::Bypass, status: None, stored: false, collapsed: false, detail }
 }
 
 /// A body that says it is empty, once it has ended as such: over HTTP/2 it may yet prove to lie (RFC 9113 §8.1.1).

@@ -1,4 +1,4 @@
-//! What becomes of a request: whether it reads, writes, passes or opens a tunnel.
+//! What becomes of a request: whether it reads, writes, passes, opens a tunnel or is a webhook.
 //!
 //! Invariant: what may change anything is a write, whatever else is said of it.
 
@@ -6,7 +6,7 @@ use http::request::Parts as Head;
 use http_body::Body as _;
 
 use crate::body::Body;
-use crate::flow::{Visit, tunnel};
+use crate::flow::{Visit, purge, tunnel};
 use crate::policy::outdate;
 use crate::route::Reads;
 use crate::route::share::Share;
@@ -20,6 +20,10 @@ pub(crate) enum Plan {
     ReadByContent(Share),
     /// Forwarded; it outdates what it is aimed at.
     Write,
+    /// Never forwarded; it outdates what it is aimed at, if who sends it may.
+    Purge,
+    /// Received here: it says what is outdated.
+    Hook,
     /// Forwarded, for this reason.
     Pass(&'static str),
     /// Forwarded; both ends are joined.
@@ -29,6 +33,9 @@ pub(crate) enum Plan {
 impl Visit<'_> {
     /// Decides by the head, and by whether there is a body.
     pub(crate) fn plan(&self, head: &Head, body: &Body) -> Plan {
+        if self.flow.hooks.has(self.target.path.decoded()) {
+            return Plan::Hook;
+        }
         if self.flow.settings.upgrades && tunnel::is_asked_for(head) {
             return Plan::Tunnel;
         }
@@ -36,13 +43,16 @@ impl Visit<'_> {
         // What one parser takes for a declared read may be a write where another one looks.
         let declared = reads == Reads::ByContent && bypass.is_none();
         if !outdate::is_safe(&head.method) && !declared {
-            return Plan::Write;
+            return if head.method.as_str() == purge::METHOD { Plan::Purge } else { Plan::Write };
         }
         if reads == Reads::Not {
             return Plan::Pass("method");
         }
         if !self.flow.settings.enabled {
             return Plan::Pass("disabled");
+        }
+        if let Some(why) = self.flow.switches.off(self.target.route.index, self.now.mono) {
+            return Plan::Pass(why);
         }
         if reads == Reads::ByTarget && !body.is_end_stream() {
             return Plan::Pass("request-body");

@@ -16,10 +16,15 @@ pub fn answer(status: StatusCode, detail: &str) -> Response<Body> {
     let problem = serde_json::json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail,
     });
-    let mut response = Response::new(Body::from(Bytes::from(problem.to_string())));
+    json(status, "application/problem+json", problem.to_string())
+}
+
+/// Whatever else Larder says itself, as JSON of this media type.
+pub(crate) fn json(status: StatusCode, media_type: &'static str, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

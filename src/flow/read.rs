@@ -10,37 +10,25 @@ use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
+use crate::clock::Now;
 use crate::flow::arriving::{Landing, Own, Whence};
-use crate::flow::coalesce::{Departure, Lost, Role};
+use crate::flow::coalesce::{Departure, Flight, Lost, Role};
 use crate::flow::fetch::Fetch;
-use crate::flow::lesson::Lesson;
-use crate::flow::part::{self, Plan};
 use crate::flow::serve::{self, Answer};
+use crate::flow::verdict::{Ask, Verdict, Whole, judge, only_if_cached, request};
 use crate::flow::{Visit, pass, problem};
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::policy::range::Asked;
-use crate::policy::{self, RequestHead, Reuse, Selector};
+use crate::policy::{self, Selector};
 use crate::route::key::Key;
 use crate::route::share::Share;
-use crate::store::Found;
 use crate::store::entry::{Entry, Refreshing};
+use crate::store::position::Position;
 use crate::upstream;
 
 /// Most flights that one request takes part in; then it is answered 503.
 const ROUNDS: usize = 8;
-
-/// Most of them that it waits in for somebody else's answer.
-const ROUNDS_TOGETHER: usize = 3;
-
-/// Why the origin has to be asked.
-pub(crate) struct Ask {
-    why: Forward,
-    /// A live entry to be confirmed; it may stand in if the origin fails.
-    pub(crate) base: Option<Arc<Entry>>,
-    /// Whether waiting for one another is worth it.
-    together: bool,
-}
 
 /// A request that the store alone does not answer.
 pub(crate) struct Question<'a> {
@@ -50,6 +38,8 @@ pub(crate) struct Question<'a> {
     pub(crate) selecting: &'a HeaderMap,
     pub(crate) share: Share,
     pub(crate) ask: Ask,
+    /// What was applied when the request came.
+    arrival: Position,
     /// The part that the origin is asked for; `None`: the whole.
     part: Option<Asked>,
     collapsed: bool,
@@ -60,64 +50,35 @@ pub(crate) struct Question<'a> {
 /// # Errors
 /// [`Ask`]: the origin has to be asked.
 pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result<Answer, Ask> {
-    let (flow, route, now) = (visit.flow, visit.target.route, visit.now);
-    let request = request(head);
     let selecting = visit.selecting(head, share);
-    let key = visit.target.key(share, &head.headers, visit.content().key());
-    let ask = |why, together| Ask { why, base: None, together };
-    let from_part = |why| part::from_store(visit, head, &selecting, &key, why);
-    let missed = |why, together| match from_part(why) {
-        Ok(answer) => Ok(answer),
-        Err(_) if policy::only_if_cached(&head.headers) => Ok(not_cached(visit)),
-        Err(why) => Err(ask(why, together)),
+    let Whole { entry, cache, status, is_refreshed } = match judge(visit, head, share, &selecting) {
+        Verdict::Whole(whole) => whole,
+        Verdict::Part(answer) => return Ok(answer),
+        Verdict::NotCached => return Ok(not_cached(visit)),
+        Verdict::Ask(ask) => return Err(ask),
     };
-    let entry = match flow.lookup(&selecting, &key, now.mono) {
-        Found::Entry(entry) => entry,
-        Found::Nothing => return missed(Forward::UriMiss, true),
-        Found::OtherVariants => return missed(Forward::VaryMiss, true),
-        Found::Uncacheable => return missed(Forward::UriMiss, false),
-    };
-    let cache = match policy::may_reuse(&request, &entry.life, &route.settings.rule, now) {
-        Reuse::Fresh => Cache::Hit,
-        Reuse::StaleByRequest => Cache::Stale,
-        Reuse::StaleWhileRevalidate => {
-            let ask = Ask { base: Some(Arc::clone(&entry)), ..ask(Forward::Stale, true) };
-            Question { visit, head, selecting: &selecting, share, ask, part: None, collapsed: false }
-                .refresh(&entry);
-            Cache::Stale
-        }
-        Reuse::OnlyIfCached(_) => return missed(Forward::Stale, true),
-        Reuse::Validate(why) => {
-            let why = if why.is_of_request() { Forward::Request } else { Forward::Stale };
-            return from_part(why).map_err(|_| Ask { base: Some(entry), ..ask(why, true) });
-        }
-    };
-    let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
+    if is_refreshed {
+        refresh(visit, head, &selecting, share, &entry);
+    }
     entry.count_hit();
-    Ok(serve::entry(&request, &entry, route, cache, status, now))
+    Ok(serve::entry(&request(head), &entry, visit.target.route, cache, status, visit.now))
 }
 
 /// Answers a read: from the store, or by asking the origin until there is an answer for this request.
 pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> Answer {
+    // Before anything is looked up: what he gets is no older than what was applied by now.
+    let arrival = visit.flow.store.applied();
     for round in 0..ROUNDS {
         let mut ask = match from_store(visit, head, share) {
             Ok(answer) => return answer,
             Err(ask) => ask,
         };
-        // Whose answer came with nobody else's so often, or is his own whatever it will be, is better off alone.
-        let own = Lesson::of(visit, head, share).is_learnt(&visit.flow.store, visit.now.mono);
-        ask.together &= round < ROUNDS_TOGETHER && !own;
-        let as_it_is = |why| pass::pass(visit, head.clone(), visit.content().body(), why);
-        let part = match part::plan(visit, head, ask.base.as_deref()) {
-            Plan::AsItIs => return as_it_is("if-range").await,
-            Plan::Part(asked) => Some(asked),
-            Plan::Whole if !ask.together && head.headers.contains_key(RANGE) => {
-                return as_it_is("uncacheable").await;
-            }
-            Plan::Whole => None,
+        let part = match ask.way(visit, head, share, round) {
+            Ok(part) => part,
+            Err(why) => return pass::pass(visit, head.clone(), visit.content().body(), why).await,
         };
         let selecting = visit.selecting(head, share);
-        let question = Question { visit, head, selecting: &selecting, share, ask, part, collapsed: false };
+        let question = Question { arrival, ..Question::of(visit, head, &selecting, share, ask, part) };
         let answer = if question.is_by_head() { question.look().await } else { question.answer().await };
         if let Some(answer) = answer {
             return answer;
@@ -128,38 +89,70 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
     Answer::new(problem, visit.target.route, Cache::Miss, CacheStatus::forward(Forward::UriMiss))
 }
 
-/// What the policy looks at.
-pub(crate) fn request(head: &Head) -> RequestHead<'_> {
-    RequestHead { method: &head.method, headers: &head.headers, body_keyed: false }
-}
-
 /// RFC 9111 §5.2.1.7.
 fn not_cached(visit: &Visit<'_>) -> Answer {
     let problem =
         problem::answer(StatusCode::GATEWAY_TIMEOUT, "nothing is stored, and only-if-cached was asked for");
-    let status = CacheStatus::Fwd {
-        why: Forward::UriMiss,
-        status: None,
-        stored: false,
-        collapsed: false,
-        detail: Some("only-if-cached"),
-    };
-    Answer::new(problem, visit.target.route, Cache::Miss, status)
+    let (cache, status) = only_if_cached();
+    Answer::new(problem, visit.target.route, cache, status)
+}
+
+impl<'a> Question<'a> {
+    /// Nobody else's, until it finds company.
+    pub(crate) fn of(
+        visit: &'a Visit<'a>,
+        head: &'a Head,
+        selecting: &'a HeaderMap,
+        share: Share,
+        ask: Ask,
+        part: Option<Asked>,
+    ) -> Self {
+        let arrival = visit.flow.store.applied();
+        Self { visit, head, selecting, share, ask, arrival, part, collapsed: false }
+    }
+
+    /// Says so if it would wait for somebody else's answer now.
+    pub(crate) fn look_for_company(&mut self) {
+        let is_open = self.ask.together && self.part.is_none() && !self.is_by_head();
+        let flights = &self.visit.flow.flights;
+        self.collapsed = is_open && flights.has_room(&self.key(), |landing| self.suits(landing));
+    }
+}
+
+/// Fetches a stale entry anew in the background, once at a time.
+fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, entry: &Arc<Entry>) {
+    let Some(claim) = Refreshing::claim(entry) else { return };
+    let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(entry)), together: true };
+    let question = Question::of(visit, head, selecting, share, ask, None);
+    // Whoever has a flight that is not outdated does it already.
+    if let Role::Pilot(departure) = question.join() {
+        let fetch = question.fetch().in_background();
+        let (own, _) = oneshot::channel();
+        tokio::spawn(async move {
+            fetch.fly(departure, own).await;
+            drop(claim);
+        });
+    }
 }
 
 impl Question<'_> {
+    fn join(&self) -> Role<Landing> {
+        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
+        flights.join(&key, &tags, |landing| self.suits(landing))
+    }
+
     /// Joins whoever asks the same, or asks for all of them. `None`: go round again.
     async fn answer(mut self) -> Option<Answer> {
-        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
         if !self.ask.together || self.part.is_some() {
-            return self.fly(flights.alone(&key, &tags)).await;
+            let alone = self.visit.flow.flights.alone(&self.key(), &self.visit.tags(self.share));
+            return self.fly(alone).await;
         }
-        match flights.join(&key, &tags, |landing| self.suits(landing)) {
+        match self.join() {
             Role::Pilot(departure) => self.fly(departure).await,
             Role::Passenger(flight) => {
                 self.collapsed = true;
                 let landing = flight.landing().await;
-                self.settle(landing)
+                self.settle(&flight, landing)
             }
         }
     }
@@ -174,35 +167,21 @@ impl Question<'_> {
             // What cannot be stored whole is asked for in part.
             Ok(own) if own.kept.is_err() && self.wants_part() && !is_failure(own.response.status()) => None,
             Ok(own) => Some(self.deliver(own)),
-            Err(_) => self.settle(flight.landing().await),
+            Err(_) => {
+                let landing = flight.landing().await;
+                self.settle(&flight, landing)
+            }
         }
     }
 
-    /// Fetches a stale entry anew in the background, once at a time.
-    fn refresh(&self, entry: &Arc<Entry>) {
-        let Some(claim) = Refreshing::claim(entry) else { return };
-        if let Role::Pilot(departure) =
-            self.visit
-                .flow
-                .flights
-                .join(&self.key(), &self.visit.tags(self.share), |landing| self.suits(landing))
-        {
-            let fetch = self.fetch();
-            let (own, _) = oneshot::channel();
-            tokio::spawn(async move {
-                fetch.in_background().fly(departure, own).await;
-                drop(claim);
-            });
-        }
-    }
-
-    fn settle(self, landing: Result<Landing, Lost>) -> Option<Answer> {
+    fn settle(self, flight: &Flight<Landing>, landing: Result<Landing, Lost>) -> Option<Answer> {
+        flight.check_for(self.arrival).ok()?;
         match landing {
             Ok(Landing::Arriving(arrival)) if self.fits(&arrival.selector) => {
                 let response = arrival.for_others(arrival.source.reader()?);
                 Some(self.deliver(Own { response, kept: Ok(()), took: None }))
             }
-            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) => {
+            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) && whence.holds(&entry) => {
                 Some(self.landed(&entry, whence))
             }
             Ok(Landing::Alone(status)) if is_failure(status) => self.stand_in(),
@@ -214,9 +193,8 @@ impl Question<'_> {
     /// The stale entry, or the problem that stands for an answer which the origin did not give.
     pub(crate) fn failed(&self, error: &upstream::Error) -> Answer {
         self.stand_in().unwrap_or_else(|| {
-            let status = self.forwarded(None, false, Some(error.as_str()));
-            let response = problem::upstream(error);
-            let answer = Answer::new(response, self.visit.target.route, Cache::Miss, status);
+            let (cache, status) = self.unanswered(error.as_str());
+            let answer = Answer::new(problem::upstream(error), self.visit.target.route, cache, status);
             Answer { error: Some(error.as_str()), ..answer }
         })
     }
@@ -233,32 +211,43 @@ impl Question<'_> {
         if serve::answers_with_304(&request(self.head), &response) {
             response = serve::not_modified(response.headers());
         }
-        let told = (self.ask.why == Forward::Stale || self.ask.why == Forward::Request).then_some(status);
         let route = self.visit.target.route;
-        match kept {
-            // What was uncacheable lately is not promised to be stored before it is.
-            Ok(()) => {
-                let status = self.forwarded(told, self.ask.together, None);
-                Answer { upstream: took, ..Answer::new(response, route, Cache::Miss, status) }
-            }
+        let (cache, told) = match kept {
+            Ok(()) => self.kept(status),
             Err(why) => {
                 self.visit.flow.metrics.bypass(route.index, why);
-                let status = CacheStatus::Fwd {
-                    why: Forward::Bypass,
-                    status: None,
-                    stored: false,
-                    collapsed: false,
-                    detail: Some(why),
-                };
-                Answer { upstream: took, ..Answer::new(response, route, Cache::Bypass, status) }
+                self.not_kept(why)
             }
-        }
+        };
+        Answer { upstream: took, ..Answer::new(response, route, cache, told) }
+    }
+
+    /// The words for an answer of the origin's that is kept.
+    pub(crate) fn kept(&self, status: StatusCode) -> (Cache, CacheStatus) {
+        let told = (self.ask.why == Forward::Stale || self.ask.why == Forward::Request).then_some(status);
+        // What was uncacheable lately is not promised to be stored before it is.
+        (Cache::Miss, self.forwarded(told, self.ask.together, None))
+    }
+
+    /// The words for one that may not be kept.
+    pub(crate) fn not_kept(&self, why: &'static str) -> (Cache, CacheStatus) {
+        (Cache::Bypass, pass::status(why))
+    }
+
+    /// The words for what the origin confirmed.
+    pub(crate) fn confirmed(&self, status: StatusCode) -> (Cache, CacheStatus) {
+        (Cache::Revalidated, self.forwarded(Some(status), true, None))
+    }
+
+    /// The words for an answer that it did not give.
+    pub(crate) fn unanswered(&self, why: &'static str) -> (Cache, CacheStatus) {
+        (Cache::Miss, self.forwarded(None, false, Some(why)))
     }
 
     pub(crate) fn landed(&self, entry: &Entry, whence: Whence) -> Answer {
         let now = self.visit.flow.clock.now();
         let (cache, status) = match whence {
-            Whence::Confirmed(status) => (Cache::Revalidated, self.forwarded(Some(status), true, None)),
+            Whence::Confirmed(status) => self.confirmed(status),
             Whence::Fetched => (Cache::Miss, self.forwarded(None, true, None)),
             Whence::Found => (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None }),
         };
@@ -267,18 +256,25 @@ impl Question<'_> {
 
     /// The stale entry, where it may stand in for an origin that fails (RFC 5861 §4).
     pub(crate) fn stand_in(&self) -> Option<Answer> {
-        let (route, now) = (self.visit.target.route, self.visit.flow.clock.now());
-        let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
-        policy::may_serve_on_error(&request(self.head), &base.life, &route.settings.rule, now).ok()?;
-        let status = CacheStatus::Hit { ttl: base.life.ttl(now), detail: Some("stale-if-error") };
-        Some(serve::entry(&request(self.head), base, route, Cache::Stale, status, now))
+        let now = self.visit.flow.clock.now();
+        let (base, (cache, status)) = self.substitute(now)?;
+        Some(serve::entry(&request(self.head), base, self.visit.target.route, cache, status, now))
     }
 
-    fn wants_part(&self) -> bool {
+    /// Which entry that would be, and the words for it.
+    pub(crate) fn substitute(&self, now: Now) -> Option<(&Arc<Entry>, (Cache, CacheStatus))> {
+        let base = self.ask.base.as_ref().filter(|base| !base.is_dead())?;
+        let (life, rule) = (self.visit.life(self.head, base), &self.visit.target.route.settings.rule);
+        policy::may_serve_on_error(&request(self.head), &life, rule, now).ok()?;
+        let status = CacheStatus::Hit { ttl: life.ttl(now), detail: Some("stale-if-error") };
+        Some((base, (Cache::Stale, status)))
+    }
+
+    pub(crate) fn wants_part(&self) -> bool {
         self.part.is_none() && self.head.headers.contains_key(RANGE)
     }
 
-    fn fetch(&self) -> Fetch {
+    pub(crate) fn fetch(&self) -> Fetch {
         let fetch = |base| Fetch::new(self.visit, self.head, self.selecting, self.share, base);
         match self.part {
             Some(asked) => fetch(None).for_part(asked),
@@ -286,7 +282,7 @@ impl Question<'_> {
         }
     }
 
-    fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         self.visit.target.key(self.share, &self.head.headers, self.visit.content().key()).to_key()
     }
 
@@ -294,7 +290,7 @@ impl Question<'_> {
     fn suits(&self, landing: &Landing) -> bool {
         match landing {
             Landing::Arriving(arrival) => self.fits(&arrival.selector),
-            Landing::Entry(entry, _) => self.fits(&entry.selector),
+            Landing::Entry(entry, whence) => self.fits(&entry.selector) && whence.holds(entry),
             Landing::Failed(_) => true,
             Landing::Alone(_) | Landing::Demoted => false,
         }

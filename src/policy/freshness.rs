@@ -92,10 +92,44 @@ pub struct Life {
     proxy_revalidate: bool,
     always_validate: bool,
     immutable: bool,
+    standing: Standing,
     source: Source,
 }
 
+/// How a soft invalidation left a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// None has reached it.
+    Sound,
+    /// Stale by it: of use within the windows of RFC 5861 only, whatever a client would put up with.
+    Softened,
+    /// Of no use to who overwrote it.
+    Overwritten,
+}
+
 impl Life {
+    /// The life of a response that was softly invalidated at `at` (monotonic): it ended there, if not before, and the
+    /// windows of RFC 5861 count from the earlier of the two.
+    pub fn softened(self, at: Duration) -> Self {
+        let then = self.initial_age.saturating_add(at.saturating_sub(self.received));
+        Self {
+            fresh_for: self.fresh_for.min(then),
+            fresh_until: Duration::ZERO, // to a request from before it either, now that it is known
+            standing: Standing::Softened,
+            ..self
+        }
+    }
+
+    /// The same for the one who overwrote it: he is not served it any more, stale or for want of another.
+    pub fn overwritten(self, at: Duration) -> Self {
+        Self { standing: Standing::Overwritten, ..self.softened(at) }
+    }
+
+    /// How a soft invalidation left it.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
+
     /// Current age (RFC 9111 §4.2.3).
     pub fn age(&self, now: Now) -> Duration {
         self.initial_age.saturating_add(now.mono.saturating_sub(self.received))
@@ -249,6 +283,7 @@ pub(crate) fn life(
         proxy_revalidate: said.proxy_revalidate || s_maxage,
         always_validate,
         immutable: said.immutable,
+        standing: Standing::Sound,
         source,
     };
     // RFC 5861 §3, §4; RFC 9111 §4.2.4: not against a directive

@@ -167,6 +167,18 @@ pub enum Scope {
     Origin,
 }
 
+impl Scope {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Public => "public",
+            Self::User => "user",
+            Self::Origin => "origin",
+        }
+    }
+}
+
 /// `set_cookie:` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetCookie {

@@ -1,8 +1,8 @@
 //! May this stored response answer this request, as it is (RFC 9111 §4, §4.2.4, §5.2.1)?
 //!
 //! Invariant: a fresh entry and an ordinary request cost one comparison; request directives are read only where they
-//! count. It refuses to know whether the entry matches (key, [`crate::policy::Selector`]) and whether it still may be
-//! used (invalidation): both come before.
+//! count. It refuses to know whether the entry matches (key, [`crate::policy::Selector`]) and whether a hard invalidation
+//! has reached it: both come before. A soft one has ended the life that it is given ([`Life::softened`]).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, HeaderMap};
 
 use crate::clock::Now;
 use crate::policy::cache_control::RequestDirectives;
-use crate::policy::freshness::Life;
+use crate::policy::freshness::{Life, Standing};
 use crate::policy::{ClientNoCache, RequestHead, Rule};
 
 /// How a stored response may be used.
@@ -43,6 +43,8 @@ pub enum WhyValidate {
     RequestMaxAge,
     /// It is not fresh for as long as the request's `min-fresh`.
     RequestMinFresh,
+    /// Who asks has softly invalidated it himself.
+    Overwritten,
 }
 
 impl WhyValidate {
@@ -55,6 +57,7 @@ impl WhyValidate {
             Self::RequestNoCache => "request-no-cache",
             Self::RequestMaxAge => "request-max-age",
             Self::RequestMinFresh => "request-min-fresh",
+            Self::Overwritten => "overwritten",
         }
     }
 
@@ -90,17 +93,28 @@ fn unasked(life: &Life, asked: &RequestDirectives, now: Now) -> Result<Reuse, Wh
     if life.is_fresh(now) {
         return fresh_enough(life, asked, now).map(|()| Reuse::Fresh);
     }
-    // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
-    if life.forbids_stale() {
-        return Err(WhyValidate::MustRevalidate);
-    }
+    may_be_stale(life)?;
     let granted = stale_by_request(life, asked, now);
     // §5.2.1.1 to §5.2.1.3: who says how old it may be wants nothing staler than he said
     let indifferent = asked.max_age.or(asked.max_stale).or(asked.min_fresh).is_none();
     if within(life.stale_while_revalidate(), life, now) && (granted || indifferent) {
         return Ok(Reuse::StaleWhileRevalidate);
     }
-    if granted { Ok(Reuse::StaleByRequest) } else { Err(WhyValidate::Stale) }
+    // Who puts up with what is old does not ask for what was called outdated.
+    if granted && life.standing() == Standing::Sound {
+        Ok(Reuse::StaleByRequest)
+    } else {
+        Err(WhyValidate::Stale)
+    }
+}
+
+/// Whether anything at all permits to use it stale.
+fn may_be_stale(life: &Life) -> Result<(), WhyValidate> {
+    // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
+    if life.forbids_stale() {
+        return Err(WhyValidate::MustRevalidate);
+    }
+    if life.standing() == Standing::Overwritten { Err(WhyValidate::Overwritten) } else { Ok(()) }
 }
 
 /// What is fresh may yet be too old for the request.
@@ -158,15 +172,10 @@ pub fn may_serve_on_error(
     if life.is_fresh(now) {
         return Ok(());
     }
-    if life.forbids_stale() {
-        return Err(WhyValidate::MustRevalidate);
-    }
+    may_be_stale(life)?;
     let window = life.stale_if_error().max(asked.stale_if_error.unwrap_or_default());
-    if within(window, life, now) || stale_by_request(life, &asked, now) {
-        Ok(())
-    } else {
-        Err(WhyValidate::Stale)
-    }
+    let granted = life.standing() == Standing::Sound && stale_by_request(life, &asked, now);
+    if within(window, life, now) || granted { Ok(()) } else { Err(WhyValidate::Stale) }
 }
 
 /// Whether the client forbids asking the origin, under every rule: on a miss the answer is 504 (RFC 9111 §5.2.1.7).
@@ -288,6 +297,71 @@ mod tests {
             assert_eq!(at_15(asked), Reuse::StaleWhileRevalidate, "{asked}");
         }
         assert_eq!(reuse(&Rule::default(), said, "max-age=60", 15), Reuse::StaleWhileRevalidate);
+    }
+
+    /// What becomes at `second` of what was softly invalidated at second 4.
+    fn softened(rule: &Rule, response: &str, request: &str, second: u64) -> (Reuse, Result<(), WhyValidate>) {
+        let headers = head(&[("cache-control", request)]);
+        let life = life(rule, response).softened(at(4).mono);
+        let (reuse, on_error) = (may_reuse, may_serve_on_error);
+        (reuse(&get(&headers), &life, rule, at(second)), on_error(&get(&headers), &life, rule, at(second)))
+    }
+
+    #[test]
+    fn what_was_softened_is_stale_since_then_and_served_only_within_a_window() {
+        let said = "max-age=10, stale-while-revalidate=5, stale-if-error=7";
+        let at_second = |second| softened(&Rule::default(), said, "", second);
+        let stale = Reuse::Validate(WhyValidate::Stale);
+        assert_eq!(at_second(3), (Reuse::StaleWhileRevalidate, Ok(())), "asked before, served after");
+        assert_eq!(at_second(9), (Reuse::StaleWhileRevalidate, Ok(())));
+        assert_eq!(at_second(10), (stale, Ok(())), "six seconds since, though its own life has only ended");
+        assert_eq!(at_second(11), (stale, Ok(())));
+        assert_eq!(at_second(12), (stale, Err(WhyValidate::Stale)));
+        assert_eq!(softened(&Rule::default(), "max-age=10", "", 4), (stale, Err(WhyValidate::Stale)));
+    }
+
+    #[test]
+    fn the_windows_count_from_the_natural_end_if_that_was_earlier() {
+        let said = "max-age=2, stale-while-revalidate=5, stale-if-error=5";
+        let at_second = |second| softened(&Rule::default(), said, "", second);
+        assert_eq!(at_second(7), (Reuse::StaleWhileRevalidate, Ok(())));
+        assert_eq!(at_second(8), (Reuse::Validate(WhyValidate::Stale), Err(WhyValidate::Stale)));
+    }
+
+    #[test]
+    fn what_was_softened_is_not_served_for_a_client_who_puts_up_with_old_answers() {
+        let stale = (Reuse::Validate(WhyValidate::Stale), Err(WhyValidate::Stale));
+        assert_eq!(softened(&honor(), "max-age=10", "max-stale", 5), stale);
+        assert_eq!(softened(&honor(), "max-age=10, immutable", "max-stale=60", 5), stale);
+        let windowed = softened(&honor(), "max-age=10, stale-while-revalidate=5", "max-stale=2", 6).0;
+        assert_eq!(windowed, Reuse::StaleWhileRevalidate);
+        let stricter = softened(&honor(), "max-age=10, stale-while-revalidate=5", "max-stale=2", 7).0;
+        assert_eq!(stricter, stale.0);
+        let asked = softened(&honor(), "max-age=10", "stale-if-error=5", 9);
+        assert_eq!(asked, (stale.0, Ok(())), "the client's own window for errors");
+    }
+
+    #[test]
+    fn directives_bind_what_was_softened_as_they_did() {
+        let said = "max-age=10, stale-while-revalidate=60, stale-if-error=60, must-revalidate";
+        let must = WhyValidate::MustRevalidate;
+        assert_eq!(softened(&Rule::default(), said, "", 5), (Reuse::Validate(must), Err(must)));
+        let only = softened(&Rule::default(), "max-age=10", "only-if-cached", 5).0;
+        assert_eq!(only, Reuse::OnlyIfCached(WhyValidate::Stale));
+    }
+
+    #[test]
+    fn who_overwrote_it_is_never_served_it() {
+        let rule = honor();
+        let life = life(&rule, "max-age=10, stale-while-revalidate=60, stale-if-error=60");
+        let life = life.overwritten(at(4).mono);
+        for asked in ["", "max-stale", "stale-if-error=60"] {
+            let headers = head(&[("cache-control", asked)]);
+            let why = WhyValidate::Overwritten;
+            assert_eq!(may_reuse(&get(&headers), &life, &rule, at(5)), Reuse::Validate(why), "{asked}");
+            assert_eq!(may_serve_on_error(&get(&headers), &life, &rule, at(5)), Err(why), "{asked}");
+        }
+        assert_eq!(life.ttl(at(6)), -2, "stale since the moment it was softened");
     }
 
     #[test]

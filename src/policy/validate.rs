@@ -101,6 +101,12 @@ pub fn make_conditional(request: &mut HeaderMap, stored: &HeaderMap, proof: Proo
     made
 }
 
+/// Whether the entity tag of an answer proves that it speaks of the bytes that are `stored`.
+pub fn proves(stored: &HeaderMap, answer: &HeaderMap, proof: Proof) -> bool {
+    let same = |known: Etag<'_>| valid_etag(answer).is_some_and(|named| known.strongly_equals(&named));
+    proof == Proof::Any || valid_etag(stored).is_some_and(same)
+}
+
 /// Whether a request to the origin carries conditions of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conditional {

@@ -192,6 +192,21 @@ impl Identity {
         headers.keys().find(|name| self.is_credential(name) || (cookies && **name == COOKIE))
     }
 
+    /// The names of all that is a credential in a request: fields, and cookies as `cookie:session`.
+    pub fn credential_names(&self, headers: &HeaderMap) -> Vec<String> {
+        let fields = headers.keys().filter(|name| self.is_credential(name)).map(ToString::to_string);
+        let cookies = self.credential_cookies(headers);
+        // In a malformed one, a value may stand where the name belongs.
+        let cookies = cookies.iter().map(|pair| match std::str::from_utf8(pair.name) {
+            Ok(name) if pair.is_well_formed() => format!("cookie:{name}"),
+            _ => "cookie".to_owned(),
+        });
+        let mut names: Vec<String> = fields.chain(cookies).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Whether a field other than `Cookie` is a credential as a whole.
     pub fn is_credential(&self, name: &HeaderName) -> bool {
         let text = name.as_str();

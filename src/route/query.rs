@@ -65,6 +65,18 @@ impl QuerySpec {
         Query { text: Cow::Owned(text), ambiguity }
     }
 
+    /// The decoded names that the canonical form leaves out, each once.
+    pub fn dropped(&self, raw: Option<&str>) -> Vec<String> {
+        let pairs = raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let names = pairs.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        let mut names: Vec<String> =
+            names.map(|name| String::from_utf8_lossy(&decode(name)).into_owned()).collect();
+        names.retain(|name| !self.counts(name));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Whether a decoded name is part of the key.
     pub fn counts(&self, name: &str) -> bool {
         match &self.only {

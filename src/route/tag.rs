@@ -46,6 +46,11 @@ impl Tag {
         Self(format!("\u{1}route:{template}").into())
     }
 
+    /// The template of the route that it stands for.
+    pub fn template(&self) -> Option<&str> {
+        self.0.strip_prefix("\u{1}route:")
+    }
+
     /// Every entry of a user, by the id that `identity.user` found: `user:42`.
     pub fn user(id: &str) -> Self {
         Self(format!("user:{id}").into())

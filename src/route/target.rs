@@ -93,6 +93,11 @@ impl Target<'_> {
         })
     }
 
+    /// The names of the query that do not count, decoded.
+    pub fn dropped(&self) -> Vec<String> {
+        self.route.key.query.dropped(self.raw_query)
+    }
+
     /// What a fill asks the origin for: exactly what the key holds.
     ///
     /// # Errors

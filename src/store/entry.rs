@@ -1,6 +1,7 @@
 //! One stored response. It carries its own truth: its times, its position, and whether it is dead.
 //!
-//! Invariant: nothing in it changes but the two flags; a freshened response is a new entry over the same body.
+//! Invariant: nothing in it changes but what was done to it: how an invalidation left it, its seat in the index, how often
+//! it was served. A freshened response is a new entry over the same body.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -23,6 +24,16 @@ use crate::store::stamp::Stamp;
 pub struct EntryId(u64);
 
 impl EntryId {
+    /// The one that [`EntryId::as_u64`] gave.
+    pub fn from_u64(id: u64) -> Self {
+        Self(id)
+    }
+
+    /// Its number: later entries have higher ones.
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+
     fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -33,6 +44,8 @@ impl EntryId {
 const ALIVE: u64 = u64::MAX;
 /// Served to nobody.
 const DEAD: u64 = 0;
+/// No seat in the index.
+const STANDING: u32 = u32::MAX;
 
 /// A stored response: a complete one, or a part that says where it lies.
 #[derive(Debug)]
@@ -53,6 +66,8 @@ pub struct Entry {
     pub stamp: Stamp,
     /// [`ALIVE`], [`DEAD`], or one more than when (monotonic, ms) it was softly invalidated.
     state: AtomicU64,
+    /// Its seat in the index, or [`STANDING`].
+    seat: AtomicU32,
     hits: AtomicU32,
     refreshing: AtomicBool,
 }
@@ -106,6 +121,7 @@ impl Entry {
             life,
             stamp: Stamp::default(),
             state: AtomicU64::new(ALIVE),
+            seat: AtomicU32::new(STANDING),
             hits: AtomicU32::new(0),
             refreshing: AtomicBool::new(false),
         }
@@ -160,15 +176,30 @@ impl Entry {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// Ends its life.
-    pub(in crate::store) fn kill(&self) {
-        self.state.store(DEAD, Ordering::Release);
+    /// Ends its life; whether it had one.
+    pub(in crate::store) fn kill(&self) -> bool {
+        self.state.swap(DEAD, Ordering::AcqRel) != DEAD
     }
 
-    /// Makes it stale from `now` on, if it is not already.
-    pub(in crate::store) fn soften(&self, now: Duration) {
+    /// Makes it stale from `now` on (monotonic); whether it was not already.
+    pub(in crate::store) fn soften(&self, now: Duration) -> bool {
         let since = u64::try_from(now.as_millis()).unwrap_or(ALIVE - 2).min(ALIVE - 2) + 1;
-        let _ = self.state.compare_exchange(ALIVE, since, Ordering::AcqRel, Ordering::Acquire);
+        self.state.compare_exchange(ALIVE, since, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Takes its seat in the index; the gate's lock is around it.
+    pub(in crate::store) fn sit_down(&self, seat: u32) {
+        self.seat.store(seat, Ordering::Relaxed);
+    }
+
+    /// Gives its seat back.
+    pub(in crate::store) fn stand_up(&self) {
+        self.seat.store(STANDING, Ordering::Relaxed);
+    }
+
+    /// Its seat in the index, if it has one.
+    pub(in crate::store) fn seat(&self) -> Option<u32> {
+        Some(self.seat.load(Ordering::Relaxed)).filter(|seat| *seat != STANDING)
     }
 
     /// Bytes of memory that it takes, near enough: body, fields, key, tags and their places in the index.
@@ -254,7 +285,7 @@ fn pack(headers: &HeaderMap) -> HeaderMap {
 }
 
 #[cfg(test)]
-pub(in crate::store) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::clock::{Clock, Now};
     use crate::policy::{self, RequestHead, Rule, Sharing};
@@ -262,16 +293,30 @@ pub(in crate::store) mod tests {
     use std::time::SystemTime;
 
     /// An entry with these tags, as good as any other.
-    pub(in crate::store) fn entry(key: &str, tags: Vec<Tag>) -> Entry {
+    pub(crate) fn entry(key: &str, tags: Vec<Tag>) -> Entry {
         Entry::new(candidate(key, tags, &HeaderMap::new(), "body"), Position::default())
     }
 
-    pub(in crate::store) fn candidate(
-        key: &str,
-        tags: Vec<Tag>,
-        headers: &HeaderMap,
-        body: &'static str,
-    ) -> Candidate {
+    /// One of a fetch that began at `position`, in all else like `other`.
+    pub(crate) fn like(other: &Entry, tags: Vec<Tag>, position: Position, body: Bytes) -> Entry {
+        Entry {
+            id: EntryId::next(),
+            key: other.key.clone(),
+            tags: tags.into(),
+            position,
+            response: Response { body, ..other.response.clone() },
+            part: None,
+            selector: other.selector.clone(),
+            life: other.life,
+            stamp: Stamp::default(),
+            state: AtomicU64::new(ALIVE),
+            seat: AtomicU32::new(STANDING),
+            hits: AtomicU32::new(0),
+            refreshing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn candidate(key: &str, tags: Vec<Tag>, headers: &HeaderMap, body: &'static str) -> Candidate {
         let now: Now = Clock::manual(SystemTime::UNIX_EPOCH).now();
         let asked = HeaderMap::new();
         let request = RequestHead { method: &Method::GET, headers: &asked, body_keyed: false };
@@ -288,6 +333,26 @@ pub(in crate::store) mod tests {
             body: Bytes::from(body),
             settle: Duration::ZERO,
         }
+    }
+
+    #[test]
+    fn an_entry_is_softened_once_and_dies_once() {
+        let entry = entry("k", vec![]);
+        assert_eq!((entry.softened(), entry.is_dead()), (None, false));
+        assert!(entry.soften(Duration::from_millis(7)));
+        assert!(!entry.soften(Duration::from_millis(9)), "it has been stale since the first time");
+        assert_eq!(entry.softened(), Some(Duration::from_millis(7)));
+        assert!(entry.kill() && !entry.kill());
+        assert_eq!((entry.softened(), entry.is_dead()), (None, true));
+        assert!(!entry.soften(Duration::from_millis(11)), "nothing revives it");
+        assert!(entry.is_dead());
+    }
+
+    #[test]
+    fn hits_are_counted() {
+        let entry = entry("k", vec![]);
+        (0..3).for_each(|_| entry.count_hit());
+        assert_eq!(entry.hits(), 3);
     }
 
     #[test]

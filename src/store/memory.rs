@@ -20,6 +20,26 @@ pub const MAX_VARIANTS: usize = 16;
 /// A key's entries of one kind.
 pub type Entries = SmallVec<[Arc<Entry>; 1]>;
 
+/// An answer that was not kept: one per key, for whoever asks why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason, as `Cache-Status` and metrics name it.
+    pub why: &'static str,
+    /// When (monotonic).
+    pub at: Duration,
+    /// Whether its client was told.
+    pub stage: Stage,
+}
+
+/// When it was known that an answer is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Before any of it was sent: `Cache-Status` says so.
+    AtItsHead,
+    /// After it had been announced as stored.
+    AtItsEnd,
+}
+
 /// What is known of one key.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
@@ -29,6 +49,8 @@ pub struct Group {
     pub parts: Entries,
     /// Until when (monotonic) answers to this key are taken for uncacheable; zero: they are not.
     pub pass_until: Duration,
+    /// Why the newest answer was not kept; `None`: it was.
+    pub refusal: Option<Refusal>,
 }
 
 impl Group {
@@ -47,6 +69,7 @@ impl Group {
             &mut self.parts
         } else {
             self.pass_until = Duration::ZERO;
+            self.refusal = None;
             make_room(&mut self.variants);
             &mut self.variants
         };
@@ -66,7 +89,10 @@ impl Group {
     }
 
     fn says_nothing(&self) -> bool {
-        self.variants.is_empty() && self.parts.is_empty() && self.pass_until.is_zero()
+        self.variants.is_empty()
+            && self.parts.is_empty()
+            && self.pass_until.is_zero()
+            && self.refusal.is_none()
     }
 }
 
@@ -110,6 +136,16 @@ impl Memory {
                 (true, false) => Op::Nop,
             }
         });
+    }
+
+    /// Drops what is dead of `key`.
+    pub fn sweep(&self, key: &Key) {
+        self.change(key, Group::sweep);
+    }
+
+    /// Every entry that is kept, in no order; nobody waits for who goes through them.
+    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
+        self.groups.iter().flat_map(|(_, group)| group.entries().cloned().collect::<Entries>())
     }
 
     /// Lets moka do now what it has put off: evictions above all.

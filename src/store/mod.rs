@@ -1,15 +1,25 @@
 //! Keeps complete responses, and parts of them, finds them again, and drops what is outdated.
 //!
 //! Invariant: an entry is served only while it is alive, and lives only if it passed the gate. The order is always
-//! gate first, memory second, never both: an entry that dies between the two is dead on arrival.
+//! gate first, memory second, never both: an entry that dies between the two is dead on arrival. Nobody waits for the
+//! dead to be taken out of memory.
 
+pub mod author;
 pub mod entry;
+pub mod floor;
+mod ledger;
 pub mod memory;
 pub mod position;
+mod rooms;
+pub mod search;
 pub mod stamp;
+pub mod sweep;
 pub mod tag_index;
 pub mod ticket;
+mod undertaker;
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +28,12 @@ use crate::policy::Selector;
 use crate::route::key::Key;
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
-use crate::store::entry::{Candidate, Entry};
-use crate::store::memory::{Group, Memory};
+use crate::store::author::Author;
+use crate::store::entry::{Candidate, Entry, EntryId};
+use crate::store::memory::{Entries, Memory, Refusal};
 use crate::store::position::{Gate, Mode, Outdate, Outdated, Position};
 use crate::store::ticket::FillTicket;
+use crate::store::undertaker::Undertaker;
 
 /// How much is kept.
 #[derive(Clone, Debug)]
@@ -35,8 +47,9 @@ pub struct Settings {
 /// Everything that is kept.
 #[derive(Debug)]
 pub struct Store {
-    memory: Memory,
+    memory: Arc<Memory>,
     gate: Arc<Gate>,
+    undertaker: Undertaker,
 }
 
 /// What a lookup found.
@@ -73,13 +86,14 @@ pub struct Refused {
 impl Store {
     /// An empty store.
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Self {
-        let gate = Arc::new(Gate::default());
+        // No two processes are likely to have the same: what one has written down is not taken for another's.
+        let gate = Arc::new(Gate::new(RandomState::new().hash_one(())));
         let index = Arc::clone(&gate);
-        let memory = Memory::new(settings.memory, settings.entries, move |entry| {
+        let memory = Arc::new(Memory::new(settings.memory, settings.entries, move |entry| {
             index.forget(entry);
             metrics.evicted("size");
-        });
-        Self { memory, gate }
+        }));
+        Self { undertaker: Undertaker::of(&memory), memory, gate }
     }
 
     /// Finds the newest live entry under `key` whose selector `matches`.
@@ -143,6 +157,10 @@ impl Store {
         let mut gone = Vec::new();
         self.memory.change(entry.key(), |group| gone = group.put(&entry));
         gone.iter().for_each(|entry| self.gate.forget(entry));
+        if entry.is_dead() {
+            // Who killed it on its way may have had it buried before it was there.
+            self.memory.sweep(entry.key());
+        }
         Ok(entry)
     }
 
@@ -151,11 +169,26 @@ impl Store {
         self.memory.change(key, |group| group.pass_until = until);
     }
 
+    /// Remembers why the newest answer to `key` was not kept, until one is.
+    pub fn remember_refusal(&self, key: &Key, refusal: Refusal) {
+        self.memory.change(key, |group| group.refusal = Some(refusal));
+    }
+
+    /// Why the newest answer to `key` was not kept, if it was not.
+    pub fn refusal(&self, key: &[u8]) -> Option<Refusal> {
+        self.memory.find(key)?.refusal
+    }
+
+    /// The live entries under `key`: what answers as a whole, newest first, whomever it answers.
+    pub fn variants(&self, key: &[u8]) -> Entries {
+        let Some(group) = self.memory.find(key) else { return Entries::new() };
+        group.variants.iter().filter(|entry| !entry.is_dead()).cloned().collect()
+    }
+
     /// Lets one entry go that the origin no longer stands behind.
     pub fn remove(&self, entry: &Entry) {
         self.gate.forget(entry);
-        entry.kill();
-        self.sweep(entry.key());
+        self.memory.sweep(entry.key());
     }
 
     /// Applies an invalidation: when this returns and it was hard, no body fetched before it is found or stored any more.
@@ -180,6 +213,12 @@ impl Store {
         (Applied { position, reached }, renewed)
     }
 
+    fn bury(&self, mode: Mode, reached: &[Arc<Entry>]) {
+        if mode == Mode::Hard {
+            self.undertaker.bury(reached);
+        }
+    }
+
     /// How far this node is in the order of invalidations.
     pub fn applied(&self) -> Position {
         self.gate.applied()
@@ -190,20 +229,44 @@ impl Store {
         self.gate.find(reach)
     }
 
-    fn bury(&self, mode: Mode, reached: &[Arc<Entry>]) {
-        if mode == Mode::Hard {
-            reached.iter().for_each(|entry| self.sweep(entry.key()));
+    /// Whether `author` is not to be served this entry, which a soft invalidation has reached: he may have overwritten it.
+    pub fn is_overwritten(&self, entry: &Entry, author: impl FnOnce() -> Author) -> bool {
+        self.gate.softened_since(entry.position(), author)
+    }
+
+    /// The live entry of this name; it is searched for among all.
+    pub fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
+        self.memory.entries().find(|entry| entry.id() == id && !entry.is_dead())
+    }
+
+    /// How many live entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        self.gate.count(tag)
+    }
+
+    /// At most `limit` live entries in the order of their names, beginning behind `after`. It looks at all that is kept, but
+    /// holds nobody up meanwhile.
+    pub fn list(&self, after: Option<EntryId>, limit: usize) -> Vec<Arc<Entry>> {
+        let wanted = |entry: &Arc<Entry>| !entry.is_dead() && after.is_none_or(|after| entry.id() > after);
+        let mut first = BTreeMap::new();
+        for entry in self.memory.entries().filter(wanted) {
+            first.insert(entry.id(), entry);
+            if first.len() > limit {
+                first.pop_last();
+            }
         }
+        first.into_values().collect()
     }
 
-    /// Live entries, and the bytes that they take.
-    pub fn size(&self) -> (u64, u64) {
+    /// The longest `settle` of a route: what a write outdated is remembered for so long.
+    pub fn settle_within(&self, longest: Duration) {
+        self.gate.settle_within(longest);
+    }
+
+    /// Live entries, and the bytes that they take. `now` is monotonic.
+    pub fn size(&self, now: Duration) -> (u64, u64) {
         self.memory.catch_up();
-        self.gate.size()
-    }
-
-    fn sweep(&self, key: &Key) {
-        self.memory.change(key, Group::sweep);
+        self.gate.size(now)
     }
 }
 
@@ -213,6 +276,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::policy::{PartLength, RequestHead, ResponseTimes, Rule, Sharing, partial};
     use crate::store::entry::tests::candidate;
+    use crate::store::memory::Stage;
     use http::{HeaderMap, Method};
     use std::time::SystemTime;
 
@@ -267,6 +331,20 @@ mod tests {
         assert!(matches!(whole(&store), Found::Entry(_)));
         assert!(store.part(b"k", |_| true).is_none(), "the whole took its place");
         assert!(matches!(store.lookup(b"k", |_| false, Duration::ZERO), Found::OtherVariants));
+    }
+
+    #[test]
+    fn why_an_answer_was_not_kept_is_known_until_one_is() {
+        let (store, key) = (store(), Key::from_bytes(b"k"));
+        let refusal = Refusal { why: "set-cookie", at: Duration::ZERO, stage: Stage::AtItsHead };
+        assert_eq!(store.refusal(b"k"), None);
+        store.remember_refusal(&key, refusal);
+        assert!(matches!(whole(&store), Found::Nothing), "it says nothing of the next one");
+        store.fill(&store.ticket(Duration::ZERO), part()).unwrap();
+        assert_eq!(store.refusal(b"k"), Some(refusal));
+        store.fill(&store.ticket(Duration::ZERO), answer(vec![])).unwrap();
+        assert_eq!(store.refusal(b"k"), None);
+        assert_eq!(store.variants(b"k").len(), 1);
     }
 
     #[test]

@@ -1,32 +1,46 @@
-//! Where this node stands in the order of invalidations: `applied`, the floors, and the gate that orders fills against them.
+//! Where this node stands in the order of invalidations, and the gate that orders fills against them.
 //!
-//! Invariant: a floor is raised before `applied` shows its position, and every indexed entry that it covers is dead before
-//! the invalidation is acknowledged; so whoever reads a position from `applied` began after every invalidation up to it.
+//! Invariant: a floor is raised, and then every indexed entry that it covers is dead, or softened, before the invalidation
+//! is acknowledged and `applied` shows it. A ticket is of the position that is applied: whoever has it began after every
+//! invalidation up to there, and found nothing alive that they reached. What leaves the index is dead: nothing could outdate
+//! it any more.
 //! Nothing here knows of memory tiers, and nothing here reads a clock.
 //!
 //! | fill | invalidation of the same tag | what keeps the promise |
 //! |---|---|---|
 //! | takes ticket `p` | | |
-//! | | floor = `p + 1`, indexed entries die, `applied = p + 1` | the gate is held throughout |
+//! | | floor = `p + 1` | under the gate |
 //! | asks to be indexed | | floor > ticket: refused |
+//! | | looks for what is indexed | there is nothing |
 //! | indexed under the gate | | |
 //! | | floor = `p + 1` | the entry is found in the index and dies, wherever it lies |
+//!
+//! A pattern is a floor like any (`project:*` against a fill that turns out to carry `project:42`): every fill looks at
+//! every one of them. What settles, or has no known outcome, is a floor that also says until when:
+//!
+//! | write | fill | what keeps the promise |
+//! |---|---|---|
+//! | is answered: floor, written `w` | | |
+//! | | takes a ticket at `w + 50ms`, asks the origin | its position is above the floor |
+//! | commits at `w + 80ms` | answered from before that; asks to be indexed | begun before `w + settle`: refused |
+//! | | takes a ticket at `w + settle`, is indexed | |
+//!
+//! A revalidation is a fill: its 304 makes an entry under the ticket that it took before it asked. What it is about was
+//! found alive under that ticket, so if it was outdated later the floor is above the ticket.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::route::reach::{Item, Reach};
+use crate::route::reach::Reach;
 use crate::route::tag::Tag;
+use crate::store::author::Author;
 use crate::store::entry::Entry;
-use crate::store::tag_index::TagIndex;
-use crate::store::ticket::FillTicket;
-
-/// Most tags that keep a floor of their own; beyond it the floor of every fill in flight is raised.
-pub const MAX_FLOORS: usize = 65_536;
-
-/// Most floors of items that are no single tag: each is looked at by every fill.
-pub const MAX_WIDE_FLOORS: usize = 256;
+pub use crate::store::floor::{MAX_FLOORS, MAX_WIDE_FLOORS};
+use crate::store::ledger::Ledger;
+use crate::store::search::Search;
+use crate::store::sweep::{SLICE, Sweep};
+use crate::store::tag_index::{Progress, Then};
+use crate::store::ticket::{FillTicket, Serial};
 
 /// A position in the order of invalidations: larger is later within an epoch, and what is of another epoch cannot be
 /// compared at all.
@@ -75,6 +89,8 @@ pub struct Outdate {
     pub mode: Mode,
     /// For how long.
     pub hold: Hold,
+    /// Who wrote; what is softened he is never served himself.
+    pub author: Option<Author>,
 }
 
 /// What an answer depends on, as far as that is known.
@@ -89,33 +105,9 @@ pub struct Known<'a> {
 /// The lock under which fills and invalidations meet.
 #[derive(Debug, Default)]
 pub struct Gate {
+    /// Whoever waits for the ledger holds it: so a sweep that lets the ledger go between two slices comes behind him.
+    turn: Mutex<()>,
     ledger: Mutex<Ledger>,
-}
-
-#[derive(Debug, Default)]
-struct Ledger {
-    applied: Position,
-    floors: HashMap<Tag, Floor, ahash::RandomState>,
-    /// Floors of items that are more than one tag.
-    wide: Vec<(Item, Floor)>,
-    /// Floor of everything whose own floor was given up.
-    floor_of_all: Floor,
-    /// Last position at which something was outdated that an answer may turn out to depend on.
-    named: u64,
-    /// Tickets in flight, counted by position: floors at or below the oldest can refuse nobody.
-    in_flight: BTreeMap<u64, usize>,
-    index: TagIndex,
-}
-
-/// Until when fetches are too old to be kept.
-#[derive(Clone, Copy, Debug, Default)]
-struct Floor {
-    /// Those with a ticket below it.
-    n: u64,
-    /// Those begun before (monotonic) this and the route's `settle`.
-    written: Option<Duration>,
-    /// Those begun before (monotonic).
-    until: Duration,
 }
 
 /// Why a fill may not be kept.
@@ -140,31 +132,33 @@ impl Outdated {
 impl Gate {
     /// A gate at the beginning of `epoch`.
     pub fn new(epoch: u64) -> Self {
-        let applied = Position { epoch, n: 0 };
-        Self { ledger: Mutex::new(Ledger { applied, ..Ledger::default() }) }
+        Self { ledger: Mutex::new(Ledger::new(epoch)), ..Self::default() }
     }
 
-    /// How far this node is.
+    /// The longest `settle` of a route: what settles is remembered for so long.
+    pub fn settle_within(&self, longest: Duration) {
+        self.lock().floors.settle_within(longest);
+    }
+
+    /// How far this node is: up to here every invalidation is applied.
     pub fn applied(&self) -> Position {
-        self.lock().applied
+        self.lock().applied()
     }
 
-    /// Takes a ticket at the present position; to be called before the origin is touched. `now` is monotonic.
+    /// Takes a ticket at the position that is applied; to be called before the origin is touched. `now` is monotonic.
     pub fn ticket(self: &Arc<Self>, now: Duration) -> FillTicket {
-        let position = self.lock().depart();
-        FillTicket::new(position, now, Arc::clone(self))
+        let mut ledger = self.lock_at(now);
+        let (serial, position) = ledger.depart();
+        FillTicket::new(serial, position, ledger.latest, Arc::clone(self))
     }
 
-    /// Indexes `entry` unless one of its tags was invalidated since its ticket was taken, or less than `settle` before.
+    /// Indexes `entry` unless one of its tags was invalidated since its ticket was taken, or less than `settle` before
+    /// its fetch had begun (monotonic).
     ///
     /// # Errors
     /// [`Outdated`]: the entry must not become visible to anyone.
     pub fn admit(&self, entry: &Arc<Entry>, begun: Duration, settle: Duration) -> Result<(), Outdated> {
-        let mut ledger = self.lock();
-        ledger.check(entry.position(), Known { tags: entry.tags(), is_all: true })?;
-        ledger.check_settled(begun, settle, entry.tags())?;
-        ledger.index.insert(entry);
-        Ok(())
+        self.lock().admit(entry, begun, settle)
     }
 
     /// Whether nothing that an answer depends on was invalidated since `position`.
@@ -172,13 +166,36 @@ impl Gate {
     /// # Errors
     /// [`Outdated`] if something was, or may have been.
     pub fn check(&self, position: Position, known: Known<'_>) -> Result<(), Outdated> {
-        self.lock().check(position, known)
+        self.lock().check(position, known, u64::MAX)
+    }
+
+    /// Whether nothing that an answer depends on was invalidated since `position` and up to `until`.
+    ///
+    /// # Errors
+    /// [`Outdated`] if something was, or may have been.
+    pub fn check_until(&self, position: Position, known: Known<'_>, until: Position) -> Result<(), Outdated> {
+        if until.epoch != position.epoch {
+            return Err(Outdated::Invalidated);
+        }
+        self.lock().check(position, known, until.n)
     }
 
     /// Applies an invalidation at the next position: raises floors, and kills or softens what it reaches. `now` is
     /// monotonic. Gives the position and what was reached.
     pub fn outdate(&self, outdate: &Outdate, now: Duration) -> (Position, Vec<Arc<Entry>>) {
-        self.lock().outdate(outdate, now)
+        self.sweep_all(self.raise(outdate, now))
+    }
+
+    /// The first half of an invalidation: from here on nothing older is stored. It is applied when its sweep is done.
+    pub fn raise(&self, outdate: &Outdate, now: Duration) -> Sweep {
+        self.lock_at(now).raise(outdate, now)
+    }
+
+    /// The second half, a slice at a time: between two of them others pass the gate.
+    pub fn sweep(&self, sweep: &mut Sweep) -> Progress {
+        // What is left of an index is let go when the ledger is.
+        let (progress, _emptied) = self.lock().sweep(sweep);
+        progress
     }
 
     /// Applies the invalidation of a write that began with `began`, and gives the ticket for what the write itself was
@@ -197,152 +214,412 @@ impl Gate {
         began: &FillTicket,
         kept: &[Tag],
     ) -> (Position, Vec<Arc<Entry>>, Option<FillTicket>) {
-        let mut ledger = self.lock();
-        let alone = ledger.check(began.position(), Known { tags: kept, is_all: true }).is_ok();
-        let (position, reached) = ledger.outdate(outdate, now);
-        // What the write itself says needs no settling.
-        let renewed = alone.then(|| FillTicket::new(ledger.depart(), Duration::MAX, Arc::clone(self)));
+        let mut ledger = self.lock_at(now);
+        let alone = ledger.check(began.position(), Known { tags: kept, is_all: true }, u64::MAX).is_ok();
+        let sweep = ledger.raise(outdate, now);
+        let renewed = alone.then(|| {
+            let (serial, position) = ledger.depart_anew();
+            // What the write itself says needs no settling.
+            FillTicket::new(serial, position, Duration::MAX, Arc::clone(self))
+        });
+        drop(ledger);
+        let (position, reached) = self.sweep_all(sweep);
         (position, reached, renewed)
     }
 
     /// The entries that `reach` reaches now.
     pub fn find(&self, reach: &Reach) -> Vec<Arc<Entry>> {
-        let ledger = self.lock();
         let mut found = Vec::new();
         for item in &reach.items {
-            ledger.index.find(item, &mut found);
+            let mut search = Search::new(item.clone());
+            let mut keep = |entry: &Arc<Entry>| {
+                found.push(Arc::clone(entry));
+                Then::Stay
+            };
+            while self.lock().index.go_on(&mut search, SLICE, &mut keep) == Progress::More {}
         }
         found.sort_unstable_by_key(|entry| entry.id());
         found.dedup_by_key(|entry| entry.id());
         found
     }
 
-    /// Forgets an entry that memory has let go.
-    pub fn forget(&self, entry: &Entry) {
-        self.lock().index.remove(entry.id());
+    /// How many live entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        self.lock().index.count(tag)
     }
 
-    /// Entries in the index, and what they weigh in bytes.
-    pub fn size(&self) -> (u64, u64) {
-        let ledger = self.lock();
+    /// Ends the life of an entry that memory lets go: out of the index nothing could outdate it any more, and it must
+    /// not stand in for an origin that fails, nor be confirmed by a 304.
+    pub fn forget(&self, entry: &Entry) {
+        self.lock().forget(entry);
+    }
+
+    /// Whether `author` softly outdated anything since `position`, or may have.
+    pub fn softened_since(&self, position: Position, author: impl FnOnce() -> Author) -> bool {
+        self.lock().authors.softened_above(position.n, author)
+    }
+
+    /// Entries in the index, and what they weigh in bytes; `now` is monotonic. What can refuse nobody any more is
+    /// forgotten on the way.
+    pub fn size(&self, now: Duration) -> (u64, u64) {
+        let mut ledger = self.lock_at(now);
+        ledger.drop_idle();
         (ledger.index.len().0 as u64, ledger.index.weight())
+    }
+
+    /// Authors of soft invalidations that are told apart now.
+    pub fn authors(&self) -> usize {
+        self.lock().authors.len()
     }
 
     /// Floors that are kept now.
     pub fn floors(&self) -> usize {
-        let ledger = self.lock();
-        ledger.floors.len() + ledger.wide.len()
+        self.lock().floors.len()
     }
 
     /// Takes a ticket out of flight.
-    pub(in crate::store) fn release(&self, position: Position) {
-        let mut ledger = self.lock();
-        if let Some(count) = ledger.in_flight.get_mut(&position.n) {
-            *count -= 1;
-            if *count == 0 {
-                ledger.in_flight.remove(&position.n);
-            }
-        }
+    pub(in crate::store) fn release(&self, serial: Serial) {
+        self.lock().land(serial);
+    }
+
+    fn sweep_all(&self, mut sweep: Sweep) -> (Position, Vec<Arc<Entry>>) {
+        while self.sweep(&mut sweep) == Progress::More {}
+        (sweep.position(), sweep.into_reached())
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Ledger {
-    /// Counts a ticket at the present position.
-    fn depart(&mut self) -> Position {
-        *self.in_flight.entry(self.applied.n).or_default() += 1;
-        self.applied
-    }
-
-    fn outdate(&mut self, outdate: &Outdate, now: Duration) -> (Position, Vec<Arc<Entry>>) {
-        let position = Position { n: self.applied.n + 1, ..self.applied };
-        let floor = Floor {
-            n: position.n,
-            written: (outdate.hold == Hold::Settle).then_some(now),
-            until: if let Hold::For(hold) = outdate.hold { now + hold } else { Duration::ZERO },
-        };
-        let mut reached = Vec::new();
-        for item in &outdate.reach.items {
-            self.raise(item, floor);
-            self.index.find(item, &mut reached);
-        }
-        reached.sort_unstable_by_key(|entry| entry.id());
-        reached.dedup_by_key(|entry| entry.id());
-        for entry in &reached {
-            match outdate.mode {
-                Mode::Hard => {
-                    entry.kill();
-                    self.index.remove(entry.id());
-                }
-                Mode::Soft => entry.soften(now),
-            }
-        }
-        self.applied = position;
-        (position, reached)
-    }
-
-    fn check(&self, position: Position, known: Known<'_>) -> Result<(), Outdated> {
-        let below = |floor: &Floor| floor.n > position.n;
-        let outdated = position.epoch != self.applied.epoch
-            || below(&self.floor_of_all)
-            || (!known.is_all && self.named > position.n)
-            || self.floors_of(known.tags).any(|floor| below(&floor));
-        if outdated { Err(Outdated::Invalidated) } else { Ok(()) }
-    }
-
-    fn check_settled(&self, begun: Duration, settle: Duration, tags: &[Tag]) -> Result<(), Outdated> {
-        let unsettled = |floor: Floor| {
-            begun < floor.until || floor.written.is_some_and(|written| begun < written + settle)
-        };
-        let all = std::iter::once(self.floor_of_all);
-        if all.chain(self.floors_of(tags)).any(unsettled) { Err(Outdated::Settling) } else { Ok(()) }
-    }
-
-    fn floors_of(&self, tags: &[Tag]) -> impl Iterator<Item = Floor> {
-        let own = tags.iter().filter_map(|tag| self.floors.get(tag)).copied();
-        let wide = self.wide.iter().filter(|(item, _)| tags.iter().any(|tag| item.covers(tag)));
-        own.chain(wide.map(|(_, floor)| *floor))
-    }
-
-    fn raise(&mut self, item: &Item, floor: Floor) {
-        if item.may_cover_unknown() {
-            self.named = floor.n;
-        }
-        match item {
-            Item::All => self.floor_of_all.raise(floor),
-            Item::Tag(tag) => {
-                if self.floors.len() >= MAX_FLOORS && !self.floors.contains_key(tag) {
-                    self.give_up();
-                }
-                self.floors.entry(tag.clone()).or_default().raise(floor);
-            }
-            wide => {
-                if let Some((_, known)) = self.wide.iter_mut().find(|(known, _)| known == wide) {
-                    return known.raise(floor);
-                }
-                if self.wide.len() >= MAX_WIDE_FLOORS {
-                    self.give_up();
-                }
-                self.wide.push((wide.clone(), floor));
-            }
-        }
-    }
-
-    /// One floor for all: refuses too much, and never too little.
-    fn give_up(&mut self) {
-        let all =
-            self.floors.drain().map(|(_, floor)| floor).chain(self.wide.drain(..).map(|(_, floor)| floor));
-        all.for_each(|floor| self.floor_of_all.raise(floor));
+    /// Time does not fall: what happens under the lock happens after all that happened under it before.
+    fn lock_at(&self, now: Duration) -> MutexGuard<'_, Ledger> {
+        let mut ledger = self.lock();
+        ledger.latest = ledger.latest.max(now);
+        ledger
     }
 }
 
-impl Floor {
-    fn raise(&mut self, other: Self) {
-        self.n = self.n.max(other.n);
-        self.written = self.written.max(other.written);
-        self.until = self.until.max(other.until);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::reach::Item;
+    use crate::store::entry::tests::{entry, like};
+    use crate::store::floor::LONGEST_SETTLE;
+    use bytes::Bytes;
+
+    const NOW: Duration = Duration::from_secs(100);
+    const SETTLE: Duration = Duration::from_millis(100);
+
+    fn tags(names: &[&str]) -> Vec<Tag> {
+        names.iter().map(|name| Tag::named(name)).collect()
+    }
+
+    fn hard(names: &[&str]) -> Outdate {
+        Outdate { reach: Reach::of(tags(names)), ..Outdate::default() }
+    }
+
+    fn soft(names: &[&str], author: Author) -> Outdate {
+        Outdate { mode: Mode::Soft, author: Some(author), ..hard(names) }
+    }
+
+    fn wide(item: Item) -> Outdate {
+        Outdate { reach: Reach { items: vec![item] }, ..Outdate::default() }
+    }
+
+    fn author(n: u8) -> Author {
+        Author::Address([127, 0, 0, n].into())
+    }
+
+    fn known(tags: &[Tag]) -> Known<'_> {
+        Known { tags, is_all: true }
+    }
+
+    fn check(gate: &Gate, ticket: &FillTicket, names: &[&str]) -> Result<(), Outdated> {
+        gate.check(ticket.position(), known(&tags(names)))
+    }
+
+    fn fill(gate: &Gate, ticket: &FillTicket, names: &[&str]) -> Result<Arc<Entry>, Outdated> {
+        let entry = Arc::new(like(&entry("k", vec![]), tags(names), ticket.position(), Bytes::new()));
+        gate.admit(&entry, ticket.begun(), SETTLE).map(|()| entry)
+    }
+
+    #[test]
+    fn an_invalidation_after_the_ticket_refuses_only_what_carries_its_tag() {
+        let gate = Arc::new(Gate::default());
+        let before = gate.ticket(NOW);
+        gate.outdate(&hard(&["a"]), NOW);
+        let after = gate.ticket(NOW);
+        assert_eq!(check(&gate, &before, &["a", "b"]), Err(Outdated::Invalidated));
+        assert_eq!(check(&gate, &before, &["b"]), Ok(()));
+        assert_eq!(check(&gate, &after, &["a"]), Ok(()));
+    }
+
+    #[test]
+    fn a_soft_invalidation_refuses_fills_in_flight_like_a_hard_one() {
+        let gate = Arc::new(Gate::default());
+        let before = gate.ticket(NOW);
+        gate.outdate(&soft(&["a"], author(1)), NOW);
+        assert!(fill(&gate, &before, &["a"]).is_err());
+        assert!(fill(&gate, &gate.ticket(NOW), &["a"]).is_ok());
+    }
+
+    #[test]
+    fn a_ticket_of_another_epoch_is_refused() {
+        let (gate, other) = (Arc::new(Gate::new(1)), Arc::new(Gate::new(2)));
+        let ticket = other.ticket(NOW);
+        assert_eq!(check(&gate, &ticket, &[]), Err(Outdated::Invalidated));
+        assert!(fill(&gate, &ticket, &[]).is_err());
+        let until = gate.check_until(ticket.position(), known(&[]), gate.applied());
+        assert_eq!(until, Err(Outdated::Invalidated));
+    }
+
+    #[test]
+    fn what_is_not_known_yet_counts_as_matching_unless_it_is_a_path() {
+        let gate = Arc::new(Gate::default());
+        let ticket = gate.ticket(NOW);
+        let unknown = || gate.check(ticket.position(), Known { tags: &[], is_all: false });
+        gate.outdate(&wide(Item::Tag(Tag::path("h", "/a"))), NOW);
+        assert_eq!(unknown(), Ok(()), "no answer brings a path");
+        gate.outdate(&hard(&["a"]), NOW);
+        assert_eq!(unknown(), Err(Outdated::Invalidated));
+    }
+
+    #[test]
+    fn a_pattern_refuses_a_fill_in_flight_that_turns_out_to_carry_what_it_covers() {
+        let gate = Arc::new(Gate::default());
+        let before = gate.ticket(NOW);
+        gate.outdate(&wide(Item::parse("project:*").unwrap()), NOW);
+        assert!(fill(&gate, &before, &["project:42"]).is_err());
+        assert!(fill(&gate, &before, &["projects"]).is_ok());
+        assert!(fill(&gate, &gate.ticket(NOW), &["project:42"]).is_ok());
+    }
+
+    #[test]
+    fn who_asked_before_it_is_given_what_an_invalidation_came_after() {
+        let gate = Arc::new(Gate::default());
+        let ticket = gate.ticket(NOW);
+        let (asked_before, carried) = (gate.applied(), tags(&["a"]));
+        gate.outdate(&hard(&["a"]), NOW);
+        let asked_after = gate.applied();
+        assert_eq!(ticket.check_for(asked_before, known(&carried)), Ok(()));
+        assert_eq!(ticket.check_for(asked_after, known(&carried)), Err(Outdated::Invalidated));
+        assert_eq!(ticket.check_for(asked_after, known(&tags(&["b"]))), Ok(()));
+    }
+
+    #[test]
+    fn a_write_renews_its_ticket_unless_another_one_came_between() {
+        let gate = Arc::new(Gate::default());
+        let (own, other) = (hard(&["a"]), hard(&["b"]));
+        let (first, second, reader) = (gate.ticket(NOW), gate.ticket(NOW), gate.ticket(NOW));
+        gate.outdate(&other, NOW);
+        let (_, _, renewed) = gate.outdate_by(&own, NOW, &first, &tags(&["a"]));
+        let renewed = renewed.expect("nobody else touched it");
+        assert_eq!(check(&gate, &renewed, &["a"]), Ok(()), "its own invalidation does not refuse it");
+        assert_eq!(check(&gate, &reader, &["a"]), Err(Outdated::Invalidated), "and refuses all others");
+        let (_, _, too_late) = gate.outdate_by(&own, NOW, &second, &tags(&["a"]));
+        assert!(too_late.is_none(), "the first one was answered meanwhile");
+        assert_eq!(check(&gate, &renewed, &["a"]), Err(Outdated::Invalidated));
+        drop((first, second, reader, renewed));
+        assert_eq!(gate.floors(), 0);
+    }
+
+    #[test]
+    fn what_a_write_says_itself_is_kept_while_others_settle() {
+        let gate = Arc::new(Gate::default());
+        let began = gate.ticket(NOW);
+        let write = Outdate { hold: Hold::Settle, ..hard(&["a"]) };
+        let (_, _, renewed) = gate.outdate_by(&write, NOW, &began, &tags(&["a"]));
+        assert!(fill(&gate, &renewed.unwrap(), &["a"]).is_ok());
+        assert_eq!(fill(&gate, &gate.ticket(NOW), &["a"]).unwrap_err(), Outdated::Settling);
+    }
+
+    #[test]
+    fn floors_vanish_with_the_last_fill_that_they_could_refuse() {
+        let gate = Arc::new(Gate::default());
+        gate.outdate(&hard(&["idle"]), NOW);
+        gate.outdate(&wide(Item::All), NOW);
+        assert_eq!(gate.floors(), 0, "nobody is in flight");
+        let first = gate.ticket(NOW);
+        gate.outdate(&hard(&["a"]), NOW);
+        gate.outdate(&wide(Item::parse("a*").unwrap()), NOW);
+        gate.outdate(&wide(Item::All), NOW);
+        let second = gate.ticket(NOW);
+        drop(second);
+        assert_eq!(gate.floors(), 3);
+        drop(first);
+        assert_eq!(gate.floors(), 0);
+    }
+
+    #[test]
+    fn a_fetch_that_began_before_a_write_had_settled_is_not_kept() {
+        let gate = Arc::new(Gate::default());
+        gate.settle_within(SETTLE);
+        gate.outdate(&Outdate { hold: Hold::Settle, ..hard(&["a"]) }, NOW);
+        let early = gate.ticket(NOW + SETTLE - Duration::from_millis(1));
+        let settled = gate.ticket(NOW + SETTLE);
+        assert_eq!(fill(&gate, &early, &["a"]).unwrap_err(), Outdated::Settling, "whenever it comes");
+        assert!(fill(&gate, &early, &["b"]).is_ok());
+        assert!(fill(&gate, &settled, &["a"]).is_ok());
+        drop(settled);
+        assert_eq!(gate.floors(), 1, "it could still refuse the other");
+        drop(early);
+        assert_eq!(gate.floors(), 0);
+    }
+
+    #[test]
+    fn a_floor_that_is_held_vanishes_without_another_invalidation() {
+        let gate = Arc::new(Gate::default());
+        gate.outdate(&Outdate { hold: Hold::For(SETTLE), ..hard(&["a"]) }, NOW);
+        let unknown = gate.ticket(NOW);
+        assert_eq!(fill(&gate, &unknown, &["a"]).unwrap_err(), Outdated::Settling);
+        drop(unknown);
+        gate.size(NOW + SETTLE - Duration::from_millis(1));
+        assert_eq!(gate.floors(), 1);
+        gate.size(NOW + SETTLE);
+        assert_eq!(gate.floors(), 0);
+        gate.outdate(&Outdate { hold: Hold::Settle, ..hard(&["a"]) }, NOW + SETTLE);
+        drop(gate.ticket(NOW + SETTLE + LONGEST_SETTLE));
+        assert_eq!(gate.floors(), 0, "nor without anybody who looks");
+    }
+
+    #[test]
+    fn as_many_floors_as_there_may_be_refuse_only_what_they_are_about() {
+        let gate = Arc::new(Gate::default());
+        let old = gate.ticket(NOW);
+        (0..MAX_FLOORS).for_each(|n| drop(gate.outdate(&hard(&[&format!("t{n}")]), NOW)));
+        assert_eq!(gate.floors(), MAX_FLOORS);
+        assert_eq!(check(&gate, &old, &["other"]), Ok(()));
+        gate.outdate(&hard(&["one more"]), NOW);
+        assert!(gate.floors() <= MAX_FLOORS);
+        for carried in ["t0", "one more", "other"] {
+            assert_eq!(check(&gate, &old, &[carried]), Err(Outdated::Invalidated), "{carried}");
+        }
+        assert_eq!(check(&gate, &gate.ticket(NOW), &["t0"]), Ok(()));
+    }
+
+    #[test]
+    fn floors_that_are_idle_make_room_before_any_is_given_up() {
+        let gate = Arc::new(Gate::default());
+        let old = gate.ticket(NOW);
+        (0..MAX_FLOORS).for_each(|n| drop(gate.outdate(&hard(&[&format!("t{n}")]), NOW)));
+        let young = gate.ticket(NOW);
+        drop(old);
+        gate.outdate(&hard(&["new"]), NOW);
+        assert_eq!(check(&gate, &young, &["other"]), Ok(()));
+        assert_eq!(check(&gate, &young, &["new"]), Err(Outdated::Invalidated));
+        assert!(gate.floors() < MAX_FLOORS / 2);
+    }
+
+    #[test]
+    fn too_many_patterns_refuse_every_fill_that_was_in_flight() {
+        let gate = Arc::new(Gate::default());
+        let old = gate.ticket(NOW);
+        let pattern = |n: usize| wide(Item::parse(&format!("t{n}:*")).unwrap());
+        (0..MAX_WIDE_FLOORS).for_each(|n| drop(gate.outdate(&pattern(n), NOW)));
+        assert_eq!(check(&gate, &old, &["other"]), Ok(()));
+        gate.outdate(&pattern(0), NOW);
+        assert_eq!(check(&gate, &old, &["other"]), Ok(()), "it was there");
+        gate.outdate(&pattern(MAX_WIDE_FLOORS), NOW);
+        assert_eq!(check(&gate, &old, &["other"]), Err(Outdated::Invalidated));
+        drop(old);
+        assert_eq!(gate.floors(), 0);
+    }
+
+    #[test]
+    fn a_sweep_lets_others_through_and_shows_its_position_when_it_is_done() {
+        let gate = Arc::new(Gate::default());
+        let before = gate.ticket(NOW);
+        let kept: Vec<_> = (0..3 * SLICE).map(|_| fill(&gate, &before, &["a"]).unwrap()).collect();
+        let mut sweep = gate.raise(&hard(&["a"]), NOW);
+        assert_eq!(gate.sweep(&mut sweep), Progress::More);
+        let during = gate.ticket(NOW);
+        assert!(kept.iter().any(|entry| !entry.is_dead()), "it is not through");
+        assert_eq!(gate.applied().n, 0);
+        assert!(fill(&gate, &during, &["a"]).is_err(), "it may be built on what is still to die");
+        assert!(fill(&gate, &during, &["b"]).is_ok());
+        while gate.sweep(&mut sweep) == Progress::More {}
+        assert!(kept.iter().all(|entry| entry.is_dead()));
+        assert_eq!((gate.applied(), sweep.into_reached().len()), (sweep_position(1), kept.len()));
+        assert!(fill(&gate, &gate.ticket(NOW), &["a"]).is_ok());
+    }
+
+    fn sweep_position(n: u64) -> Position {
+        Position { epoch: 0, n }
+    }
+
+    #[test]
+    fn whoever_outdates_a_tag_waits_for_everything_that_is_being_dropped() {
+        let gate = Arc::new(Gate::default());
+        let kept: Vec<_> = (0..3 * SLICE).map(|_| fill(&gate, &gate.ticket(NOW), &["a"]).unwrap()).collect();
+        let mut all = gate.raise(&wide(Item::All), NOW);
+        let (_, reached) = gate.outdate(&hard(&["a"]), NOW);
+        assert!(kept.iter().all(|entry| entry.is_dead()));
+        assert!(reached.is_empty());
+        while gate.sweep(&mut all) == Progress::More {}
+        assert_eq!(all.into_reached().len(), kept.len());
+        assert_eq!((gate.size(NOW), gate.applied().n), ((0, 0), 2));
+    }
+
+    #[test]
+    fn what_is_softened_stays_until_it_is_outdated_for_good() {
+        let gate = Arc::new(Gate::default());
+        let kept = fill(&gate, &gate.ticket(NOW), &["a", "ab"]).unwrap();
+        let reach = Reach { items: vec![Item::parse("a").unwrap(), Item::parse("a*").unwrap()] };
+        let (_, reached) = gate.outdate(&Outdate { reach, ..soft(&[], author(1)) }, NOW);
+        assert_eq!(reached.len(), 1, "no entry twice");
+        assert_eq!((kept.softened(), kept.is_dead()), (Some(NOW), false));
+        assert_eq!(gate.find(&hard(&["a"]).reach).len(), 1);
+        gate.outdate(&hard(&["ab"]), NOW);
+        assert!(kept.is_dead());
+        assert_eq!(gate.size(NOW), (0, 0));
+    }
+
+    #[test]
+    fn an_author_is_remembered_while_what_he_softened_is_kept() {
+        let gate = Arc::new(Gate::default());
+        let kept = fill(&gate, &gate.ticket(NOW), &["a"]).unwrap();
+        let since = |who| gate.softened_since(kept.position(), || author(who));
+        gate.outdate(&soft(&["nothing"], author(1)), NOW);
+        assert!(!since(1), "nothing was softened");
+        gate.outdate(&soft(&["a"], author(1)), NOW);
+        assert!(since(1) && !since(2));
+        let renewed = fill(&gate, &gate.ticket(NOW), &["a"]).unwrap();
+        assert!(!gate.softened_since(renewed.position(), || author(1)), "fetched after he wrote");
+        gate.forget(&kept);
+        assert_eq!(gate.authors(), 0);
+    }
+
+    #[test]
+    fn what_leaves_the_index_is_dead() {
+        let gate = Arc::new(Gate::default());
+        let kept = fill(&gate, &gate.ticket(NOW), &["a"]).unwrap();
+        gate.forget(&kept);
+        assert!(kept.is_dead(), "or nobody could outdate it, and it might stand in for an error");
+    }
+
+    #[test]
+    fn a_purge_costs_what_it_drops_and_not_what_is_kept() {
+        let steps = |kept: usize, item: &Item| {
+            let gate = Arc::new(Gate::default());
+            let any = entry("k", vec![]);
+            let entries: Vec<_> = (0..kept)
+                .map(|n| {
+                    let names =
+                        [Tag::path("h", &format!("/p/{n}")), Tag::named(&format!("hundred:{}:x", n / 100))];
+                    Arc::new(like(&any, names.into(), Position::default(), Bytes::new()))
+                })
+                .collect();
+            entries.iter().for_each(|entry| gate.admit(entry, NOW, SETTLE).unwrap());
+            let mut sweep = gate.raise(&wide(item.clone()), NOW);
+            while gate.sweep(&mut sweep) == Progress::More {}
+            let steps = sweep.steps();
+            assert_eq!(sweep.into_reached().len(), 100);
+            steps
+        };
+        for item in [Item::parse("hundred:7:x").unwrap(), Item::parse("hundred:7:{x}").unwrap()] {
+            let (few, many) = (steps(1_000, &item), steps(20_000, &item));
+            assert_eq!(few, many);
+        }
     }
 }

@@ -1,154 +1,404 @@
-//! Which entries carry which tag. Dropping a tag costs by what it drops; removing an entry costs by its own tags.
+//! Which entries carry which tag. Dropping a tag costs by what it drops, a pattern by the names that begin as it does;
+//! removing an entry costs by its own tags.
 //!
-//! Every entry has a slot with, for each of its tags, the place it holds in that tag's member list; a place that
-//! becomes free is filled with the list's last member. It holds entries weakly: the index keeps nothing alive.
+//! ```text
+//! names   tag ─► number          in order; a name is here while somebody carries it
+//! tags    number ─► carriers     (seat of the entry, which of its tags)
+//! seats   number ─► entry        (its tags, its place among the carriers of each)
+//! ```
+//! Invariant: the two last point at each other. So an entry leaves without a search: at each of its places the last
+//! carrier of that tag takes over. The index holds entries weakly, it keeps nothing alive; an entry knows its own seat.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
 
-use crate::route::reach::Item;
 use crate::route::tag::Tag;
-use crate::store::entry::{Entry, EntryId};
+use crate::store::entry::Entry;
+use crate::store::rooms::Rooms;
+use crate::store::search::{At, Search, Turn};
 
 /// The index; not synchronised, the gate's lock is around it.
 #[derive(Debug, Default)]
 pub struct TagIndex {
-    /// In order, so that what begins alike lies together.
-    tags: BTreeMap<Tag, Vec<EntryId>>,
-    slots: HashMap<EntryId, Slot, ahash::RandomState>,
+    names: BTreeMap<Tag, u32>,
+    tags: Rooms<Carried>,
+    seats: Rooms<Seat>,
     weight: u64,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Carried {
+    name: Tag,
+    by: SmallVec<[Carrier; 2]>,
+}
+
+#[derive(Debug)]
+struct Carrier {
+    seat: u32,
+    /// Which of the entry's tags it is.
+    nth: u32,
+}
+
+#[derive(Debug)]
+struct Seat {
     entry: Weak<Entry>,
     weight: u64,
-    tags: Arc<[Tag]>,
-    /// For each of `tags`, in order: the place in that tag's member list.
-    places: SmallVec<[u32; 4]>,
+    /// In the order of the entry's tags.
+    places: Box<[Place]>,
+}
+
+#[derive(Debug)]
+struct Place {
+    tag: u32,
+    /// Which of the tag's carriers it is.
+    at: u32,
+}
+
+/// What becomes of an entry that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays.
+    Stay,
+    /// It leaves the index.
+    Leave,
+}
+
+/// How far a search is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more.
+    More,
+    /// It has been everywhere.
+    Done,
 }
 
 impl TagIndex {
     /// Adds an entry under its tags. An entry is added once.
     pub fn insert(&mut self, entry: &Arc<Entry>) {
-        let mut places = SmallVec::new();
-        self.weight += entry.weight();
-        for tag in entry.tags().iter() {
-            let members = self.tags.entry(tag.clone()).or_default();
-            places.push(u32::try_from(members.len()).expect("fewer than 2^32 entries fit into memory"));
-            members.push(entry.id());
+        let weight = entry.weight();
+        let seat = self.seats.add(Seat { entry: Arc::downgrade(entry), weight, places: Box::default() });
+        let mut places = Vec::with_capacity(entry.tags().len());
+        for (nth, tag) in entry.tags().iter().enumerate() {
+            let number = *self.names.entry(tag.clone()).or_insert_with_key(|name| {
+                self.tags.add(Carried { name: name.clone(), by: SmallVec::new() })
+            });
+            let carriers = &mut self.tags.at_mut(number).expect("every name has its carriers").by;
+            places.push(Place { tag: number, at: small(carriers.len()) });
+            carriers.push(Carrier { seat, nth: small(nth) });
         }
-        self.slots.insert(
-            entry.id(),
-            Slot {
-                entry: Arc::downgrade(entry),
-                weight: entry.weight(),
-                tags: Arc::clone(entry.tags()),
-                places,
-            },
-        );
+        self.seats.at_mut(seat).expect("it was just taken").places = places.into();
+        self.weight += weight;
+        entry.sit_down(seat);
     }
 
-    /// Takes an entry out; unknown ones are none of our business.
-    pub fn remove(&mut self, id: EntryId) {
-        let Some(slot) = self.slots.remove(&id) else { return };
-        self.weight -= slot.weight;
-        for (tag, place) in slot.tags.iter().zip(slot.places) {
-            self.leave(tag, place);
+    /// Takes an entry out; whether it was in.
+    pub fn remove(&mut self, entry: &Entry) -> bool {
+        let Some(number) = entry.seat() else { return false };
+        let is_its_own = |seat: &Seat| std::ptr::eq(seat.entry.as_ptr(), entry);
+        if !self.seats.at(number).is_some_and(is_its_own) {
+            return false;
         }
+        entry.stand_up();
+        self.vacate(number);
+        true
     }
 
-    /// Appends the entries that `item` reaches to `found`, some perhaps more than once.
-    pub fn find(&self, item: &Item, found: &mut Vec<Arc<Entry>>) {
-        match item {
-            Item::All => found.extend(self.slots.values().filter_map(|slot| slot.entry.upgrade())),
-            Item::Tag(tag) => self.members(tag, found),
-            Item::Tags(gaps) => self.like(gaps.prefix(), item, found),
-            Item::Paths { host: Some(host), paths } => {
-                self.like(&format!("//{host}{}", paths.prefix()), item, found);
+    /// Goes on with a search for at most `steps` tags and entries, and does with each entry what `visit` says.
+    pub fn go_on(
+        &mut self,
+        search: &mut Search,
+        steps: usize,
+        mut visit: impl FnMut(&Arc<Entry>) -> Then,
+    ) -> Progress {
+        // One to come back to where it was, one to go on.
+        let last = search.steps + steps.max(2);
+        while search.steps < last {
+            match search.at {
+                At::End => return Progress::Done,
+                At::Entry(number) if number >= self.seats.end() => search.at = At::End,
+                At::Entry(number) => {
+                    search.steps += 1;
+                    search.at = At::Entry(number + 1);
+                    self.look_at(number, &mut visit);
+                }
+                At::Tag { .. } => self.go_on_by_name(search, last, &mut visit),
             }
-            Item::Paths { host: None, .. } => self.like("//", item, found),
+        }
+        Progress::More
+    }
+
+    fn go_on_by_name(
+        &mut self,
+        search: &mut Search,
+        last: usize,
+        visit: &mut impl FnMut(&Arc<Entry>) -> Then,
+    ) {
+        let Some((number, left)) = self.next_tag(search, last) else { return };
+        let Some(name) = self.tags.at(number).map(|carried| carried.name.clone()) else { return };
+        // From the last one down: who leaves is replaced by one that was looked at before, or that came later.
+        let mut left = left.unwrap_or(usize::MAX);
+        loop {
+            left = left.min(self.tags.at(number).map_or(0, |carried| carried.by.len()));
+            if left == 0 {
+                return search.leave(name.as_str());
+            }
+            if search.steps >= last {
+                search.at = At::Tag { from: name.as_str().to_owned(), left: Some(left) };
+                return;
+            }
+            search.steps += 1;
+            left -= 1;
+            let seat = self.tags.at(number).and_then(|carried| carried.by.get(left)).map(|by| by.seat);
+            if let Some(seat) = seat {
+                self.look_at(seat, visit);
+            }
         }
     }
 
-    fn like(&self, prefix: &str, item: &Item, found: &mut Vec<Arc<Entry>>) {
-        let behind = (Bound::Included(prefix), Bound::Unbounded);
-        let alike = self.tags.range::<str, _>(behind).take_while(|(tag, _)| tag.as_str().starts_with(prefix));
-        for (tag, _) in alike.filter(|(tag, _)| item.covers(tag)) {
-            self.members(tag, found);
+    /// The next tag that the search takes, and how many of its carriers are left to it. `None`: there is none within
+    /// its steps.
+    fn next_tag(&self, search: &mut Search, last: usize) -> Option<(u32, Option<usize>)> {
+        loop {
+            let At::Tag { from, left } = &search.at else { return None };
+            let behind = (Bound::Included(from.as_str()), Bound::Unbounded);
+            let (mut sought, mut come_to) = (None, None);
+            for (tag, number) in self.names.range::<str, _>(behind) {
+                if search.steps >= last {
+                    sought = Some(tag.as_str().to_owned());
+                    break;
+                }
+                search.steps += 1;
+                match search.turn(tag) {
+                    Turn::Pass => {}
+                    Turn::Take => {
+                        come_to = Some((*number, left.filter(|_| tag.as_str() == from)));
+                        break;
+                    }
+                    Turn::Seek(name) => {
+                        sought = Some(name);
+                        break;
+                    }
+                    Turn::End => break,
+                }
+            }
+            if come_to.is_some() {
+                return come_to;
+            }
+            search.at = sought.map_or(At::End, |from| At::Tag { from, left: None });
+            if search.steps >= last {
+                return None;
+            }
         }
     }
 
-    fn members(&self, tag: &Tag, found: &mut Vec<Arc<Entry>>) {
-        let ids = self.tags.get(tag).into_iter().flatten();
-        found.extend(ids.filter_map(|id| self.slots.get(id)?.entry.upgrade()));
+    fn look_at(&mut self, number: u32, visit: &mut impl FnMut(&Arc<Entry>) -> Then) {
+        let Some(seat) = self.seats.at(number) else { return };
+        let entry = seat.entry.upgrade();
+        if entry.as_ref().is_none_or(|entry| visit(entry) == Then::Leave) {
+            self.vacate(number);
+            if let Some(entry) = entry {
+                entry.stand_up();
+            }
+        }
+    }
+
+    fn vacate(&mut self, number: u32) {
+        let Some(seat) = self.seats.take(number) else { return };
+        self.weight -= seat.weight;
+        for place in seat.places {
+            self.leave(&place);
+        }
+    }
+
+    fn leave(&mut self, place: &Place) {
+        let Some(Carried { by, .. }) = self.tags.at_mut(place.tag) else { return };
+        by.swap_remove(place.at as usize);
+        if let Some(moved) = by.get(place.at as usize) {
+            let seat = self.seats.at_mut(moved.seat).expect("every carrier has a seat");
+            seat.places[moved.nth as usize].at = place.at;
+        }
+        if by.spilled() && by.len() < by.capacity() / 4 {
+            let mut fewer = SmallVec::with_capacity(2 * by.len());
+            fewer.append(by);
+            *by = fewer;
+        }
+        if by.is_empty()
+            && let Some(carried) = self.tags.take(place.tag)
+        {
+            self.names.remove(&carried.name);
+        }
+    }
+
+    /// Takes any entry out of an index to which nothing will be added any more, and whose tags are of no interest.
+    pub fn pop(&mut self) -> Option<Arc<Entry>> {
+        std::iter::from_fn(|| self.seats.pop()).find_map(|seat| seat.entry.upgrade())
+    }
+
+    /// How many entries carry `tag`.
+    pub fn count(&self, tag: &Tag) -> usize {
+        let number = self.names.get(tag);
+        number.and_then(|number| self.tags.at(*number)).map_or(0, |carried| carried.by.len())
     }
 
     /// Entries and tags in the index.
     pub fn len(&self) -> (usize, usize) {
-        (self.slots.len(), self.tags.len())
+        (self.seats.len(), self.names.len())
     }
 
     /// What the entries in the index weigh, in bytes.
     pub fn weight(&self) -> u64 {
         self.weight
     }
+}
 
-    fn leave(&mut self, tag: &Tag, place: u32) {
-        let Some(members) = self.tags.get_mut(tag) else { return };
-        members.swap_remove(place as usize);
-        if let Some(moved) = members.get(place as usize) {
-            let slot = self.slots.get_mut(moved).expect("every member has a slot");
-            let nth = slot.tags.iter().position(|other| other == tag).expect("a member carries the tag");
-            slot.places[nth] = place;
-        } else if members.is_empty() {
-            self.tags.remove(tag);
-        }
-    }
+fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("fewer than 2^32 entries fit into memory")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::entry::tests::entry;
+    use crate::route::reach::{Gaps, Item, Paths};
+    use crate::store::entry::tests::{entry, like};
+    use crate::store::position::Position;
+    use bytes::Bytes;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// Names that lie close together: one begins as another does, hosts among them.
+    fn tag() -> impl Strategy<Value = Tag> {
+        let path = ("[ab](-x|:1)?", "(/[ab](-x)?){0,3}").prop_map(|(host, path)| Tag::path(&host, &path));
+        let named = "[ab](:[ab12]{0,2})?".prop_map(|name| Tag::named(&name));
+        prop_oneof![3 => path, 3 => named, 1 => "(/[ab]){1,2}".prop_map(|template| Tag::route(&template))]
+    }
+
+    fn gaps(literal: &'static str) -> impl Strategy<Value = Gaps> {
+        prop::collection::vec(literal, 1..4).prop_map(Gaps::new)
+    }
+
+    fn item() -> impl Strategy<Value = Item> {
+        let path = || "(/[ab](-x)?){0,3}";
+        let segment = prop::option::of(gaps("[ab]?"));
+        let like = (prop::collection::vec(segment, 0..3), any::<bool>());
+        let paths = prop_oneof![
+            path().prop_map(|path| Paths::one(&path)),
+            path().prop_map(|path| Paths::below(&path)),
+            gaps("[/ab-]{0,3}").prop_map(Paths::Glob),
+            like.prop_map(|(segments, rest)| Paths::Like { segments, rest }),
+        ];
+        let host = prop::option::of("[ab](-x|:1)?".prop_map(|host| host.as_str().into()));
+        prop_oneof![
+            1 => Just(Item::All),
+            2 => tag().prop_map(Item::Tag),
+            3 => gaps("[ab:1]{0,2}").prop_map(Item::Tags),
+            6 => (host, paths).prop_map(|(host, paths)| Item::Paths { host, paths }),
+        ]
+    }
+
+    fn found(index: &mut TagIndex, item: &Item, steps: usize) -> BTreeSet<u64> {
+        let (mut search, mut found) = (Search::new(item.clone()), BTreeSet::new());
+        let mut see = |entry: &Arc<Entry>| {
+            found.insert(entry.position().n);
+            Then::Stay
+        };
+        while index.go_on(&mut search, steps, &mut see) == Progress::More {}
+        found
+    }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
         #[test]
-        fn a_tag_has_exactly_its_carriers_and_nothing_is_left_behind(
-            carried in prop::collection::vec(prop::collection::btree_set(0u8..6, 0..4), 0..24),
-            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
-            tag in 0u8..6,
+        fn an_item_reaches_exactly_what_carries_a_tag_that_it_covers(
+            carried in prop::collection::vec(prop::collection::btree_set(tag(), 0..4), 0..16),
+            gone in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+            item in item(),
+            steps in 1..9_usize,
         ) {
-            let tag_of = |n: u8| Tag::named(&format!("t{n}"));
-            let entries: Vec<_> = carried
-                .iter()
-                .map(|tags| Arc::new(entry("k", tags.iter().map(|n| tag_of(*n)).collect())))
-                .collect();
+            let any = entry("k", vec![]);
             let mut index = TagIndex::default();
+            let mut entries: Vec<_> = carried
+                .into_iter()
+                .enumerate()
+                .map(|(n, tags)| {
+                    let position = Position { n: n as u64, ..Position::default() };
+                    Arc::new(like(&any, tags.into_iter().collect(), position, Bytes::new()))
+                })
+                .collect();
             entries.iter().for_each(|entry| index.insert(entry));
-            let mut gone = std::collections::BTreeSet::new();
-            if !entries.is_empty() {
-                for pick in removed {
-                    let nth = pick.index(entries.len());
-                    index.remove(entries[nth].id());
-                    gone.insert(nth);
+            for pick in gone {
+                if !entries.is_empty() {
+                    let entry = entries.swap_remove(pick.index(entries.len()));
+                    prop_assert!(index.remove(&entry));
+                    prop_assert!(!index.remove(&entry), "it is gone");
                 }
             }
-            let mut taken = Vec::new();
-            index.find(&Item::Tag(tag_of(tag)), &mut taken);
-            let mut taken: Vec<_> = taken.iter().map(|entry| entry.id()).collect();
-            taken.sort();
-            let expected: Vec<_> = (0..entries.len())
-                .filter(|nth| !gone.contains(nth) && carried[*nth].contains(&tag))
-                .map(|nth| entries[nth].id())
-                .collect();
-            prop_assert_eq!(taken, expected);
-            entries.iter().for_each(|entry| index.remove(entry.id()));
-            prop_assert_eq!(index.len(), (0, 0));
+            let reached = |entry: &&Arc<Entry>| item == Item::All || entry.tags().iter().any(|tag| item.covers(tag));
+            let expected: BTreeSet<_> = entries.iter().filter(reached).map(|entry| entry.position().n).collect();
+            prop_assert_eq!(found(&mut index, &item, steps), expected.clone());
+
+            let (mut search, mut left) = (Search::new(item.clone()), BTreeSet::new());
+            let mut leave = |entry: &Arc<Entry>| {
+                assert!(left.insert(entry.position().n), "nobody leaves twice");
+                Then::Leave
+            };
+            while index.go_on(&mut search, steps, &mut leave) == Progress::More {}
+            prop_assert_eq!(&left, &expected);
+            prop_assert_eq!(found(&mut index, &item, steps), BTreeSet::new());
+            prop_assert_eq!(index.len().0, entries.len() - left.len());
+            entries.iter().for_each(|entry| { index.remove(entry); });
+            prop_assert_eq!((index.len(), index.weight()), ((0, 0), 0));
+            prop_assert_eq!((index.tags.end(), index.seats.end()), (0, 0), "all memory is given back");
         }
+    }
+
+    /// An index over `paths` of each of `hosts`, and the steps of a search in it.
+    fn steps(hosts: usize, paths: &[String], item: &Item) -> usize {
+        let any = entry("k", vec![]);
+        let mut index = TagIndex::default();
+        let entries: Vec<_> = (0..hosts)
+            .flat_map(|host| paths.iter().map(move |path| Tag::path(&format!("host-{host}"), path)))
+            .map(|tag| Arc::new(like(&any, vec![tag], Position::default(), Bytes::new())))
+            .collect();
+        entries.iter().for_each(|entry| index.insert(entry));
+        let mut search = Search::new(item.clone());
+        while index.go_on(&mut search, 1_000, |_| Then::Stay) == Progress::More {}
+        search.steps()
+    }
+
+    #[test]
+    fn a_path_on_every_host_is_found_from_host_to_host() {
+        let one = Item::Paths { host: None, paths: Paths::one("/p/7") };
+        let paths = |count: usize| (0..count).map(|n| format!("/p/{n}")).collect::<Vec<_>>();
+        assert_eq!(steps(10, &paths(1_000), &one), steps(10, &paths(100), &one));
+        assert!(steps(10, &paths(1_000), &one) <= 10 * 5);
+        let here = Item::Paths { host: Some("host-3".into()), paths: Paths::one("/p/7") };
+        assert!(steps(10, &paths(1_000), &here) <= 5);
+    }
+
+    #[test]
+    fn what_lies_below_a_path_is_found_without_what_only_begins_alike() {
+        let below = Item::Paths { host: None, paths: Paths::below("/p") };
+        let mut paths: Vec<_> = (0..500).map(|n| format!("/p-{n}")).collect();
+        paths.extend((0..500).map(|n| format!("/pz{n}")));
+        paths.extend(["/p".to_owned(), "/p/a".to_owned(), "/p/b/c".to_owned()]);
+        assert!(steps(1, &paths, &below) <= 12);
+    }
+
+    #[test]
+    fn a_pattern_looks_at_what_begins_alike_only() {
+        let any = entry("k", vec![]);
+        let mut index = TagIndex::default();
+        let names = (0..500).flat_map(|n| [format!("project:{n}"), format!("user:{n}")]);
+        let entries: Vec<_> = names
+            .map(|name| Arc::new(like(&any, vec![Tag::named(&name)], Position::default(), Bytes::new())))
+            .collect();
+        entries.iter().for_each(|entry| index.insert(entry));
+        let mut search = Search::new(Item::parse("project:4*").unwrap());
+        while index.go_on(&mut search, 1_000, |_| Then::Stay) == Progress::More {}
+        assert!(search.steps() <= 2 * 111 + 1, "{}", search.steps());
     }
 }

@@ -7,17 +7,33 @@ use std::time::Duration;
 
 use crate::store::position::{Gate, Known, Outdated, Position};
 
+/// Tells tickets apart; a later one is larger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::store) struct Serial(u64);
+
+impl Serial {
+    pub(in crate::store) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// Proof that a fetch began no earlier than its position.
 #[derive(Debug)]
 pub struct FillTicket {
+    serial: Serial,
     position: Position,
     begun: Duration,
     gate: Arc<Gate>,
 }
 
 impl FillTicket {
-    pub(in crate::store) fn new(position: Position, begun: Duration, gate: Arc<Gate>) -> Self {
-        Self { position, begun, gate }
+    pub(in crate::store) fn new(
+        serial: Serial,
+        position: Position,
+        begun: Duration,
+        gate: Arc<Gate>,
+    ) -> Self {
+        Self { serial, position, begun, gate }
     }
 
     /// The position at which the fetch began.
@@ -37,10 +53,19 @@ impl FillTicket {
     pub fn check(&self, known: Known<'_>) -> Result<(), Outdated> {
         self.gate.check(self.position, known)
     }
+
+    /// Whether an answer that depends on this may be given to who came when everything up to `arrival` was applied.
+    /// What was invalidated after he came is nothing to him: else he could be kept waiting for ever.
+    ///
+    /// # Errors
+    /// [`Outdated`] if one of them was invalidated between the ticket and his arrival, or may have been.
+    pub fn check_for(&self, arrival: Position, known: Known<'_>) -> Result<(), Outdated> {
+        self.gate.check_until(self.position, known, arrival)
+    }
 }
 
 impl Drop for FillTicket {
     fn drop(&mut self) {
-        self.gate.release(self.position);
+        self.gate.release(self.serial);
     }
 }

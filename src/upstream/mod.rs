@@ -220,6 +220,12 @@ impl Upstream {
         download::deliver(response, lease, slot, how)
     }
 
+    /// Lets only a small share of [`Settings::concurrency`] to the origin, and more step by step: for when nothing is kept
+    /// any more, and everybody comes at once. To be called on a runtime.
+    pub fn ramp(&self) {
+        self.0.slots.ramp();
+    }
+
     /// Whether a connection to any of the servers can be made now; nothing is sent on it.
     ///
     /// # Errors

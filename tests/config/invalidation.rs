@@ -94,6 +94,7 @@ fn a_rule_that_no_write_falls_under_is_refused() {
         ("QUERY /a: x", "a read outdates nothing, and QUERY is one"),
         ("OPTIONS /a: x", "a read outdates nothing"),
         ("CONNECT /a: x", "is a tunnel"),
+        ("PURGE /a: x", "is answered by Larder itself"),
         ("PSOT /a: x", "did you mean POST?"),
         ("put /a: x", "did you mean PUT?"),
         ("PUT|PUT /a: x", "names PUT twice"),

@@ -57,8 +57,8 @@ fn a_missing_upstream_is_named() {
 #[test]
 fn a_key_of_a_later_version_is_not_ignored() {
     refused(
-        "upstream: http://localhost:1\nmonitor: { every: 60s }\n",
-        &["larder.yaml:2:1", "not available yet"],
+        "upstream: http://localhost:1\nredis: { lease: 1s }\n",
+        &["larder.yaml:2:10", "not available yet"],
     );
 }
 

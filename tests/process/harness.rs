@@ -117,12 +117,18 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts before `upstream` with these lines of YAML, and waits until it is ready.
     pub(crate) fn start(upstream: SocketAddr, config: &str) -> Self {
+        Self::start_with(upstream, config, &[])
+    }
+
+    /// The same with these environment variables.
+    pub(crate) fn start_with(upstream: SocketAddr, config: &str, environment: &[(&str, &str)]) -> Self {
         let folder = folder();
         fs::write(folder.path().join("larder.yaml"), config).expect("the file is written");
         let here = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let [listen, admin] = free_ports().map(here);
         let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
         let child = larder(&folder)
+            .envs(environment.iter().copied())
             .args(["run", "--config", "larder.yaml"])
             .args(["--upstream", &format!("http://{upstream}")])
             .args(["--listen", &listen.to_string(), "--admin-listen", &admin.to_string()])

@@ -2,7 +2,6 @@
 //!
 //! Invariant: everything listens on loopback. It refuses to know how a proxy is built: it is given one.
 
-mod client;
 mod projects;
 mod sample;
 mod story;
@@ -16,7 +15,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-pub use crate::cli::demo::client::Error as ClientError;
+pub use crate::cli::client::Error as ClientError;
 pub use crate::cli::demo::sample::{Latency, Sample, serve};
 
 use crate::access_log::{Access, may_colour};

@@ -301,7 +301,7 @@ impl ProjectApi {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::demo::client::{Answer as Got, Ask, Client};
+    use crate::cli::client::{Answer as Got, Ask, Client};
     use crate::cli::demo::projects::{MAX_JOBS, POLLS_UNTIL_DONE};
     use crate::clock::Clock;
     use axum::http::Method;

@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::cli::demo::client::{Answer, Ask, Client, Error};
+use crate::cli::client::{Answer, Ask, Client, Error};
 use crate::cli::demo::projects::POLLS_UNTIL_DONE;
 use crate::clock::Clock;
 

@@ -8,6 +8,8 @@ pub(crate) mod client;
 pub(crate) mod origin;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod redis;
+pub(crate) mod relay;
 
 use std::cell::RefCell;
 use std::sync::{Arc, Once, mpsc};

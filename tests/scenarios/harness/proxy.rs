@@ -8,6 +8,8 @@ use std::time::Duration;
 use larder::app::{self, Running};
 use larder::clock::Clock;
 use larder::config::{self, Env, Flags};
+use larder::flow::Flow;
+use larder::flow::explain::wire::{Asked, Explanation};
 use larder::invalidate::{Invalidation, Invalidator, Source};
 use larder::route::reach::{Item, Reach};
 
@@ -33,6 +35,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     admin: Option<SocketAddr>,
     pub(crate) clock: Clock,
+    pub(crate) flow: Flow,
     invalidator: Invalidator,
     running: Slot,
 }
@@ -59,10 +62,11 @@ impl Proxy {
         let clock = Clock::manual(Clock::system().now().wall);
         let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         let (address, admin) = (running.address(), running.admin());
+        let flow = running.flow().clone();
         let invalidator = running.invalidator();
         let running: Slot = Rc::new(Cell::new(Some(running)));
         STARTED.with_borrow_mut(|started| started.push(Rc::clone(&running)));
-        Self { address, admin, clock, invalidator, running }
+        Self { address, admin, clock, flow, invalidator, running }
     }
 
     pub(crate) fn ask(&self, method: &str, target: &str) -> Ask {
@@ -75,7 +79,24 @@ impl Proxy {
 
     /// Asks the admin listener.
     pub(crate) async fn admin(&self, path: &str) -> Reply {
-        ask(self.admin.expect("it has an admin listener"), "GET", path).reply().await
+        self.admin_ask("GET", path).reply().await
+    }
+
+    /// The same, to be said more of.
+    pub(crate) fn admin_ask(&self, method: &str, path: &str) -> Ask {
+        ask(self.admin.expect("it has an admin listener"), method, path)
+    }
+
+    /// Tells the admin listener something, which it has to take; what it answers.
+    pub(crate) async fn tell(&self, path: &str, body: serde_json::Value) -> serde_json::Value {
+        let reply = self.admin_ask("POST", path).json(&body).reply().await;
+        assert_eq!(reply.status, 200, "{path} {body}: {}", reply.text());
+        reply.json()
+    }
+
+    /// What would become of a request now.
+    pub(crate) fn explain(&self, asked: &Asked) -> Explanation {
+        self.flow.explain(asked).unwrap_or_else(|why| panic!("{asked:?}: {why}"))
     }
 
     /// The value of a line of `/metrics`, zero if it is not there.
@@ -83,6 +104,24 @@ impl Proxy {
         let metrics = self.admin("/metrics").await;
         let found = metrics.text().lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(' '));
         found.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Asks for `line` of `/metrics` again and again until it says `value`.
+    pub(crate) async fn counts(&self, line: &str, value: u64) {
+        while self.metric(line).await != value {}
+    }
+
+    /// How it stands with the channels of `redis.subscribe`.
+    pub(crate) fn subscription(&self) -> larder::invalidate::subscription::Status {
+        let running = self.running();
+        let status = running.subscription().expect("it listens to channels");
+        self.running.set(Some(running));
+        status
+    }
+
+    /// Waits until it is warm.
+    pub(crate) async fn ready(&self) {
+        while self.admin("/readyz").await.status != 200 {}
     }
 
     /// Moves its clock on.

@@ -1,6 +1,5 @@
-//! A client with a stopwatch: one HTTP/1.1 connection, one request at a time.
+//! A client with a stopwatch: one HTTP/1.1 connection, one request at a time. Every command that speaks HTTP has this one.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Error {
     /// No connection.
     #[error("cannot connect to {0}: {1}")]
-    Connect(SocketAddr, #[source] std::io::Error),
+    Connect(String, #[source] std::io::Error),
     /// The connection broke, or what came was no HTTP.
     #[error("{0}: {1}")]
     Http(String, #[source] hyper::Error),
@@ -33,7 +32,8 @@ pub enum Error {
 /// An open connection.
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
-    address: SocketAddr,
+    /// Host and port: what is connected to, and what requests name.
+    address: String,
     clock: Clock,
 }
 
@@ -66,20 +66,21 @@ impl<'a> Ask<'a> {
 }
 
 impl Client {
-    /// Connects to `address`.
-    pub(crate) async fn connect(address: SocketAddr, clock: Clock) -> Result<Self, Error> {
-        Ok(Self { sender: open(address).await?, address, clock })
+    /// Connects to `address`, a host and a port.
+    pub(crate) async fn connect(address: impl ToString, clock: Clock) -> Result<Self, Error> {
+        let address = address.to_string();
+        Ok(Self { sender: open(&address).await?, address, clock })
     }
 
     /// Sends one request and reads the answer to its end. A connection that was closed meanwhile is opened again.
     pub(crate) async fn send(&mut self, ask: Ask<'_>) -> Result<Answer, Error> {
         let what = || format!("{} {}", ask.method, ask.path);
         if self.sender.ready().await.is_err() {
-            self.sender = open(self.address).await?;
+            self.sender = open(&self.address).await?;
         }
         let began = self.clock.now().mono;
         let exchange = async {
-            let (head, body) = self.sender.send_request(request(ask, self.address)).await?.into_parts();
+            let (head, body) = self.sender.send_request(request(ask, &self.address)).await?.into_parts();
             Ok((head, body.collect().await?.to_bytes()))
         };
         let answer =
@@ -103,8 +104,10 @@ impl Answer {
     }
 }
 
-async fn open(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Error> {
-    let stream = TcpStream::connect(address).await.map_err(|error| Error::Connect(address, error))?;
+async fn open(address: &str) -> Result<SendRequest<Full<Bytes>>, Error> {
+    let connecting = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await;
+    let stream = connecting.map_err(|_elapsed| Error::Timeout(address.to_owned()))?;
+    let stream = stream.map_err(|error| Error::Connect(address.to_owned(), error))?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|error| Error::Http(address.to_string(), error))?;
     // It ends with the sender; what goes wrong on it, the sender is told too.
@@ -112,8 +115,8 @@ async fn open(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Error> {
     Ok(sender)
 }
 
-fn request(ask: Ask<'_>, host: SocketAddr) -> Request<Full<Bytes>> {
-    let mut request = Request::builder().method(ask.method).uri(ask.path).header(HOST, host.to_string());
+fn request(ask: Ask<'_>, host: &str) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(ask.method).uri(ask.path).header(HOST, host);
     if let Some((name, value)) = ask.field {
         request = request.header(name, value);
     }
@@ -121,7 +124,7 @@ fn request(ask: Ask<'_>, host: SocketAddr) -> Request<Full<Bytes>> {
         request = request.header("content-type", "application/json");
     }
     let body = Full::from(ask.json.unwrap_or_default().to_owned());
-    request.body(body).expect("the story's paths and fields are well formed")
+    request.body(body).expect("paths and fields that commands send are well formed")
 }
 
 #[cfg(test)]

@@ -1,0 +1,161 @@
+//! What the next request like this one is told: by the very judgement of the walk where Larder decides, and for each thing that the
+//! origin may do where the origin does.
+//!
+//! Invariant: nothing is decided here. Which outcomes there are follows from [`verdict::judge`] and [`Ask::way`], their words from
+//! [`Question`].
+
+use std::sync::Arc;
+
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::request::Parts as Head;
+use http::{HeaderMap, StatusCode};
+
+use crate::flow::explain::wire::{By, Or, Outcome, Told, When};
+use crate::flow::lesson::Lesson;
+use crate::flow::read::Question;
+use crate::flow::verdict::{self, Ask, UNCACHEABLE, Verdict, Whole};
+use crate::flow::{Visit, pass};
+use crate::metrics::Cache;
+use crate::policy::cache_status::{CacheStatus, Forward};
+use crate::policy::{self, NoStore};
+use crate::route::share::Share;
+use crate::store::entry::Entry;
+use crate::store::memory::{Refusal, Stage};
+
+/// What becomes of a read.
+pub(super) struct Foreseen {
+    pub(super) outcome: Outcome,
+    /// What is stored for it, be it too old.
+    pub(super) entry: Option<Arc<Entry>>,
+    /// Why the newest answer was not kept, if it was not.
+    pub(super) refusal: Option<Refusal>,
+    /// Whether somebody is fetching it just now.
+    pub(super) is_in_flight: bool,
+}
+
+/// Foresees a read; its content, if it has any, has been digested.
+pub(super) fn read(visit: &Visit<'_>, head: &Head, share: Share) -> Foreseen {
+    let selecting = visit.selecting(head, share);
+    let key = visit.target.key(share, &head.headers, visit.content().key()).to_key();
+    let refusal = Lesson::of(visit, head, share).noted(&visit.flow.store, &key);
+    let (outcome, entry) = match verdict::judge(visit, head, share, &selecting) {
+        Verdict::Whole(Whole { entry, cache, status, .. }) => (certain(cache, status), Some(entry)),
+        Verdict::Part(answer) => {
+            let entry = visit.flow.part(&key, &selecting);
+            let ttl = entry.as_ref().map_or(0, |part| part.life.ttl(visit.now));
+            (certain(answer.cache, CacheStatus::Hit { ttl, detail: None }), entry)
+        }
+        Verdict::NotCached => {
+            let (cache, status) = verdict::only_if_cached();
+            let mut outcome = certain(cache, status);
+            outcome.told.status = Some(StatusCode::GATEWAY_TIMEOUT.as_u16());
+            (outcome, None)
+        }
+        Verdict::Ask(ask) => {
+            let base = ask.base.clone();
+            (asked(visit, head, &selecting, share, ask, refusal), base)
+        }
+    };
+    let is_in_flight = visit.flow.flights.is_flying(&key);
+    Foreseen { outcome, entry, refusal, is_in_flight }
+}
+
+/// What Larder alone decides.
+pub(super) fn certain(cache: Cache, status: CacheStatus) -> Outcome {
+    Outcome { told: told((cache, status)), decided_by: By::Cache, when: None, or: Vec::new() }
+}
+
+/// What is likely, and what may come instead.
+pub(super) fn open((when, told): (When, Told), or: Vec<(When, Told)>) -> Outcome {
+    let or = or.into_iter().map(|(when, told)| Or { when, told }).collect();
+    Outcome { told, decided_by: By::Origin, when: Some(when), or }
+}
+
+pub(super) fn told((cache, status): (Cache, CacheStatus)) -> Told {
+    let status = status.to_value();
+    let cache_status = status.to_str().ok().map(str::to_owned);
+    Told { x_cache: Some(cache.as_str().to_owned()), cache_status, status: None }
+}
+
+/// With a detail that only the origin's answer tells.
+fn told_more(words: (Cache, CacheStatus)) -> Told {
+    let mut told = told(words);
+    if let Some(status) = &mut told.cache_status {
+        status.push_str("; detail=…");
+    }
+    told
+}
+
+/// A read for which the origin has to be asked.
+fn asked(
+    visit: &Visit<'_>,
+    head: &Head,
+    selecting: &HeaderMap,
+    share: Share,
+    mut ask: Ask,
+    refusal: Option<Refusal>,
+) -> Outcome {
+    let part = match ask.way(visit, head, share, 0) {
+        Ok(part) => part,
+        Err(why) => return certain(Cache::Bypass, pass::status(why)),
+    };
+    let is_part = part.is_some();
+    let mut question = Question::of(visit, head, selecting, share, ask, part);
+    question.look_for_company();
+    let failing = failing(&question);
+    let base = question.ask.base.as_ref();
+    if question.is_by_head() {
+        let plain = told((Cache::Miss, question.forwarded(None, false, None)));
+        return match base {
+            Some(_) => {
+                let confirmed = (When::Confirmed, told(question.confirmed(StatusCode::OK)));
+                open(confirmed, vec![(When::Answered, plain), failing])
+            }
+            None => open((When::Answered, plain), vec![failing]),
+        };
+    }
+    let status = match base {
+        Some(base) => base.response.status,
+        None if is_part => StatusCode::PARTIAL_CONTENT,
+        None => StatusCode::OK,
+    };
+    let rule = &visit.target.route.settings.rule;
+    let never = policy::asks_no_store(&head.headers, rule).then(|| NoStore::RequestNoStore.as_str());
+    let mut ways = Vec::new();
+    if never.is_none() {
+        if base.is_some() && is_conditional(&question) {
+            ways.push((When::Confirmed, told(question.confirmed(StatusCode::NOT_MODIFIED))));
+        }
+        ways.push((When::Kept, told(question.kept(status))));
+    }
+    // What was not kept when it was asked for last will not be this time.
+    let lately = refusal.filter(|refusal| refusal.stage == Stage::AtItsHead).map(|refusal| refusal.why);
+    // A range whose whole is not kept goes on as it came.
+    let not_kept =
+        |why| (When::NotKept, told(question.not_kept(if question.wants_part() { UNCACHEABLE } else { why })));
+    match never.or(lately) {
+        Some(why) => ways.insert(0, not_kept(why)),
+        None if question.wants_part() => ways.push(not_kept(UNCACHEABLE)),
+        None => {}
+    }
+    ways.push((When::NotKept, told_more((Cache::Bypass, CacheStatus::forward(Forward::Bypass)))));
+    ways.push(failing);
+    let likely = ways.remove(0);
+    open(likely, ways)
+}
+
+/// What an origin that fails leads to.
+fn failing(question: &Question<'_>) -> (When, Told) {
+    let now = question.visit.now;
+    match question.substitute(now) {
+        Some((_, words)) => (When::Failed, told(words)),
+        None => (When::NoAnswer, told_more((Cache::Miss, question.forwarded(None, false, None)))),
+    }
+}
+
+/// Whether the origin is asked only for what has changed.
+fn is_conditional(question: &Question<'_>) -> bool {
+    let sent = question.fetch();
+    let sent = sent.headers();
+    sent.contains_key(IF_NONE_MATCH) || sent.contains_key(IF_MODIFIED_SINCE)
+}

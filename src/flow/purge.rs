@@ -1,0 +1,49 @@
+//! `PURGE /path` where clients come in: for whoever shows a token that may purge, as Varnish and Fastly have it.
+//!
+//! Invariant: it is never forwarded, and whoever may not purge learns nothing: neither whether there is a token, nor whether his was
+//! right.
+
+use http::request::Parts as Head;
+use http::{HeaderMap, StatusCode};
+
+use crate::flow::serve::Answer;
+use crate::flow::{Visit, problem};
+use crate::invalidate::{Invalidation, Source};
+use crate::metrics::Cache;
+use crate::route::reach::Reach;
+use crate::store::position::Mode;
+use crate::token::Role;
+
+/// The method.
+pub const METHOD: &str = "PURGE";
+
+/// What a request for a purge asks for: soft with `Fastly-Soft-Purge: 1`.
+pub fn mode(headers: &HeaderMap) -> Mode {
+    match headers.get("fastly-soft-purge").map(http::HeaderValue::as_bytes) {
+        Some(b"1") => Mode::Soft,
+        _ => Mode::Hard,
+    }
+}
+
+/// Outdates the path with every query on the host that was asked, and answers when that holds.
+pub(crate) async fn purge(visit: &Visit<'_>, head: &Head) -> Answer {
+    let holder = visit.flow.keys.holder(&head.headers).filter(|holder| holder.may >= Role::Purge);
+    let response = match holder {
+        None => problem::method_not_allowed("this method is not offered here"),
+        Some(holder) => {
+            let invalidation = Invalidation {
+                reach: Reach::of(visit.target.tags()),
+                mode: mode(&head.headers),
+                source: Source::Admin,
+                actor: holder.name.to_string(),
+                ..Invalidation::default()
+            };
+            let applied = visit.flow.invalidator.apply(invalidation).await;
+            let (position, invalidated) = (applied.position.to_string(), applied.reached.len());
+            let body =
+                serde_json::json!({ "status": "ok", "id": position, "invalidated": invalidated }).to_string();
+            problem::json(StatusCode::OK, "application/json", body)
+        }
+    };
+    Answer { response, cache: Cache::Bypass, detail: Some("purge"), age: None, upstream: None, error: None }
+}

@@ -1,0 +1,173 @@
+//! Caching switched off for a while, for everything or for one route, and for good once the process drains.
+//!
+//! Invariant: what is switched off drops what is kept of it before that is acknowledged, and comes back by the clock alone. A draining
+//! process may not hear of invalidations any more, so nothing that it keeps is served again. Invalidations apply all the while.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::flow::Flow;
+use crate::invalidate::{Invalidation, Source};
+use crate::route::reach::Reach;
+use crate::route::tag::Tag;
+use crate::store::Applied;
+
+/// Caches.
+const ON: u64 = 0;
+/// Never caches again: the process drains.
+const DRAINING: u64 = u64::MAX;
+
+/// Every switch of the process. Reading costs two relaxed loads.
+#[derive(Debug)]
+pub struct Switches {
+    /// [`ON`], [`DRAINING`], or until when (monotonic, ms) caching is off for everything.
+    everything: AtomicU64,
+    /// By route, the same but for [`DRAINING`].
+    routes: Box<[AtomicU64]>,
+}
+
+/// What a switch covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covers {
+    /// All routes, and what no route matches.
+    Everything,
+    /// The route of this index.
+    Route(usize),
+}
+
+/// A switch that is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Off {
+    /// For what.
+    pub covers: Covers,
+    /// For how long yet.
+    pub left: Duration,
+}
+
+impl Switches {
+    /// All on, for so many routes.
+    pub(crate) fn new(routes: usize) -> Self {
+        Self { everything: AtomicU64::new(ON), routes: (0..routes).map(|_| AtomicU64::new(ON)).collect() }
+    }
+
+    /// Why the cache is not asked on `route` at `now` (monotonic); `None`: it is.
+    pub fn off(&self, route: usize, now: Duration) -> Option<&'static str> {
+        let everything = self.everything.load(Ordering::Relaxed);
+        let own = self.routes[route].load(Ordering::Relaxed);
+        if everything == ON && own == ON {
+            return None;
+        }
+        let now = millis(now);
+        if everything == DRAINING {
+            Some("draining")
+        } else {
+            (everything > now || own > now).then_some("disabled")
+        }
+    }
+
+    /// What is off at `now` (monotonic).
+    pub fn list(&self, now: Duration) -> Vec<Off> {
+        let all = std::iter::once((Covers::Everything, &self.everything));
+        let routes = self.routes.iter().enumerate().map(|(nth, switch)| (Covers::Route(nth), switch));
+        let off = all.chain(routes).filter_map(|(covers, switch)| {
+            let left = switch.load(Ordering::Relaxed).checked_sub(millis(now))?;
+            (left > 0).then_some(Off { covers, left: Duration::from_millis(left) })
+        });
+        off.filter(|_| !self.is_draining()).collect()
+    }
+
+    /// Whether nothing that is kept is served any more.
+    pub fn is_draining(&self) -> bool {
+        self.everything.load(Ordering::Relaxed) == DRAINING
+    }
+
+    fn set(&self, covers: Covers, value: u64) {
+        match covers {
+            Covers::Everything => {
+                let stays = |now: u64| (now != DRAINING).then_some(value);
+                let _drains = self.everything.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stays);
+            }
+            Covers::Route(route) => self.routes[route].store(value, Ordering::Relaxed),
+        }
+    }
+}
+
+/// Whole milliseconds; a moment that no process lives to see is as good as the last one before [`DRAINING`].
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(DRAINING).min(DRAINING - 1)
+}
+
+impl Flow {
+    /// The switches.
+    pub fn switches(&self) -> &Switches {
+        &self.0.switches
+    }
+
+    /// Switches caching off for `period` and drops what is kept of it. When this returns both hold; `actor` is who said so.
+    pub async fn disable(&self, covers: Covers, period: Duration, actor: String) -> Applied {
+        let parts = &self.0.parts;
+        let until = millis(parts.clock.mono().saturating_add(period));
+        self.0.switches.set(covers, until.max(1));
+        let reach = match covers {
+            Covers::Everything => Reach::all(),
+            Covers::Route(route) => {
+                Reach::of([Tag::route(&parts.rules.table.routes()[route].settings.template)])
+            }
+        };
+        // What is derived is fetched anew when it is asked for: nothing was changed.
+        let without_derived = true;
+        let source = Source::Admin;
+        let invalidation = Invalidation { reach, source, actor, without_derived, ..Invalidation::default() };
+        parts.invalidator.apply(invalidation).await
+    }
+
+    /// Switches caching on again; [`Covers::Everything`] takes every route's switch along.
+    pub fn enable(&self, covers: Covers) {
+        let switches = &self.0.switches;
+        switches.set(covers, ON);
+        if covers == Covers::Everything {
+            (0..switches.routes.len()).for_each(|route| switches.set(Covers::Route(route), ON));
+        }
+    }
+
+    /// From now on nothing is answered from what is kept, and there is no way back.
+    pub fn drain(&self) {
+        self.0.switches.everything.store(DRAINING, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(3600);
+    const LATER: Duration = Duration::from_secs(3660);
+
+    #[test]
+    fn a_switch_covers_its_route_until_its_time() {
+        let switches = Switches::new(2);
+        assert_eq!(switches.off(1, NOW), None);
+        switches.set(Covers::Route(1), millis(LATER));
+        assert_eq!((switches.off(0, NOW), switches.off(1, NOW)), (None, Some("disabled")));
+        assert_eq!(switches.list(NOW), [Off { covers: Covers::Route(1), left: Duration::from_secs(60) }]);
+        assert_eq!(switches.off(1, LATER), None, "it expires by itself");
+        assert_eq!(switches.list(LATER), []);
+    }
+
+    #[test]
+    fn the_switch_of_everything_covers_every_route() {
+        let switches = Switches::new(2);
+        switches.set(Covers::Everything, millis(LATER));
+        assert_eq!((switches.off(0, NOW), switches.off(1, NOW)), (Some("disabled"), Some("disabled")));
+        switches.set(Covers::Everything, ON);
+        assert_eq!((switches.off(0, NOW), switches.off(1, NOW)), (None, None));
+    }
+
+    #[test]
+    fn nothing_switches_a_draining_process_on() {
+        let switches = Switches::new(1);
+        switches.everything.store(DRAINING, Ordering::Relaxed);
+        switches.set(Covers::Everything, ON);
+        assert_eq!(switches.off(0, Duration::MAX), Some("draining"));
+    }
+}

@@ -1,0 +1,70 @@
+//! What is counted of invalidations and of the messages that ask for them.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::metrics::{Metrics, Reason, declare, histogram};
+
+/// The metrics of invalidation.
+#[derive(Debug)]
+pub(in crate::metrics) struct Invalidations {
+    asked: Family<SourceMode, Counter>,
+    entries: Counter,
+    lag: Histogram,
+    ack: Histogram,
+    unmatched: Counter,
+    webhooks_refused: Family<Reason, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceMode {
+    source: &'static str,
+    mode: &'static str,
+}
+
+impl Invalidations {
+    pub(in crate::metrics) fn declared(r: &mut Registry) -> Self {
+        let (lag, ack) = (histogram(), histogram());
+        let help = "Time from an invalidation's place in the order to its being applied";
+        r.register_with_unit("invalidation_lag", help, Unit::Seconds, lag.clone());
+        let help = "Time from an invalidation's arrival to its acknowledgement";
+        r.register_with_unit("invalidation_ack", help, Unit::Seconds, ack.clone());
+        Self {
+            asked: declare(r, "invalidations", "Applied invalidations by where they came from"),
+            entries: declare(r, "invalidated_entries", "Entries that invalidations removed or made stale"),
+            lag,
+            ack,
+            unmatched: declare(r, "events_unmatched", "Named events for which events: has no rule"),
+            webhooks_refused: declare(r, "webhooks_refused", "Webhooks that were not accepted"),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts one invalidation that was applied, `took` after it came.
+    pub fn invalidated(&self, source: &'static str, mode: &'static str, took: Duration) {
+        self.invalidations.asked.get_or_create(&SourceMode { source, mode }).inc();
+        self.invalidations.ack.observe(took.as_secs_f64());
+    }
+
+    /// Counts what one application reached, and the time that it took.
+    pub fn invalidation_applied(&self, entries: u64, lag: Duration) {
+        self.invalidations.entries.inc_by(entries);
+        self.invalidations.lag.observe(lag.as_secs_f64());
+    }
+
+    /// Counts a named event that outdates nothing.
+    pub fn event_unmatched(&self) {
+        self.invalidations.unmatched.inc();
+    }
+
+    /// Counts a webhook that was not accepted.
+    pub fn webhook_refused(&self, reason: &'static str) {
+        self.invalidations.webhooks_refused.get_or_create(&Reason { reason }).inc();
+    }
+}

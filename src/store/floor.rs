@@ -1,0 +1,216 @@
+//! Floors: the last position at which something was outdated, for as long as that can refuse anybody.
+//!
+//! ```text
+//! fill in flight    ticket p ────────────────── asks to be kept: refused if p < n
+//! fill begun later                ticket ≥ n ── asks to be kept: refused if it began before `written + settle`, or `until`
+//! floor                    n ─────────────────────────────────┐ gone: no ticket below n, no fetch begun before the hold ended
+//! ```
+//! Invariant: a floor that could refuse a ticket in flight, or one that is taken now, is kept, or its part of a floor of
+//! everything is: that refuses too much and never too little. Where nobody can be refused any more, nothing is kept.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::route::reach::Item;
+use crate::route::tag::Tag;
+use crate::store::position::{Known, Outdated, Position};
+
+/// Most tags that keep a floor of their own; beyond it the floor of everything is raised.
+pub const MAX_FLOORS: usize = 65_536;
+
+/// Most floors of items that are no single tag: each is looked at by every fill.
+pub const MAX_WIDE_FLOORS: usize = 256;
+
+/// If so many are left after idle floors were dropped for room, all are given up: or each new one would look for room.
+const CROWDED: usize = MAX_FLOORS / 8 * 7;
+
+/// So many floors are kept without a look at which of them are idle.
+const FEW: usize = 64;
+
+/// For how long settling floors are kept until the longest `settle` is known.
+pub const LONGEST_SETTLE: Duration = Duration::from_secs(60);
+
+/// All floors; not synchronised, the gate's lock is around them.
+#[derive(Debug)]
+pub(in crate::store) struct Floors {
+    own: HashMap<Tag, Floor, ahash::RandomState>,
+    /// Of items that are more than one tag.
+    wide: Vec<(Item, Floor)>,
+    /// Of everything whose own was given up, and of what outdated everything.
+    of_all: Floor,
+    /// As high, and held as long, as the highest and longest of them.
+    highest: Floor,
+    /// Last position at which something was outdated that an answer may turn out to depend on.
+    named: u64,
+    /// So many floors of their own are looked through for idle ones.
+    look_at: usize,
+    /// The longest `settle` of a route.
+    settle: Duration,
+}
+
+/// Until when fetches are too old to be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct Floor {
+    /// Those with a ticket below it.
+    pub(in crate::store) n: u64,
+    /// Those begun before (monotonic) this and the route's `settle`.
+    pub(in crate::store) written: Option<Duration>,
+    /// Those begun before (monotonic).
+    pub(in crate::store) until: Duration,
+}
+
+/// The oldest ticket in flight; with none, the one that is taken next.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Oldest {
+    /// Its position.
+    pub(in crate::store) n: u64,
+    /// When (monotonic) its fetch began.
+    pub(in crate::store) begun: Duration,
+}
+
+impl Default for Floors {
+    fn default() -> Self {
+        Self {
+            own: HashMap::default(),
+            wide: Vec::new(),
+            of_all: Floor::default(),
+            highest: Floor::default(),
+            named: 0,
+            look_at: FEW,
+            settle: LONGEST_SETTLE,
+        }
+    }
+}
+
+impl Floors {
+    /// Settling floors are kept for `settle` from now on.
+    pub(in crate::store) fn settle_within(&mut self, settle: Duration) {
+        self.settle = settle;
+    }
+
+    /// Refuses what depends on `item` and is older than `floor`.
+    pub(in crate::store) fn raise(&mut self, item: &Item, floor: Floor, oldest: Oldest) {
+        if item.may_cover_unknown() {
+            self.named = floor.n;
+        }
+        match item {
+            Item::All => self.of_all.raise(floor),
+            Item::Tag(tag) => self.raise_own(tag, floor, oldest),
+            wide => self.raise_wide(wide, floor, oldest),
+        }
+        self.highest.raise(floor);
+    }
+
+    fn raise_own(&mut self, tag: &Tag, floor: Floor, oldest: Oldest) {
+        if let Some(known) = self.own.get_mut(tag) {
+            return known.raise(floor);
+        }
+        if self.own.len() >= MAX_FLOORS {
+            self.drop_idle(oldest);
+            if self.own.len() > CROWDED {
+                self.give_up();
+            }
+        }
+        self.own.insert(tag.clone(), floor);
+    }
+
+    fn raise_wide(&mut self, item: &Item, floor: Floor, oldest: Oldest) {
+        if let Some((_, known)) = self.wide.iter_mut().find(|(known, _)| known == item) {
+            return known.raise(floor);
+        }
+        if self.wide.len() >= MAX_WIDE_FLOORS {
+            self.drop_idle(oldest);
+            if self.wide.len() >= MAX_WIDE_FLOORS {
+                self.give_up();
+            }
+        }
+        self.wide.push((item.clone(), floor));
+    }
+
+    /// One floor for all: refuses too much, and never too little.
+    fn give_up(&mut self) {
+        let own = self.own.drain().map(|(_, floor)| floor);
+        own.chain(self.wide.drain(..).map(|(_, floor)| floor)).for_each(|floor| self.of_all.raise(floor));
+    }
+
+    /// Whether nothing that an answer depends on was outdated above `position`, up to `until`.
+    pub(in crate::store) fn check(
+        &self,
+        position: Position,
+        known: Known<'_>,
+        until: u64,
+    ) -> Result<(), Outdated> {
+        let between = |n: u64| position.n < n && n <= until;
+        let outdated = between(self.of_all.n)
+            || (!known.is_all && between(self.named))
+            || self.of(known.tags).any(|floor| between(floor.n));
+        if outdated { Err(Outdated::Invalidated) } else { Ok(()) }
+    }
+
+    /// Whether a fetch that began at `begun` began after all that concerns it was settled.
+    pub(in crate::store) fn check_settled(
+        &self,
+        begun: Duration,
+        settle: Duration,
+        tags: &[Tag],
+    ) -> Result<(), Outdated> {
+        let unsettled = |floor: Floor| {
+            begun < floor.until || floor.written.is_some_and(|written| begun < written.saturating_add(settle))
+        };
+        let unsettled = unsettled(self.of_all) || self.of(tags).any(unsettled);
+        if unsettled { Err(Outdated::Settling) } else { Ok(()) }
+    }
+
+    fn of(&self, tags: &[Tag]) -> impl Iterator<Item = Floor> {
+        let known = if self.own.is_empty() { &[] } else { tags };
+        let own = known.iter().filter_map(|tag| self.own.get(tag)).copied();
+        let wide = self.wide.iter().filter(|(item, _)| tags.iter().any(|tag| item.covers(tag)));
+        own.chain(wide.map(|(_, floor)| *floor))
+    }
+
+    /// Forgets floors that can refuse nobody any more: all at once if all are such, and else those that are whenever they
+    /// have become twice as many.
+    pub(in crate::store) fn tidy(&mut self, oldest: Oldest) {
+        if self.is_idle(&self.highest, oldest) {
+            if self.highest != Floor::default() {
+                *self = Self { named: self.named, settle: self.settle, ..Self::default() };
+            }
+        } else if self.own.len() >= self.look_at {
+            self.drop_idle(oldest);
+        }
+    }
+
+    /// Forgets every floor that can refuse nobody any more.
+    pub(in crate::store) fn drop_idle(&mut self, oldest: Oldest) {
+        let settle = self.settle;
+        self.own.retain(|_, floor| !floor.is_idle(settle, oldest));
+        self.wide.retain(|(_, floor)| !floor.is_idle(settle, oldest));
+        if self.of_all.is_idle(settle, oldest) {
+            self.of_all = Floor::default();
+        }
+        self.own.shrink_to(2 * self.own.len());
+        self.look_at = (2 * self.own.len()).max(FEW);
+    }
+
+    fn is_idle(&self, floor: &Floor, oldest: Oldest) -> bool {
+        floor.is_idle(self.settle, oldest)
+    }
+
+    /// Floors that are kept now.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.own.len() + self.wide.len() + usize::from(self.of_all != Floor::default())
+    }
+}
+
+impl Floor {
+    fn raise(&mut self, other: Self) {
+        self.n = self.n.max(other.n);
+        self.written = self.written.max(other.written);
+        self.until = self.until.max(other.until);
+    }
+
+    fn is_idle(&self, settle: Duration, oldest: Oldest) -> bool {
+        let settled = self.written.map_or(Duration::ZERO, |written| written.saturating_add(settle));
+        self.n <= oldest.n && self.until.max(settled) <= oldest.begun
+    }
+}

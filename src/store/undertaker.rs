@@ -1,0 +1,74 @@
+//! Takes the dead out of memory, on a thread of its own: they are served to nobody already, so an acknowledgement does not
+//! wait for that.
+//!
+//! Invariant: whatever it is handed leaves memory, unless something else has taken its place by then. Its thread begins
+//! with the first dead and ends with the store; where there can be no thread, it is done at once.
+
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use crate::store::entry::Entry;
+use crate::store::memory::Memory;
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(in crate::store) struct Undertaker {
+    memory: Arc<Memory>,
+    /// Bounded by what was stored: an entry dies once. `None`: there can be no thread.
+    thread: OnceLock<Option<Sender<Vec<Arc<Entry>>>>>,
+}
+
+impl Undertaker {
+    /// For what dies in `memory`.
+    pub(in crate::store) fn of(memory: &Arc<Memory>) -> Self {
+        Self { memory: Arc::clone(memory), thread: OnceLock::new() }
+    }
+
+    /// Has these taken out of memory.
+    pub(in crate::store) fn bury(&self, dead: &[Arc<Entry>]) {
+        if dead.is_empty() {
+            return;
+        }
+        let thread = self.thread.get_or_init(|| start(Arc::clone(&self.memory)));
+        let sent = thread.as_ref().is_some_and(|thread| thread.send(dead.to_vec()).is_ok());
+        if !sent {
+            dead.iter().for_each(|entry| self.memory.sweep(entry.key()));
+        }
+    }
+}
+
+fn start(memory: Arc<Memory>) -> Option<Sender<Vec<Arc<Entry>>>> {
+    let (send, handed) = mpsc::channel::<Vec<Arc<Entry>>>();
+    let bury = move || {
+        for dead in handed {
+            // One by one, so that each is let go as soon as it is out.
+            dead.into_iter().for_each(|entry| memory.sweep(entry.key()));
+        }
+    };
+    thread::Builder::new().name("undertaker".into()).spawn(bury).ok().map(|_thread| send)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::entry::tests::entry;
+
+    #[test]
+    fn what_died_leaves_memory_and_what_took_its_place_stays() {
+        let memory = Arc::new(Memory::new(1 << 20, None, |_| {}));
+        let (dead, live) = (Arc::new(entry("a", vec![])), Arc::new(entry("b", vec![])));
+        for entry in [&dead, &live] {
+            memory.change(entry.key(), |group| {
+                group.put(entry);
+            });
+        }
+        dead.kill();
+        let undertaker = Undertaker::of(&memory);
+        undertaker.bury(&[dead, live]);
+        while memory.find(b"a").is_some() {
+            thread::yield_now();
+        }
+        assert!(memory.find(b"b").is_some());
+    }
+}
