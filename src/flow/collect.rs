@@ -103,7 +103,10 @@ impl Fetch {
         let flight = arriving.flight();
         if self.of_a_write {
             let (key, now) = (flight.departure.key(), self.flow.clock.mono());
-            if let Found::Entry(_) = self.flow.lookup(&self.selecting, key, now) {
+            // What is softened is what the write itself has outdated.
+            if let Found::Entry(entry) = self.flow.lookup(&self.selecting, key, now)
+                && entry.softened().is_none()
+            {
                 return arriving.share();
             }
         }

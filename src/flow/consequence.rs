@@ -227,6 +227,18 @@ fn together(flow: &Shared, named: Named, derived: Derived) -> (Reach, bool) {
 }
 
 impl Consequences {
+    /// All that they reach, with what is derived from it.
+    pub(crate) fn reach(self, flow: &Shared) -> Reach {
+        let mut all = Reach::default();
+        for Invalidation { mut reach, without_derived, .. } in std::iter::once(self.hard).chain(self.soft) {
+            if !without_derived {
+                flow.invalidator.settings().dependencies.extend(&mut reach);
+            }
+            reach.items.into_iter().for_each(|item| all.add(item));
+        }
+        all
+    }
+
     /// Applies them. When this returns, they hold.
     pub(crate) async fn apply(self, flow: &Arc<Shared>) {
         let Self { hard, soft, refresh } = self;

@@ -97,9 +97,10 @@ impl Fetch {
         }
     }
 
-    /// The fields that the origin is sent.
-    pub(crate) fn headers(&self) -> &HeaderMap {
-        self.request.headers()
+    /// Whether it would ask only for what has changed, if it flew now.
+    pub(crate) fn would_be_conditional(mut self) -> bool {
+        self.ask_for_confirmation();
+        self.condition.is_some()
     }
 
     /// For one client, who wants this part and no more.

@@ -183,7 +183,7 @@ impl World {
             fault,
             any: Arc::clone(&stage.any),
             tags: Arc::clone(&stage.tags),
-            readers_keys: 1 + usize::from(seed % 2 == 0) * (KEYS.len() - 1),
+            readers_keys: if seed.is_multiple_of(2) { KEYS.len() } else { 1 },
             lots: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         }
     }

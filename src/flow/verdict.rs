@@ -89,7 +89,6 @@ pub(crate) fn judge(visit: &Visit<'_>, head: &Head, share: Share, selecting: &He
         }
     };
     let status = CacheStatus::Hit { ttl: life.ttl(now), detail: None };
-    drop(life);
     Verdict::Whole(Whole { entry, cache, status, is_refreshed })
 }
 

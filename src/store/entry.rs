@@ -298,7 +298,9 @@ pub(crate) mod tests {
     }
 
     /// One of a fetch that began at `position`, in all else like `other`.
-    pub(crate) fn like(other: &Entry, tags: Vec<Tag>, position: Position, body: Bytes) -> Entry {
+    pub(crate) fn like(other: &Entry, mut tags: Vec<Tag>, position: Position, body: Bytes) -> Entry {
+        tags.sort_unstable();
+        tags.dedup();
         Entry {
             id: EntryId::next(),
             key: other.key.clone(),

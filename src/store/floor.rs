@@ -214,3 +214,117 @@ impl Floor {
         self.n <= oldest.n && self.until.max(settled) <= oldest.begun
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::reach::{Gaps, Paths, Reach};
+    use crate::store::entry::tests::{entry, like};
+    use crate::store::position::{Gate, Hold, Outdate};
+    use crate::store::ticket::FillTicket;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const SETTLE: Duration = Duration::from_millis(30);
+
+    /// What happens at the gate.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Depart,
+        Land(prop::sample::Index),
+        Outdate(Vec<Item>, Hold),
+        Pass(u64),
+        /// The fill of a flight that turns out to carry these.
+        Fill(prop::sample::Index, Vec<Tag>),
+        Look,
+    }
+
+    fn tag() -> impl Strategy<Value = Tag> {
+        let path = "(/[ab]){1,2}".prop_map(|path| Tag::path("h", &path));
+        prop_oneof!["[ab]:[12]".prop_map(|name| Tag::named(&name)), path]
+    }
+
+    fn item() -> impl Strategy<Value = Item> {
+        let pattern = "[ab]:".prop_map(|prefix| Item::Tags(Gaps::new(vec![prefix, String::new()])));
+        let below = "/[ab]".prop_map(|path| Item::Paths { host: None, paths: Paths::below(&path) });
+        prop_oneof![6 => tag().prop_map(Item::Tag), 2 => pattern, 2 => below, 1 => Just(Item::All)]
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        let hold = prop_oneof![
+            Just(Hold::None),
+            Just(Hold::Settle),
+            (1..60_u64).prop_map(|millis| Hold::For(Duration::from_millis(millis))),
+        ];
+        prop_oneof![
+            3 => Just(Act::Depart),
+            2 => any::<prop::sample::Index>().prop_map(Act::Land),
+            3 => (prop::collection::vec(item(), 1..3), hold).prop_map(|(items, hold)| Act::Outdate(items, hold)),
+            2 => (1..40_u64).prop_map(Act::Pass),
+            4 => (any::<prop::sample::Index>(), prop::collection::vec(tag(), 1..3))
+                .prop_map(|(nth, tags)| Act::Fill(nth, tags)),
+            1 => Just(Act::Look),
+        ]
+    }
+
+    /// Every invalidation that there was: what the floors may forget, this does not.
+    struct History(Vec<(Vec<Item>, u64, Option<Duration>, Duration)>);
+
+    impl History {
+        fn verdict(&self, ticket: &FillTicket, tags: &[Tag]) -> Result<(), Outdated> {
+            let about = self.0.iter().filter(|(items, ..)| {
+                items.iter().any(|item| *item == Item::All || tags.iter().any(|tag| item.covers(tag)))
+            });
+            let (mut outdated, mut unsettled) = (false, false);
+            for (_, n, written, until) in about {
+                outdated |= *n > ticket.position().n;
+                unsettled |= ticket.begun() < *until;
+                unsettled |= written.is_some_and(|written| ticket.begun() < written + SETTLE);
+            }
+            match (outdated, unsettled) {
+                (true, _) => Err(Outdated::Invalidated),
+                (false, true) => Err(Outdated::Settling),
+                (false, false) => Ok(()),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn floors_refuse_what_all_of_history_would_and_vanish(acts in prop::collection::vec(act(), 1..60)) {
+            let gate = Arc::new(Gate::new(3));
+            gate.settle_within(SETTLE);
+            let any = entry("k", vec![]);
+            let (mut flying, mut history, mut now) = (Vec::new(), History(Vec::new()), Duration::from_secs(1));
+            for act in acts {
+                match act {
+                    Act::Depart => flying.push(gate.ticket(now)),
+                    Act::Land(nth) if !flying.is_empty() => drop(flying.swap_remove(nth.index(flying.len()))),
+                    Act::Fill(nth, tags) if !flying.is_empty() => {
+                        let ticket = &flying[nth.index(flying.len())];
+                        let filled = Arc::new(like(&any, tags.clone(), ticket.position(), Bytes::new()));
+                        let verdict = gate.admit(&filled, ticket.begun(), SETTLE);
+                        prop_assert_eq!(verdict, history.verdict(ticket, &tags));
+                    }
+                    Act::Outdate(items, hold) => {
+                        let outdate = Outdate { reach: Reach { items: items.clone() }, hold, ..Outdate::default() };
+                        let (position, _) = gate.outdate(&outdate, now);
+                        let until = if let Hold::For(hold) = hold { now + hold } else { Duration::ZERO };
+                        history.0.push((items, position.n, (hold == Hold::Settle).then_some(now), until));
+                    }
+                    Act::Pass(millis) => now += Duration::from_millis(millis),
+                    Act::Look => {
+                        gate.size(now);
+                    }
+                    Act::Land(_) | Act::Fill(..) => {}
+                }
+            }
+            flying.clear();
+            gate.size(now + Duration::from_millis(60));
+            prop_assert_eq!(gate.floors(), 0);
+        }
+    }
+}

@@ -13,6 +13,8 @@ pub mod position;
 mod rooms;
 pub mod search;
 pub mod stamp;
+#[cfg(test)]
+mod stress;
 pub mod sweep;
 pub mod tag_index;
 pub mod ticket;
@@ -263,6 +265,11 @@ impl Store {
         self.gate.settle_within(longest);
     }
 
+    /// Floors that are kept: what fills in flight are held against.
+    pub fn floors(&self) -> usize {
+        self.gate.floors()
+    }
+
     /// Live entries, and the bytes that they take. `now` is monotonic.
     pub fn size(&self, now: Duration) -> (u64, u64) {
         self.memory.catch_up();
@@ -318,6 +325,43 @@ mod tests {
         assert!(matches!(whole(&store), Found::Nothing));
         entry.kill();
         assert!(store.part(b"k", |_| true).is_none());
+    }
+
+    #[test]
+    fn an_entry_that_memory_lets_go_is_dead_and_stands_in_for_nothing() {
+        let store = Store::new(&Settings { memory: 4 << 10, entries: None }, Arc::new(Metrics::new(&[])));
+        let kept: Vec<_> = (0..32)
+            .map(|n| {
+                let candidate = candidate(&format!("k{n}"), vec![], &HeaderMap::new(), "body");
+                store.fill(&store.ticket(Duration::ZERO), candidate).unwrap()
+            })
+            .collect();
+        let (entries, _) = store.size(Duration::ZERO);
+        assert!(entries < 32);
+        assert_eq!(kept.iter().filter(|entry| !entry.is_dead()).count() as u64, entries);
+    }
+
+    #[test]
+    fn an_entry_whose_place_another_takes_is_dead() {
+        let store = store();
+        let older = store.fill(&store.ticket(Duration::ZERO), answer(vec![])).unwrap();
+        let newer = store.fill(&store.ticket(Duration::ZERO), answer(vec![])).unwrap();
+        assert!(older.is_dead() && !newer.is_dead());
+    }
+
+    #[test]
+    fn what_was_softened_is_found_and_kept_from_who_wrote_only() {
+        let store = store();
+        let (mine, other) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+        store.fill(&store.ticket(Duration::ZERO), answer(vec![Tag::named("t")])).unwrap();
+        let author = Some(Author::Address(mine));
+        let reach = Reach::of([Tag::named("t")]);
+        let soft = Outdate { reach, mode: Mode::Soft, author, ..Outdate::default() };
+        assert_eq!(store.outdate(&soft, Duration::from_secs(7)).reached.len(), 1);
+        let Found::Entry(entry) = whole(&store) else { panic!("it is kept") };
+        assert_eq!(entry.softened(), Some(Duration::from_secs(7)));
+        assert!(store.is_overwritten(&entry, || Author::Address(mine)));
+        assert!(!store.is_overwritten(&entry, || Author::Address(other)));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //!
 //! With the feature `faults`, one mistake at a time is planted into Larder, and the same checker has to notice each.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod client;
 mod origin;
 mod reader;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http_body_util::BodyExt;
+use larder::invalidate::Invalidation;
+use larder::route::reach::{Item, Reach};
 
 use crate::harness::client::{Reply, all, next, read};
 use crate::harness::origin::{Answer, Origin, Part};
@@ -611,5 +613,93 @@ fn no_more_entries_are_kept_than_the_limit_says() {
         }
         proxy.metric("larder_cache_entries").await;
         assert!(proxy.metric("larder_cache_entries").await <= 3);
+    });
+}
+
+// ---- who may join, and who is given what ------------------------------------------------------------------------
+
+/// Drops what carries one of these tags, or lies at these paths.
+async fn drop_all_of(proxy: &Proxy, words: &[&str]) {
+    let items = words.iter().map(|word| Item::parse(word).unwrap()).collect();
+    proxy.invalidate(Invalidation { reach: Reach { items }, ..Invalidation::default() }).await;
+}
+
+#[test]
+fn a_fetch_whose_tags_are_not_known_yet_is_not_joined_after_any_tag_was_dropped() {
+    play(async {
+        let gate = Gate::default();
+        let origin = held(&gate).await;
+        let proxy = Proxy::start(&origin, HOUR).await;
+        let first = proxy.get("/a").under_way();
+        origin.arrived(1).await;
+        drop_all_of(&proxy, &["/b"]).await;
+        let same = proxy.get("/a").under_way();
+        proxy.settled().await;
+        assert_eq!(origin.count(), 1, "no answer turns out to be of another path");
+        drop_all_of(&proxy, &["project:42"]).await;
+        let next = proxy.get("/a").under_way();
+        origin.arrived(2).await;
+        gate.open();
+        assert_eq!(bodies(&all(vec![first, same, next]).await), ["1", "1", "2"]);
+    });
+}
+
+#[test]
+fn who_asked_before_gets_what_he_waited_for_however_often_it_is_dropped_meanwhile() {
+    play(async {
+        let gate = Gate::default();
+        let origin = held(&gate).await;
+        let proxy = Proxy::start(&origin, HOUR).await;
+        let waiting = vec![proxy.get("/a").under_way(), proxy.get("/a").under_way()];
+        origin.arrived(1).await;
+        proxy.settled().await;
+        for _ in 0..100 {
+            drop_all_of(&proxy, &["/a", "project:*"]).await;
+        }
+        gate.open();
+        assert_eq!(bodies(&all(waiting).await), ["1", "1"]);
+        assert_eq!(origin.count(), 1);
+        assert_eq!(proxy.get("/a").reply().await.text(), "2", "and it is nobody else's");
+    });
+}
+
+#[test]
+fn a_refresh_from_before_a_purge_is_not_what_a_later_reader_waits_for() {
+    play(async {
+        let (old, new) = (Gate::default(), Gate::default());
+        let gates = [Gate::default(), old.clone(), new.clone()];
+        gates[0].open();
+        let origin =
+            Origin::start(move |seen| Answer::json(seen.number()).held(&gates[seen.nth.min(2)])).await;
+        let proxy = Proxy::start(&origin, "routes: { /a: { ttl: 1m, stale_while_revalidate: 1m } }").await;
+        proxy.get("/a").reply().await;
+        proxy.pass_secs(60);
+        assert_eq!(proxy.get("/a").reply().await.cache(), "STALE");
+        origin.arrived(2).await;
+        drop_all_of(&proxy, &["/a"]).await;
+        let after = proxy.get("/a").under_way();
+        origin.arrived(3).await;
+        old.open();
+        proxy.settled().await;
+        new.open();
+        assert_eq!(after.await.unwrap().text(), "3");
+        assert_eq!(proxy.get("/a").reply().await.text(), "3");
+    });
+}
+
+#[test]
+fn dropping_everything_takes_every_kind_of_answer_with_it() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, "defaults: { ttl: 1h }\nroutes: { /a: 1h, /b: 1h, /c: 1h }").await;
+        for path in ["/a", "/b", "/c?x=1", "/c?x=2"] {
+            proxy.get(path).reply().await;
+        }
+        assert_eq!(
+            proxy.invalidate(Invalidation { reach: Reach::all(), ..Invalidation::default() }).await,
+            4
+        );
+        assert_eq!(proxy.metric("larder_cache_entries").await, 0);
+        assert_eq!(proxy.get("/c?x=2").reply().await.text(), "5");
     });
 }

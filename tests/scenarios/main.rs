@@ -26,6 +26,7 @@ mod purge;
 mod query;
 mod redis;
 mod refresh;
+mod soft;
 mod standards;
 mod stored;
 mod switches;

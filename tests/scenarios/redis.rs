@@ -318,7 +318,6 @@ fn under_ignore_everything_is_served_after_a_gap_as_before() {
 }
 
 #[test]
-#[ignore = "what is softened is not served as stale yet"]
 fn under_soft_purge_everything_is_stale_after_a_gap() {
     play(async {
         let reply = after_a_gap("soft-purge").await;

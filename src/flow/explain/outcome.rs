@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 
@@ -155,7 +154,5 @@ fn failing(question: &Question<'_>) -> (When, Told) {
 
 /// Whether the origin is asked only for what has changed.
 fn is_conditional(question: &Question<'_>) -> bool {
-    let sent = question.fetch();
-    let sent = sent.headers();
-    sent.contains_key(IF_NONE_MATCH) || sent.contains_key(IF_MODIFIED_SINCE)
+    question.fetch().would_be_conditional()
 }

@@ -364,10 +364,10 @@ pub struct Write {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub derived: Vec<String>,
     /// Entries that it reaches now.
-    pub entries: usize,
+    pub entries: u64,
     /// Those by the template of their route.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub by_route: BTreeMap<String, usize>,
+    pub by_route: BTreeMap<String, u64>,
 }
 
 /// A write rule that matches.

@@ -2,26 +2,24 @@
 //!
 //! Invariant: what is known only from a body or from the answer widens, as it does when the rules are applied.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::request::Parts as Head;
 
 use crate::flow::Visit;
 use crate::flow::adopt::Adoption;
+use crate::flow::consequence::{Effect, Target};
 use crate::flow::explain::in_words;
 use crate::flow::explain::outcome::{certain, open, told};
 use crate::flow::explain::wire::{Becomes, Dropped, Explanation, Rule, When, Write};
+use crate::invalidate::audit::Tally;
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::route::derive::Dependencies;
 use crate::route::reach::{Item, ItemTemplate, Reach};
-use crate::route::table::UNMATCHED;
 use crate::route::tag::Tag;
 use crate::route::write::{self, Matches, Outdated};
-use crate::route::written::{self, Content, Written};
-use crate::store::entry::Entry;
+use crate::route::written::{self, Content};
+use crate::upstream;
 
 /// Explains an unsafe request.
 pub(super) fn explain(visit: &Visit<'_>, head: &Head, content: &Bytes) -> Explanation {
@@ -40,46 +38,30 @@ pub(super) fn explain(visit: &Visit<'_>, head: &Head, content: &Bytes) -> Explan
 
 /// What the rules name for it, and what that reaches now.
 fn written(visit: &Visit<'_>, head: &Head, content: &Bytes) -> Write {
-    let (flow, target) = (visit.flow, visit.target);
-    let host: Arc<str> = target.authority.as_str().into();
-    let user = flow.rules.identity.user(&head.headers);
-    let written = Written {
-        host: &host,
-        query: head.uri.query(),
-        headers: &head.headers,
-        user: user.as_deref(),
-        outcome: written::Outcome::Unknown,
-        request: &Content::of(content),
-        response: &Content::Unread,
+    let (flow, path) = (visit.flow, &visit.target.path);
+    let (target, sent) = (Target::of(visit, head), Content::of(content));
+    let outdated = |rules: &[write::Rule]| {
+        let written = target.written(written::Outcome::Unknown, &sent, &Content::Unread);
+        Matches::of(rules, &head.method, path).outdated(&written)
     };
-    let outdated = |rules| Matches::of(rules, &head.method, &target.path).outdated(&written);
-    let rules = flow.rules.writes.iter().filter_map(|rule| {
-        let outdated = outdated(std::slice::from_ref(rule));
-        (!outdated.rules.is_empty()).then(|| told_of(rule, &outdated))
-    });
-    let rules = rules.collect();
-    let all = outdated(&flow.rules.writes);
-    let own = target.tags().into_vec();
-    let mut reach = Reach::default();
-    let mut alone: Vec<Item> = all.hard.alone.items.into_iter().chain(all.soft.alone.items).collect();
-    alone.extend(visit.whose(head).filter(|_| all.credential).map(Item::Tag));
-    let target = own.iter().cloned().map(Item::Tag);
-    if all.is_alone {
-        alone.extend(target)
-    } else {
-        target.for_each(|item| reach.add(item))
-    }
-    all.hard.cascading.items.into_iter().chain(all.soft.cascading.items).for_each(|item| reach.add(item));
-    let named = reach.items.len();
-    flow.invalidator.settings().dependencies.extend(&mut reach);
-    let derived = reach.items[named..].iter().map(item_in_words).collect();
-    alone.into_iter().for_each(|item| reach.add(item));
-    let reached = flow.store.find(&reach);
-    let mut by_route = BTreeMap::new();
-    for entry in &reached {
-        *by_route.entry(route_of(entry)).or_default() += 1;
-    }
-    Write { rules, target: own.iter().map(in_words).collect(), derived, entries: reached.len(), by_route }
+    let rules: Vec<Rule> = flow
+        .rules
+        .writes
+        .iter()
+        .map(|rule| (rule, outdated(std::slice::from_ref(rule))))
+        .filter(|(_, outdated)| !outdated.rules.is_empty())
+        .map(|(rule, outdated)| told_of(rule, &outdated))
+        .collect();
+    // As if it were under way, and nobody knew what becomes of it.
+    let unknown = Err(upstream::Error::Closed);
+    let follows = target.consequences(flow, Effect::Unknown, &unknown, |_| outdated(&flow.rules.writes));
+    let reach = follows.reach(flow);
+    let target: Vec<String> = visit.target.tags().iter().map(in_words).collect();
+    let is_named =
+        |word: &String| target.contains(word) || rules.iter().any(|rule| rule.outdates.contains(word));
+    let derived = reach.items.iter().map(item_in_words).filter(|word| !is_named(word)).collect();
+    let Tally { total: entries, routes } = Tally::of(&flow.store.find(&reach));
+    Write { rules, target, derived, entries, by_route: routes.into_iter().collect() }
 }
 
 /// One rule, with what it names here.
@@ -94,12 +76,6 @@ fn told_of(rule: &write::Rule, outdated: &Outdated) -> Rule {
         refresh: rule.refresh,
         conditional: rule.when.as_ref().is_some_and(|when| !when.status.is_empty() || when.path.is_some()),
     }
-}
-
-/// The template of the route that an entry was stored under.
-fn route_of(entry: &Entry) -> String {
-    let template = entry.tags().iter().find_map(|tag| tag.as_str().strip_prefix("\u{1}route:"));
-    template.unwrap_or(UNMATCHED).to_owned()
 }
 
 fn item_in_words(item: &Item) -> String {

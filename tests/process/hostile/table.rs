@@ -465,13 +465,15 @@ impl Table {
             "GETGET",
             "M-SEARCH",
             "QUERY",
-            "PURGE",
+            "purge",
             "TRACE",
             "PRI",
             "AAAAAAAAAABBBBBBBBBBCCCCCCCCCCDD",
         ] {
             self.served("method", method.as_bytes(), format!("{method} /NNNN/c HTTP/1.1\r\n{CLOSE}\r\n"));
         }
+        // Answered here, whoever asks.
+        self.refused("method", b"PURGE", format!("PURGE /NNNN/c HTTP/1.1\r\n{CLOSE}\r\n"), 405);
         self.served("HTTP/1.0", b"without Host", "GET /NNNN/x HTTP/1.0\r\n\r\n");
         self.served("HTTP/1.0", b"with Host", "GET /NNNN/x HTTP/1.0\r\nHost: localhost\r\n\r\n");
         self.served("HTTP/1.0", b"with a body", "POST /NNNN/x HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc");

@@ -10,8 +10,9 @@ use larder::clock::Clock;
 use larder::config::{self, Env, Flags};
 use larder::flow::Flow;
 use larder::flow::explain::wire::{Asked, Explanation};
-use larder::invalidate::{Invalidation, Invalidator, Source};
+use larder::invalidate::{Author, Invalidation, Invalidator, Source};
 use larder::route::reach::{Item, Reach};
+use larder::store::position::Mode;
 
 use crate::harness::STARTED;
 use crate::harness::client::{Ask, Reply, ask};
@@ -99,6 +100,18 @@ impl Proxy {
         self.flow.explain(asked).unwrap_or_else(|why| panic!("{asked:?}: {why}"))
     }
 
+    /// Outdates something, as any source does; gives how many entries were reached.
+    pub(crate) async fn invalidate(&self, invalidation: Invalidation) -> usize {
+        self.invalidator.apply(invalidation).await.reached.len()
+    }
+
+    /// Softly outdates what carries one of these tags, or lies at these paths.
+    pub(crate) async fn soften(&self, words: &[&str], author: Option<Author>) -> usize {
+        let items = words.iter().map(|word| Item::parse(word).unwrap()).collect();
+        let (reach, mode) = (Reach { items }, Mode::Soft);
+        self.invalidate(Invalidation { reach, mode, author, ..Invalidation::default() }).await
+    }
+
     /// The value of a line of `/metrics`, zero if it is not there.
     pub(crate) async fn metric(&self, line: &str) -> u64 {
         let metrics = self.admin("/metrics").await;
@@ -135,11 +148,11 @@ impl Proxy {
 
     /// Outdates what `word` names, a tag or a path; how many entries that reached.
     pub(crate) async fn outdate(&self, word: &str) -> usize {
-        self.invalidate(Reach { items: vec![Item::parse(word).unwrap()] }).await
+        self.reach(Reach { items: vec![Item::parse(word).unwrap()] }).await
     }
 
     /// The same for anything that can be outdated.
-    pub(crate) async fn invalidate(&self, reach: Reach) -> usize {
+    pub(crate) async fn reach(&self, reach: Reach) -> usize {
         let source = Source::Admin;
         let applied = self.invalidator.apply(Invalidation { reach, source, ..Invalidation::default() }).await;
         applied.reached.len()
