@@ -249,7 +249,10 @@ impl Question<'_> {
         let (cache, status) = match whence {
             Whence::Confirmed(status) => self.confirmed(status),
             Whence::Fetched => (Cache::Miss, self.forwarded(None, true, None)),
-            Whence::Found => (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None }),
+            Whence::Found => {
+                entry.count_hit();
+                (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None })
+            }
         };
         serve::entry(&request(self.head), entry, self.visit.target.route, cache, status, now)
     }

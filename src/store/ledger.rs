@@ -102,7 +102,11 @@ impl Ledger {
         let floor = Floor {
             n,
             written: (outdate.hold == Hold::Settle).then_some(self.latest),
-            until: if let Hold::For(hold) = outdate.hold { self.latest + hold } else { Duration::ZERO },
+            until: if let Hold::For(hold) = outdate.hold {
+                self.latest.saturating_add(hold)
+            } else {
+                Duration::ZERO
+            },
         };
         self.sweeping.push(n);
         let oldest = self.oldest();

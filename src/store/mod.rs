@@ -95,7 +95,7 @@ impl Store {
             index.forget(entry);
             metrics.evicted("size");
         }));
-        Self { undertaker: Undertaker::of(&memory), memory, gate }
+        Self { undertaker: Undertaker::of(&memory, &gate), memory, gate }
     }
 
     /// Finds the newest live entry under `key` whose selector `matches`.

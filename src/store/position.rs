@@ -262,9 +262,15 @@ impl Gate {
     /// Entries in the index, and what they weigh in bytes; `now` is monotonic. What can refuse nobody any more is
     /// forgotten on the way.
     pub fn size(&self, now: Duration) -> (u64, u64) {
+        while self.tidy() == Progress::More {}
         let mut ledger = self.lock_at(now);
         ledger.drop_idle();
         (ledger.index.len().0 as u64, ledger.index.weight())
+    }
+
+    /// Lets go a slice of what those who left the index have left behind.
+    pub fn tidy(&self) -> Progress {
+        self.lock().index.forget_names(SLICE)
     }
 
     /// Authors of soft invalidations that are told apart now.

@@ -2,7 +2,7 @@
 //! removing an entry costs by its own tags.
 //!
 //! ```text
-//! names   tag ─► number          in order; a name is here while somebody carries it
+//! names   tag ─► number          in order; a name that nobody carries any more goes a little later
 //! tags    number ─► carriers     (seat of the entry, which of its tags)
 //! seats   number ─► entry        (its tags, its place among the carriers of each)
 //! ```
@@ -27,12 +27,18 @@ pub struct TagIndex {
     tags: Rooms<Carried>,
     seats: Rooms<Seat>,
     weight: u64,
+    /// Tags that nobody carried at a time: to find their names is what leaving would cost most.
+    vacant: Vec<u32>,
+    /// Tags that nobody carries now.
+    unused: usize,
 }
 
 #[derive(Debug)]
 struct Carried {
     name: Tag,
     by: SmallVec<[Carrier; 2]>,
+    /// Whether it is among the vacant.
+    is_vacant: bool,
 }
 
 #[derive(Debug)]
@@ -83,15 +89,19 @@ impl TagIndex {
         let mut places = Vec::with_capacity(entry.tags().len());
         for (nth, tag) in entry.tags().iter().enumerate() {
             let number = *self.names.entry(tag.clone()).or_insert_with_key(|name| {
-                self.tags.add(Carried { name: name.clone(), by: SmallVec::new() })
+                self.unused += 1;
+                self.tags.add(Carried { name: name.clone(), by: SmallVec::new(), is_vacant: false })
             });
             let carriers = &mut self.tags.at_mut(number).expect("every name has its carriers").by;
+            self.unused -= usize::from(carriers.is_empty());
             places.push(Place { tag: number, at: small(carriers.len()) });
             carriers.push(Carrier { seat, nth: small(nth) });
         }
         self.seats.at_mut(seat).expect("it was just taken").places = places.into();
         self.weight += weight;
         entry.sit_down(seat);
+        // More than it may have made vacant by taking another's place.
+        self.forget_names(2 * entry.tags().len());
     }
 
     /// Takes an entry out; whether it was in.
@@ -214,7 +224,7 @@ impl TagIndex {
     }
 
     fn leave(&mut self, place: &Place) {
-        let Some(Carried { by, .. }) = self.tags.at_mut(place.tag) else { return };
+        let Some(Carried { by, is_vacant, .. }) = self.tags.at_mut(place.tag) else { return };
         by.swap_remove(place.at as usize);
         if let Some(moved) = by.get(place.at as usize) {
             let seat = self.seats.at_mut(moved.seat).expect("every carrier has a seat");
@@ -225,11 +235,32 @@ impl TagIndex {
             fewer.append(by);
             *by = fewer;
         }
-        if by.is_empty()
-            && let Some(carried) = self.tags.take(place.tag)
-        {
-            self.names.remove(&carried.name);
+        if by.is_empty() {
+            self.unused += 1;
+            if !std::mem::replace(is_vacant, true) {
+                self.vacant.push(place.tag);
+            }
         }
+    }
+
+    /// Lets go at most so many of the names that nobody carries any more.
+    pub fn forget_names(&mut self, most: usize) -> Progress {
+        for _ in 0..most {
+            let Some(number) = self.vacant.pop() else { break };
+            let Some(carried) = self.tags.at_mut(number) else { continue };
+            carried.is_vacant = false;
+            if carried.by.is_empty()
+                && let Some(carried) = self.tags.take(number)
+            {
+                self.unused -= 1;
+                self.names.remove(&carried.name);
+            }
+        }
+        if !self.vacant.is_empty() {
+            return Progress::More;
+        }
+        self.vacant = Vec::new();
+        Progress::Done
     }
 
     /// Takes any entry out of an index to which nothing will be added any more, and whose tags are of no interest.
@@ -243,9 +274,9 @@ impl TagIndex {
         number.and_then(|number| self.tags.at(*number)).map_or(0, |carried| carried.by.len())
     }
 
-    /// Entries and tags in the index.
+    /// Entries in the index, and tags that they carry.
     pub fn len(&self) -> (usize, usize) {
-        (self.seats.len(), self.names.len())
+        (self.seats.len(), self.names.len() - self.unused)
     }
 
     /// What the entries in the index weigh, in bytes.
@@ -351,7 +382,9 @@ mod tests {
             prop_assert_eq!(index.len().0, entries.len() - left.len());
             entries.iter().for_each(|entry| { index.remove(entry); });
             prop_assert_eq!((index.len(), index.weight()), ((0, 0), 0));
-            prop_assert_eq!((index.tags.end(), index.seats.end()), (0, 0), "all memory is given back");
+            while index.forget_names(steps) == Progress::More {}
+            let left = (index.names.len(), index.tags.end(), index.seats.end(), index.vacant.capacity());
+            prop_assert_eq!(left, (0, 0, 0, 0), "all memory is given back");
         }
     }
 

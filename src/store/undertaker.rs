@@ -1,5 +1,5 @@
-//! Takes the dead out of memory, on a thread of its own: they are served to nobody already, so an acknowledgement does not
-//! wait for that.
+//! Takes the dead out of memory, and what they leave behind out of the index, on a thread of its own: they are served to
+//! nobody already, so an acknowledgement does not wait for that.
 //!
 //! Invariant: whatever it is handed leaves memory, unless something else has taken its place by then. Its thread begins
 //! with the first dead and ends with the store; where there can be no thread, it is done at once.
@@ -10,19 +10,29 @@ use std::thread;
 
 use crate::store::entry::Entry;
 use crate::store::memory::Memory;
+use crate::store::position::Gate;
+use crate::store::tag_index::Progress;
 
 /// The way to the thread.
 #[derive(Debug)]
 pub(in crate::store) struct Undertaker {
-    memory: Arc<Memory>,
+    ground: Ground,
     /// Bounded by what was stored: an entry dies once. `None`: there can be no thread.
     thread: OnceLock<Option<Sender<Vec<Arc<Entry>>>>>,
 }
 
+/// Where the dead lie.
+#[derive(Clone, Debug)]
+struct Ground {
+    memory: Arc<Memory>,
+    gate: Arc<Gate>,
+}
+
 impl Undertaker {
-    /// For what dies in `memory`.
-    pub(in crate::store) fn of(memory: &Arc<Memory>) -> Self {
-        Self { memory: Arc::clone(memory), thread: OnceLock::new() }
+    /// For what died at `gate` and lies in `memory`.
+    pub(in crate::store) fn of(memory: &Arc<Memory>, gate: &Arc<Gate>) -> Self {
+        let ground = Ground { memory: Arc::clone(memory), gate: Arc::clone(gate) };
+        Self { ground, thread: OnceLock::new() }
     }
 
     /// Has these taken out of memory.
@@ -30,22 +40,25 @@ impl Undertaker {
         if dead.is_empty() {
             return;
         }
-        let thread = self.thread.get_or_init(|| start(Arc::clone(&self.memory)));
+        let thread = self.thread.get_or_init(|| start(self.ground.clone()));
         let sent = thread.as_ref().is_some_and(|thread| thread.send(dead.to_vec()).is_ok());
         if !sent {
-            dead.iter().for_each(|entry| self.memory.sweep(entry.key()));
+            self.ground.take(dead.to_vec());
         }
     }
 }
 
-fn start(memory: Arc<Memory>) -> Option<Sender<Vec<Arc<Entry>>>> {
-    let (send, handed) = mpsc::channel::<Vec<Arc<Entry>>>();
-    let bury = move || {
-        for dead in handed {
-            // One by one, so that each is let go as soon as it is out.
-            dead.into_iter().for_each(|entry| memory.sweep(entry.key()));
-        }
-    };
+impl Ground {
+    /// One by one, so that each is let go as soon as it is out.
+    fn take(&self, dead: Vec<Arc<Entry>>) {
+        dead.into_iter().for_each(|entry| self.memory.sweep(entry.key()));
+        while self.gate.tidy() == Progress::More {}
+    }
+}
+
+fn start(ground: Ground) -> Option<Sender<Vec<Arc<Entry>>>> {
+    let (send, handed) = mpsc::channel();
+    let bury = move || handed.into_iter().for_each(|dead| ground.take(dead));
     thread::Builder::new().name("undertaker".into()).spawn(bury).ok().map(|_thread| send)
 }
 
@@ -64,7 +77,7 @@ mod tests {
             });
         }
         dead.kill();
-        let undertaker = Undertaker::of(&memory);
+        let undertaker = Undertaker::of(&memory, &Arc::default());
         undertaker.bury(&[dead, live]);
         while memory.find(b"a").is_some() {
             thread::yield_now();

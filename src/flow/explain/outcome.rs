@@ -85,6 +85,13 @@ fn told_more(words: (Cache, CacheStatus)) -> Told {
     told
 }
 
+/// With the origin's status, where it is told, left open.
+fn told_of_any(words: (Cache, CacheStatus)) -> Told {
+    let mut told = told(words);
+    told.cache_status = told.cache_status.map(|status| status.replace("fwd-status=200", "fwd-status=…"));
+    told
+}
+
 /// A read for which the origin has to be asked.
 fn asked(
     visit: &Visit<'_>,
@@ -98,7 +105,6 @@ fn asked(
         Ok(part) => part,
         Err(why) => return certain(Cache::Bypass, pass::status(why)),
     };
-    let is_part = part.is_some();
     let mut question = Question::of(visit, head, selecting, share, ask, part);
     question.look_for_company();
     let failing = failing(&question);
@@ -113,11 +119,6 @@ fn asked(
             None => open((When::Answered, plain), vec![failing]),
         };
     }
-    let status = match base {
-        Some(base) => base.response.status,
-        None if is_part => StatusCode::PARTIAL_CONTENT,
-        None => StatusCode::OK,
-    };
     let rule = &visit.target.route.settings.rule;
     let never = policy::asks_no_store(&head.headers, rule).then(|| NoStore::RequestNoStore.as_str());
     let mut ways = Vec::new();
@@ -125,7 +126,7 @@ fn asked(
         if base.is_some() && is_conditional(&question) {
             ways.push((When::Confirmed, told(question.confirmed(StatusCode::NOT_MODIFIED))));
         }
-        ways.push((When::Kept, told(question.kept(status))));
+        ways.push((When::Kept, told_of_any(question.kept(StatusCode::OK))));
     }
     // What was not kept when it was asked for last will not be this time.
     let lately = refusal.filter(|refusal| refusal.stage == Stage::AtItsHead).map(|refusal| refusal.why);
