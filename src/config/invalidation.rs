@@ -6,6 +6,7 @@
 use http::Method;
 
 use crate::config::bound;
+use crate::config::collection::RawRule;
 use crate::config::event::Cause;
 use crate::config::file::File;
 use crate::config::problem::{Problem, Source};
@@ -110,7 +111,7 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
     }
 }
 
-/// Webhooks at one path, and routes that they shadow: what comes there is never forwarded.
+/// Webhooks at one path, and routes that keep nothing because what comes there is never forwarded.
 fn collide(merged: &File, problems: &mut Vec<Problem>) {
     let webhooks: Vec<&RawWebhook> = webhooks(merged).collect();
     for (at, webhook) in webhooks.iter().enumerate() {
@@ -120,12 +121,13 @@ fn collide(merged: &File, problems: &mut Vec<Problem>) {
             problems.push(Problem::at(webhook.place, message).hint(hint));
         }
     }
-    for route in merged.routes.iter().flat_map(|at| &at.value.0) {
+    let routes = merged.routes.iter().flat_map(|at| &at.value.0);
+    for route in routes.filter(|route| matches!(route.rule, RawRule::Keys(_))) {
         if webhooks.iter().any(|webhook| webhook.is_on() && webhook.path.is_same_shape(&route.template)) {
             let message =
-                format!("`{}` matches nothing: what comes to that path is a webhook", route.template.text);
-            let problem = Problem::at(route.place, message);
-            problems.push(problem.hint("take the route out, or give the webhook another path"));
+                format!("`{}` keeps nothing: what comes to that path is a webhook", route.template.text);
+            let hint = "take the route out, or give the webhook another path";
+            problems.push(Problem::at(route.place, message).hint(hint).warning());
         }
     }
 }

@@ -207,6 +207,7 @@ fn method(word: &str) -> Result<Method, Refusal> {
             Err(Refusal::new(format!("a read outdates nothing, and {word} is one"), hint))
         }
         "ANY" => Err(Refusal::new("`ANY` stands for every method that writes", "write it by itself")),
+        "PURGE" => Err(Refusal::new("a PURGE is answered by Larder itself", HINT)),
         "CONNECT" => Err(Refusal::new("CONNECT is a tunnel, no write", HINT)),
         "POST" | "PUT" | "PATCH" | "DELETE" => word.parse().map_err(|_| no_method()),
         // An unknown method is unsafe, and there are many; but most that nobody knows are slips.

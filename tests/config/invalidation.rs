@@ -94,6 +94,7 @@ fn a_rule_that_no_write_falls_under_is_refused() {
         ("QUERY /a: x", "a read outdates nothing, and QUERY is one"),
         ("OPTIONS /a: x", "a read outdates nothing"),
         ("CONNECT /a: x", "is a tunnel"),
+        ("PURGE /a: x", "is answered by Larder itself"),
         ("PSOT /a: x", "did you mean POST?"),
         ("put /a: x", "did you mean PUT?"),
         ("PUT|PUT /a: x", "names PUT twice"),
@@ -241,12 +242,10 @@ fn webhooks_have_a_path_a_scheme_and_secrets_that_are_not_empty() {
         ("webhooks:\n  h: { secrets: s }\n", "write /h", "3:3"),
         ("webhooks:\n  /h/{x}: { secrets: s }\n", "is a template, not a path", "3:3"),
         ("webhooks:\n  /h: { secrets: s }\n  /h/: { secrets: s }\n", "is the same as `/h`", "4:3"),
-        (
-            "routes: { /h: 1m }\nwebhooks:\n  /h: { secrets: s }\n",
-            "`/h` matches nothing: what comes to that path is a webhook",
-            "2:11",
-        ),
     ]);
+    let kept =
+        warned("routes: { /h: 1m, /i: bypass }\nwebhooks:\n  /h: { secrets: s }\n  /i: { secrets: s }\n");
+    assert_eq!(kept, [("`/h` keeps nothing: what comes to that path is a webhook".to_owned(), 2, 11)]);
     good(
         "routes: { /h: 1m }\nwebhooks:\n  /h: { secrets: \"\", enabled: false }\n"
             .replace("\"\"", "\"${X:-}\"")

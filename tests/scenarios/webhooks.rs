@@ -18,6 +18,7 @@ use crate::harness::{Gate, play};
 const YAML: &str = r#"
 routes:
   /projects/{id}: 1h
+  /hooks/standard: 1h
 events:
   "project.*": "/projects/{id}"
   issues.opened: "/projects/{number}"
