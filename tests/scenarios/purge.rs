@@ -409,7 +409,9 @@ fn whoever_may_not_purge_learns_nothing_and_nothing_is_forwarded() {
             let reply = purge(proxy, "/a/1", ("authorization", &format!("Bearer {token}"))).await;
             assert_eq!(reply.status, 405);
             assert!(!reply.header("allow").unwrap().contains("PURGE"));
-            told.push((reply.headers, reply.body));
+            let mut headers = reply.headers;
+            headers.remove("date");
+            told.push((headers, reply.body));
         }
         assert!(told.iter().all(|one| *one == told[0]), "{told:?}");
         assert_eq!(with.ask("PURGE", "/a/1").reply().await.status, 405);
