@@ -6,32 +6,17 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use larder::policy::{Rule, Scope};
+use larder::policy::Scope;
 use larder::route::host::{Hosts, Scheme};
 use larder::route::identity::{Identity, Settings as IdentitySettings};
 use larder::route::table::Table;
 use larder::route::target::Rules;
-use larder::route::{KeySettings, READING, Settings};
+use larder::route::{KeySettings, Settings};
 
 fn settings(template: String) -> Settings {
     let ignore_query = ["utm_*", "fbclid", "gclid"].map(str::to_owned).to_vec();
-    Settings {
-        template,
-        bypass: false,
-        methods: READING.to_vec(),
-        rule: Rule::default(),
-        key: KeySettings { ignore_query, ..KeySettings::default() },
-        timeout: None,
-        entry: 2 << 20,
-        strict: false,
-        cache_status: true,
-        x_cache: true,
-        tags: Vec::new(),
-        body_tags: Vec::new(),
-        settle: std::time::Duration::ZERO,
-        forward_tags: false,
-        digest: 7,
-    }
+    let key = KeySettings { ignore_query, ..KeySettings::default() };
+    Settings { bypass: false, key, entry: 2 << 20, digest: 7, ..Settings::passing(&template) }
 }
 
 /// The project API, and a hundred routes beside it.

@@ -18,7 +18,6 @@ use crate::access_log::{AccessLog, Flush, Format};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, Phase, Watch};
-use crate::flow::explain::wire::Asked;
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
 use crate::invalidate::hooks::Hooks;
@@ -119,7 +118,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         flow: flow.clone(),
         digest,
         channels: subscription.clone(),
-        explain: Some(explain(&flow)),
     });
     background.extend(listener);
     if let Some(subscription) = &subscription {
@@ -189,16 +187,6 @@ fn walk(
         drain,
         keys: Arc::new(config.admin.keyring()),
     }))
-}
-
-/// How the admin API has requests explained.
-fn explain(flow: &Flow) -> admin::Explain {
-    let flow = flow.clone();
-    Arc::new(move |asked| {
-        let asked: Asked = serde_json::from_value(asked).map_err(|why| format!("{why}."))?;
-        let explanation = flow.explain(&asked).map_err(|why| format!("{why}."))?;
-        serde_json::to_value(explanation).map_err(|why| why.to_string())
-    })
 }
 
 impl Running {

@@ -37,6 +37,7 @@ use tokio::net::TcpListener;
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
 use crate::admin::problem::Problem;
+use crate::flow::explain::wire::{Asked, Explanation};
 use crate::flow::purge::METHOD as PURGE;
 use crate::flow::{Flow, hook};
 use crate::invalidate::hooks::Refusal;
@@ -80,12 +81,7 @@ pub struct Sources {
     pub digest: String,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
-    /// What becomes of a request that is described in JSON, and why; `None`: nobody can say.
-    pub explain: Option<Explain>,
 }
-
-/// Explains a request; the error is a sentence for who asked.
-pub type Explain = Arc<dyn Fn(Value) -> Result<Value, String> + Send + Sync>;
 
 impl Sources {
     fn channels(&self) -> Option<Status> {
@@ -231,12 +227,12 @@ async fn not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "The path does not take this method; see Allow.")
 }
 
-async fn explain(State(sources): State<Sources>, document: Document) -> Result<Json<Value>, Problem> {
-    let Some(explain) = &sources.explain else {
-        return Err(Problem::not_found("This Larder cannot explain requests."));
-    };
-    let asked = document.object(&["method", "target", "headers", "body"])?;
-    explain(Value::Object(asked)).map(Json).map_err(Problem::unprocessable)
+async fn explain(State(sources): State<Sources>, document: Document) -> Result<Json<Explanation>, Problem> {
+    let asked = Value::Object(document.object(&["method", "target", "headers", "body"])?);
+    let asked: Asked =
+        serde_json::from_value(asked).map_err(|why| Problem::unprocessable(format!("{why}.")))?;
+    let explanation = sources.flow.explain(&asked);
+    explanation.map(Json).map_err(|why| Problem::unprocessable(format!("{why}.")))
 }
 
 /// What is true now is not true later.
@@ -336,7 +332,6 @@ mod tests {
                 metrics,
                 digest: "d".into(),
                 channels: None,
-                explain: Some(Arc::new(|asked| Ok(serde_json::json!({ "asked": asked })))),
             };
             let (stop, stopped) = oneshot::channel::<()>();
             let done = async move { drop(stopped.await) };
@@ -635,13 +630,12 @@ mod tests {
             assert!(answer.contains("The key `unheard_of` is not known"), "{answer}");
             for key in schema["properties"].as_object().unwrap().keys() {
                 let answer = admin.post(&path, "", &serde_json::json!({ key: [[]] }).to_string()).await;
-                assert_status(&answer, if path == "/v1/explain" { 200 } else { 422 });
+                assert_status(&answer, 422);
                 assert!(!answer.contains("is not known"), "{path} {key}: {answer}");
             }
             for key in schema["required"].as_array().into_iter().flatten() {
                 let answer = admin.post(&path, "", "{}").await;
-                let is_said = path == "/v1/explain" || matches!(status(&answer), "400" | "422");
-                assert!(is_said, "{path} without {key}: {answer}");
+                assert!(matches!(status(&answer), "400" | "422"), "{path} without {key}: {answer}");
             }
         }
         admin.stop().await;

@@ -209,7 +209,7 @@ fn told(audited: &Audited) -> Value {
         "source": audited.source.as_str(),
         "actor": audited.actor,
         "id": audited.id,
-        "mode": audit::mode(audited.mode),
+        "mode": audited.mode.as_str(),
         "reach": audited.items(),
         "derived": audited.derived(),
         "invalidated": audited.entries.total,

@@ -52,8 +52,8 @@ mod tests {
     use crate::config::collection::RawRule;
     use crate::config::problem::Place;
     use crate::config::template;
+    use crate::route::Settings;
     use crate::route::table::Table;
-    use crate::route::{READING, Settings};
 
     fn raw(text: &str) -> RawRoute {
         let template = template::Template::parse(text).unwrap();
@@ -61,23 +61,7 @@ mod tests {
     }
 
     fn table(templates: &[String]) -> Table {
-        let settings = |template: &String| Settings {
-            template: template.clone(),
-            bypass: true,
-            methods: READING.to_vec(),
-            rule: crate::policy::Rule::default(),
-            key: crate::route::KeySettings::default(),
-            timeout: None,
-            entry: 0,
-            strict: false,
-            cache_status: true,
-            x_cache: true,
-            tags: Vec::new(),
-            body_tags: Vec::new(),
-            settle: std::time::Duration::ZERO,
-            forward_tags: false,
-            digest: 0,
-        };
+        let settings = |template: &String| Settings::passing(template);
         Table::build(templates.iter().map(settings).collect(), None).expect("no two of the same shape")
     }
 

@@ -39,8 +39,6 @@ pub(crate) struct Target {
     /// The fields as the client sent them; none where no rule could ask for them.
     headers: HeaderMap,
     user: Option<String>,
-    /// The tag of the writer's entries.
-    whose: Option<Tag>,
     author: Author,
     route: Arc<Route>,
     /// For how long a write of which nobody hears may go on.
@@ -96,7 +94,7 @@ impl Target {
         let (target, rules) = (visit.target, &visit.flow.rules);
         let forward = visit.forward_target();
         let may_ask = !rules.writes.is_empty();
-        let writer = rules.identity.digest(&head.headers);
+        let author = visit.author(head);
         Self {
             method: head.method.clone(),
             uri: format!("http://{}{forward}", target.authority.as_str()).parse().unwrap_or_default(),
@@ -107,8 +105,7 @@ impl Target {
             tags: target.tags().into_vec(),
             headers: if may_ask { head.headers.clone() } else { HeaderMap::new() },
             user: may_ask.then(|| rules.identity.user(&head.headers)).flatten(),
-            whose: writer.as_ref().map(Tag::credential),
-            author: writer.map_or(Author::Address(visit.client.origin), Author::Credential),
+            author,
             route: Arc::clone(target.route),
             timeout: visit.how(Upgrade::No).timeout,
         }
@@ -148,7 +145,7 @@ impl Target {
         // What follows from the target follows, unless every rule says that nothing does.
         let beside = if ruled.is_alone { &mut ruled.hard.alone } else { &mut ruled.hard.cascading };
         own.iter().for_each(|item| beside.add(item.clone()));
-        let whose = self.whose.clone().filter(|_| ruled.credential);
+        let whose = self.author.tag().filter(|_| ruled.credential);
         groups.into_iter().chain(whose).for_each(|tag| ruled.hard.cascading.add(Item::Tag(tag)));
         let refresh = ruled.refresh.filter(|_| matches!(effect, Effect::Known(_))).map(|named| {
             let (mut reach, _) = together(flow, named, Derived::Now);
@@ -166,7 +163,7 @@ impl Target {
 
     /// What follows from a write that the origin refused: what it says itself, and that it does not know the writer.
     fn ineffective(&self, effect: Effect, groups: Vec<Tag>) -> Consequences {
-        let whose = self.whose.clone().filter(|_| effect == Effect::Stranger);
+        let whose = self.author.tag().filter(|_| effect == Effect::Stranger);
         let source = if whose.is_some() { Source::Origin } else { Source::Write };
         let hold = if groups.is_empty() { Hold::None } else { Hold::Settle };
         let hard = Invalidation {

@@ -78,7 +78,7 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> An
             Err(why) => return pass::pass(visit, head.clone(), visit.content().body(), why).await,
         };
         let selecting = visit.selecting(head, share);
-        let question = Question { arrival, ..Question::of(visit, head, &selecting, share, ask, part) };
+        let question = Question::of(visit, head, &selecting, share, ask, part, arrival);
         let answer = if question.is_by_head() { question.look().await } else { question.answer().await };
         if let Some(answer) = answer {
             return answer;
@@ -106,8 +106,8 @@ impl<'a> Question<'a> {
         share: Share,
         ask: Ask,
         part: Option<Asked>,
+        arrival: Position,
     ) -> Self {
-        let arrival = visit.flow.store.applied();
         Self { visit, head, selecting, share, ask, arrival, part, collapsed: false }
     }
 
@@ -123,7 +123,8 @@ impl<'a> Question<'a> {
 fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, entry: &Arc<Entry>) {
     let Some(claim) = Refreshing::claim(entry) else { return };
     let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(entry)), together: true };
-    let question = Question::of(visit, head, selecting, share, ask, None);
+    let arrival = visit.flow.store.applied();
+    let question = Question::of(visit, head, selecting, share, ask, None, arrival);
     // Whoever has a flight that is not outdated does it already.
     if let Role::Pilot(departure) = question.join() {
         let fetch = question.fetch().in_background();

@@ -100,14 +100,6 @@ impl Audited {
     }
 }
 
-/// The mode as metrics and answers name it.
-pub fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Hard => "hard",
-        Mode::Soft => "soft",
-    }
-}
-
 /// Items as people write them.
 pub fn words(items: &[Item]) -> Vec<String> {
     items.iter().map(Item::to_string).collect()

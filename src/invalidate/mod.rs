@@ -336,7 +336,7 @@ impl Invalidator {
     fn note(&self, cause: &Cause, since: Duration, applied: &Applied) {
         let Cause { invalidation: of, asked } = cause;
         let now = self.0.clock.now();
-        self.0.metrics.invalidated(of.source.as_str(), audit::mode(of.mode), now.mono.saturating_sub(since));
+        self.0.metrics.invalidated(of.source.as_str(), of.mode.as_str(), now.mono.saturating_sub(since));
         self.0.audit.add(Audited {
             position: applied.position,
             at: now.wall,

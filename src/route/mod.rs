@@ -128,6 +128,27 @@ pub enum Reads {
 }
 
 impl Settings {
+    /// Those of a route that caches nothing.
+    pub fn passing(template: &str) -> Self {
+        Self {
+            template: template.to_owned(),
+            bypass: true,
+            methods: READING.to_vec(),
+            rule: policy::Rule::default(),
+            key: KeySettings::default(),
+            timeout: None,
+            entry: 0,
+            strict: false,
+            cache_status: true,
+            x_cache: true,
+            tags: Vec::new(),
+            body_tags: Vec::new(),
+            settle: Duration::ZERO,
+            forward_tags: false,
+            digest: 0,
+        }
+    }
+
     /// How `method` reads on this route.
     pub fn reads(&self, method: &Method) -> Reads {
         let (named, reads) = match method.as_str() {

@@ -5,19 +5,17 @@
 //! does is not known here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderName;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::policy;
 use crate::route::content::ContentSpec;
 use crate::route::pattern::{Flaw, Template};
 use crate::route::query::QuerySpec;
 use crate::route::tag::Tag;
 use crate::route::tree::{Node, Values};
-use crate::route::{KeySettings, READING, Settings};
+use crate::route::{KeySettings, Settings};
 
 /// The label of requests that no route matches.
 pub const UNMATCHED: &str = "unmatched";
@@ -119,7 +117,7 @@ impl Table {
             })?;
             ready.push(Route::new(index, settings, template.names().map(str::to_owned).collect()));
         }
-        let last = unmatched.unwrap_or_else(passing);
+        let last = unmatched.unwrap_or_else(|| Settings::passing(UNMATCHED));
         let last = Settings { template: UNMATCHED.to_owned(), ..last };
         ready.push(Route::new(ready.len(), last, Vec::new()));
         Ok(Self { tree, routes: ready })
@@ -162,33 +160,12 @@ impl Route {
     }
 }
 
-/// A route that caches nothing.
-fn passing() -> Settings {
-    Settings {
-        template: UNMATCHED.to_owned(),
-        bypass: true,
-        methods: READING.to_vec(),
-        rule: policy::Rule::default(),
-        key: KeySettings::default(),
-        timeout: None,
-        entry: 0,
-        strict: false,
-        cache_status: true,
-        x_cache: true,
-        tags: Vec::new(),
-        body_tags: Vec::new(),
-        settle: Duration::ZERO,
-        forward_tags: false,
-        digest: 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn settings(template: &str) -> Settings {
-        Settings { template: template.to_owned(), bypass: false, ..passing() }
+        Settings { bypass: false, ..Settings::passing(template) }
     }
 
     fn table(templates: &[&str]) -> Result<Table, Conflict> {

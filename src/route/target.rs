@@ -145,29 +145,12 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
-    use std::time::Duration;
 
     use crate::policy;
-    use crate::route::{KeySettings, READING, Settings, identity};
+    use crate::route::{KeySettings, Settings, identity};
 
     fn settings(template: &str, key: KeySettings) -> Settings {
-        Settings {
-            template: template.to_owned(),
-            bypass: false,
-            methods: READING.to_vec(),
-            rule: policy::Rule::default(),
-            key,
-            timeout: None,
-            entry: 0,
-            strict: false,
-            cache_status: true,
-            x_cache: true,
-            tags: Vec::new(),
-            body_tags: Vec::new(),
-            settle: Duration::ZERO,
-            forward_tags: false,
-            digest: 7,
-        }
+        Settings { bypass: false, key, digest: 7, ..Settings::passing(template) }
     }
 
     fn rules() -> Rules {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::route::identity::Digest;
+use crate::route::tag::Tag;
 
 /// Most authors that are told apart.
 pub const MAX_AUTHORS: usize = 65_536;
@@ -19,6 +20,16 @@ pub enum Author {
     Credential(Digest),
     /// Whoever comes from this address without any.
     Address(IpAddr),
+}
+
+impl Author {
+    /// The tag of the entries that are his alone; without credentials there are none.
+    pub fn tag(&self) -> Option<Tag> {
+        match self {
+            Self::Credential(digest) => Some(Tag::credential(digest)),
+            Self::Address(_) => None,
+        }
+    }
 }
 
 /// For each author, the last position at which he softened something; not synchronised, the gate's lock is around it.

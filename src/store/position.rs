@@ -68,6 +68,16 @@ pub enum Mode {
     Soft,
 }
 
+impl Mode {
+    /// The mode as metrics and answers name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Soft => "soft",
+        }
+    }
+}
+
 /// For how long what is outdated is not stored again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Hold {

@@ -5,8 +5,6 @@
 //! head and body, in mid-body. Hundreds of readers and writers, invalidations by every source. Every read is held against
 //! the newest versions whose invalidation was acknowledged before it began. The seed is printed; `LARDER_SEED` repeats a
 //! run's decisions (not its interleaving), `LARDER_LONG=1` reads ten times as much.
-//!
-//! With the feature `faults`, one mistake at a time is planted into Larder, and the same checker has to notice each.
 
 #![allow(
     clippy::unwrap_used,

@@ -71,7 +71,7 @@ async fn answer(
         return Ok(plain(StatusCode::INTERNAL_SERVER_ERROR, String::new()));
     }
     let mut response = Response::builder().header("content-type", "application/json");
-    if items.len() < GROUPLESS || random.once_in(2) {
+    if view != View::Stats || random.once_in(2) {
         response = response.header("etag", &etag);
     }
     if view == View::Named {
@@ -102,9 +102,6 @@ async fn answer(
     }
     Ok(response.body(pieces(parts)).unwrap())
 }
-
-/// Fewer items than the view of all has.
-const GROUPLESS: usize = crate::world::ITEMS;
 
 async fn write(
     world: &Arc<World>,

@@ -78,10 +78,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(reads: u64) -> Self {
-        let zeros = || (0..ITEMS).map(|_| AtomicU64::new(1)).collect::<Vec<_>>();
+        let ones = || (0..ITEMS).map(|_| AtomicU64::new(1)).collect::<Vec<_>>();
         Self {
-            versions: zeros(),
-            acknowledged: View::ALL.iter().map(|_| zeros()).collect(),
+            versions: ones(),
+            acknowledged: View::ALL.iter().map(|_| ones()).collect(),
             authored: Mutex::default(),
             beats: watch::Sender::new(0),
             left: AtomicU64::new(reads),

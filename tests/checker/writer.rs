@@ -41,9 +41,7 @@ pub(crate) async fn write_on(
 async fn through(world: &World, proxy: &mut Client, method: &str, path: &str, body: &str, item: usize) {
     let before = world.version(item);
     let Some(answer) = proxy.send(method, path, &[JSON], body).await else { return };
-    let said = answer.text().split("\"version\":").nth(1).and_then(|text| {
-        text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u64>().ok()
-    });
+    let said = version_in(&answer.text());
     match said {
         Some(version) if answer.status.is_success() => world.acknowledge(&TAGGED, item, version),
         // It was done or it was not; whatever was there before is the least that follows.
@@ -91,10 +89,14 @@ async fn soft(world: &World, proxy: &mut Client, who: usize, item: usize) {
     let token = format!("Bearer {author}");
     let headers = [JSON, ("authorization", token.as_str())];
     let Some(answer) = proxy.send("PUT", &format!("/source/{item}"), &headers, "").await else { return };
-    let version = answer.text().split("\"version\":").nth(1).and_then(|text| {
-        text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u64>().ok()
-    });
+    let version = version_in(&answer.text());
     if let (Some(version), true) = (version, answer.status.is_success()) {
         world.authored(author, item, version);
     }
+}
+
+/// The version that the answer to a write names, if it does.
+fn version_in(answer: &str) -> Option<u64> {
+    let (_, version) = answer.split_once("\"version\":")?;
+    version.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
 }

@@ -105,7 +105,8 @@ fn asked(
         Ok(part) => part,
         Err(why) => return certain(Cache::Bypass, pass::status(why)),
     };
-    let mut question = Question::of(visit, head, selecting, share, ask, part);
+    let arrival = visit.flow.store.applied();
+    let mut question = Question::of(visit, head, selecting, share, ask, part, arrival);
     question.look_for_company();
     let failing = failing(&question);
     let base = question.ask.base.as_ref();
