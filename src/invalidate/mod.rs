@@ -289,7 +289,7 @@ impl Invalidator {
             let (record, applied, _) = self.commit(Record { causes, outdate }, None);
             let shares = batch::shares(&record.causes, &applied.reached);
             for ((cause, (since, answer)), reached) in record.causes.iter().zip(callers).zip(shares) {
-                let applied = Applied { position: applied.position, reached };
+                let applied = Applied { position: applied.position, reached: Arc::new(reached) };
                 self.note(cause, since, &applied);
                 // He may have left.
                 let _ = answer.send(applied);
