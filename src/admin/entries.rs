@@ -169,7 +169,7 @@ fn told(entry: &Entry, now: Now) -> Value {
         "tags": shown.map(Tag::as_str).collect::<Vec<_>>(),
         "whose": if key.is_some_and(|key| key.is_of_a_credential) { "a credential" } else { "shared" },
         "by_content": key.is_some_and(|key| key.is_by_content),
-        "part": entry.part.is_some(),
+        "part": entry.part().is_some(),
         "position": entry.position().to_string(),
     })
 }

@@ -94,7 +94,7 @@ impl Shared {
 
     /// How an entry is asked for again; `None`: it is a part, somebody's own, or not by its target alone.
     fn wanted(&self, entry: &Entry) -> Option<Wanted> {
-        if entry.part.is_some() {
+        if entry.part().is_some() {
             return None;
         }
         let told = entry.key().told().filter(|told| !told.is_of_a_credential && !told.is_by_content)?;

@@ -16,6 +16,7 @@ use crate::policy::partial::{ContentRange, Stored};
 use crate::policy::{Life, Selector, Storable, validate};
 use crate::route::key::Key;
 use crate::route::tag::Tag;
+use crate::store::head::Head;
 use crate::store::position::Position;
 use crate::store::stamp::Stamp;
 
@@ -64,7 +65,7 @@ pub struct Entry {
     /// What is kept of the response.
     pub response: Response,
     /// Where its body lies in the whole; `None`: it is the whole.
-    pub part: Option<ContentRange>,
+    part: Option<Box<ContentRange>>,
     /// Which requests for the key it answers.
     pub selector: Selector,
     /// Its times.
@@ -79,8 +80,8 @@ pub struct Entry {
 pub struct Response {
     /// Status.
     pub status: StatusCode,
-    /// Fields as a client gets them, their values over one shared block.
-    pub headers: HeaderMap,
+    /// Fields as a client gets them.
+    pub head: Head,
     /// The whole body, or that of the part.
     pub body: Bytes,
     /// Whether the `ETag` is one of our own making: for clients only, never sent upstream.
@@ -112,19 +113,32 @@ impl Entry {
         tags.dedup();
         let part = storable.part();
         let (status, headers, life) = storable.into_parts();
+        let response = Response::new(status, headers, body, part.is_none());
+        Self::alive(key, tags, position, response, part, selector, life)
+    }
+
+    fn alive(
+        key: Key,
+        tags: Vec<Tag>,
+        position: Position,
+        response: Response,
+        part: Option<ContentRange>,
+        selector: Selector,
+        life: Life,
+    ) -> Self {
         Self {
+            state: AtomicU64::new(ALIVE),
+            position,
+            seat: AtomicU32::new(STANDING),
+            hits: AtomicU32::new(0),
+            tags: exact(tags),
             id: EntryId::next(),
             key,
-            tags: tags.into(),
-            position,
-            response: Response::new(status, headers, body, part.is_none()),
-            part,
+            response,
+            part: part.map(Box::new),
             selector,
             life,
             stamp: Stamp::default(),
-            state: AtomicU64::new(ALIVE),
-            seat: AtomicU32::new(STANDING),
-            hits: AtomicU32::new(0),
             refreshing: AtomicBool::new(false),
         }
     }
@@ -160,10 +174,14 @@ impl Entry {
         self.position
     }
 
-    /// The part that it is; `None`: it is the whole.
-    pub fn stored_part(&self) -> Option<Stored<'_>> {
-        let Response { headers, body, .. } = &self.response;
-        self.part.map(|range| Stored { range, headers, bytes: body })
+    /// Where its body lies in the whole; `None`: it is the whole.
+    pub fn part(&self) -> Option<ContentRange> {
+        self.part.as_deref().copied()
+    }
+
+    /// The part that it is, under its `headers`; `None`: it is the whole.
+    pub fn stored_part<'a>(&'a self, headers: &'a HeaderMap) -> Option<Stored<'a>> {
+        self.part().map(|range| Stored { range, headers, bytes: &self.response.body })
     }
 
     /// Whether a hard invalidation has reached it; a dead entry is served to nobody.
@@ -213,12 +231,9 @@ impl Entry {
     /// Bytes of memory that it takes, near enough: body, fields, key, tags and their places in the index.
     pub fn weight(&self) -> u64 {
         const FIXED: usize = 512;
-        const PER_FIELD: usize = 104;
-        let headers = &self.response.headers;
-        let fields: usize =
-            headers.iter().map(|(name, value)| name.as_str().len() + value.len() + PER_FIELD).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + 48).sum();
-        (FIXED + self.selector.size() + self.response.body.len() + fields + tags + self.key.len()) as u64
+        let Response { head, body, .. } = &self.response;
+        (FIXED + self.selector.size() + body.len() + head.size() + tags + self.key.len()) as u64
     }
 }
 
@@ -247,17 +262,29 @@ impl Response {
         if etag_is_made {
             headers.insert(ETAG, validate::made_etag(digest(&headers, &body)));
         }
-        Self { status, headers: pack(&headers), body, etag_is_made }
+        Self { status, head: Head::of(&headers), body, etag_is_made }
+    }
+
+    /// Fields as a client gets them, with room for what an answer gets besides.
+    pub fn headers(&self) -> HeaderMap {
+        self.head.to_map()
     }
 
     /// The fields as the origin knows them: without a validator that it never gave.
     pub fn origin_headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
+        let mut headers = self.headers();
         if self.etag_is_made {
             headers.remove(ETAG);
         }
         headers
     }
+}
+
+/// In a place of its own size: a list that is cut to size where it lies gives nothing back.
+fn exact(mut tags: Vec<Tag>) -> Box<[Tag]> {
+    let mut exact = Vec::with_capacity(tags.len());
+    exact.append(&mut tags);
+    exact.into()
 }
 
 /// The same for the same representation on every node: body, and what tells how to read it.
@@ -271,25 +298,6 @@ fn digest(headers: &HeaderMap, body: &[u8]) -> u128 {
     sha.update(body);
     let digest: [u8; 32] = sha.finalize().into();
     u128::from_be_bytes(*digest.first_chunk().expect("32 is more than 16"))
-}
-
-/// Fields that an answer gets besides the stored ones: a copy of the map has room for them without hashing anew.
-const ADDED: usize = 4;
-
-/// Copies the values into one shared block, so that an entry is a few allocations and not dozens.
-fn pack(headers: &HeaderMap) -> HeaderMap {
-    let mut block = Vec::with_capacity(headers.values().map(HeaderValue::len).sum());
-    for value in headers.values() {
-        block.extend_from_slice(value.as_bytes());
-    }
-    let mut block = Bytes::from(block);
-    let mut packed = HeaderMap::with_capacity(headers.len() + ADDED);
-    for (name, value) in headers {
-        let bytes = block.split_to(value.len());
-        packed.append(name, HeaderValue::from_maybe_shared(bytes).expect("it was a field value before"));
-    }
-    // The copy keeps the room in the map's index, and none in its list.
-    packed.clone()
 }
 
 #[cfg(test)]
@@ -309,21 +317,8 @@ pub(crate) mod tests {
     pub(crate) fn like(other: &Entry, mut tags: Vec<Tag>, position: Position, body: Bytes) -> Entry {
         tags.sort_unstable();
         tags.dedup();
-        Entry {
-            id: EntryId::next(),
-            key: other.key.clone(),
-            tags: tags.into(),
-            position,
-            response: Response { body, ..other.response.clone() },
-            part: None,
-            selector: other.selector.clone(),
-            life: other.life,
-            stamp: Stamp::default(),
-            state: AtomicU64::new(ALIVE),
-            seat: AtomicU32::new(STANDING),
-            hits: AtomicU32::new(0),
-            refreshing: AtomicBool::new(false),
-        }
+        let response = Response { body, ..other.response.clone() };
+        Entry::alive(other.key.clone(), tags, position, response, None, other.selector.clone(), other.life)
     }
 
     pub(crate) fn candidate(key: &str, tags: Vec<Tag>, headers: &HeaderMap, body: &'static str) -> Candidate {
@@ -359,6 +354,11 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_entry_and_its_counts_fit_into_256_bytes() {
+        assert!(2 * size_of::<usize>() + size_of::<Entry>() <= 256, "{}", size_of::<Entry>());
+    }
+
+    #[test]
     fn hits_are_counted() {
         let entry = entry("k", vec![]);
         (0..3).for_each(|_| entry.count_hit());
@@ -371,9 +371,9 @@ pub(crate) mod tests {
         headers.insert("etag", "W/1851".parse().unwrap());
         let made = |body| Entry::new(candidate("k", vec![], &headers, body), Position::default()).response;
         let (one, same, other) = (made("a"), made("a"), made("b"));
-        assert!(one.etag_is_made && validate::valid_etag(&one.headers).is_some());
-        assert_eq!(one.headers["etag"], same.headers["etag"]);
-        assert_ne!(one.headers["etag"], other.headers["etag"]);
+        assert!(one.etag_is_made && validate::valid_etag(&one.headers()).is_some());
+        assert_eq!(one.headers()["etag"], same.headers()["etag"]);
+        assert_ne!(one.headers()["etag"], other.headers()["etag"]);
         assert!(!one.origin_headers().contains_key("etag"), "the origin never gave it");
     }
 }

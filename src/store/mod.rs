@@ -7,6 +7,7 @@
 pub mod author;
 pub mod entry;
 pub mod floor;
+pub mod head;
 mod ledger;
 pub mod memory;
 pub mod position;
@@ -100,12 +101,12 @@ impl Store {
 
     /// Finds the newest live entry under `key` whose selector `matches`.
     pub fn lookup(&self, key: &[u8], matches: impl Fn(&Selector) -> bool, now: Duration) -> Found {
-        let Some(group) = self.memory.find(key) else { return Found::Nothing };
-        let mut alive = group.variants.iter().filter(|entry| !entry.is_dead()).peekable();
+        let Some(known) = self.memory.find(key) else { return Found::Nothing };
+        let mut alive = known.variants().iter().filter(|entry| !entry.is_dead()).peekable();
         let any = alive.peek().is_some();
         match alive.find(|entry| matches(&entry.selector)) {
             Some(entry) => Found::Entry(Arc::clone(entry)),
-            None if group.pass_until > now => Found::Uncacheable,
+            None if known.pass_until() > now => Found::Uncacheable,
             None if any => Found::OtherVariants,
             None => Found::Nothing,
         }
@@ -113,8 +114,8 @@ impl Store {
 
     /// Finds the newest live part of an answer under `key` whose selector `matches`.
     pub fn part(&self, key: &[u8], matches: impl Fn(&Selector) -> bool) -> Option<Arc<Entry>> {
-        let group = self.memory.find(key)?;
-        group.parts.iter().find(|entry| !entry.is_dead() && matches(&entry.selector)).map(Arc::clone)
+        let known = self.memory.find(key)?;
+        known.parts().iter().find(|entry| !entry.is_dead() && matches(&entry.selector)).map(Arc::clone)
     }
 
     /// The ticket without which nothing is stored; to be taken before the origin is touched. `now` is monotonic.
@@ -178,13 +179,13 @@ impl Store {
 
     /// Why the newest answer to `key` was not kept, if it was not.
     pub fn refusal(&self, key: &[u8]) -> Option<Refusal> {
-        self.memory.find(key)?.refusal
+        self.memory.find(key)?.refusal()
     }
 
     /// The live entries under `key`: what answers as a whole, newest first, whomever it answers.
     pub fn variants(&self, key: &[u8]) -> Entries {
-        let Some(group) = self.memory.find(key) else { return Entries::new() };
-        group.variants.iter().filter(|entry| !entry.is_dead()).cloned().collect()
+        let Some(known) = self.memory.find(key) else { return Entries::new() };
+        known.variants().iter().filter(|entry| !entry.is_dead()).cloned().collect()
     }
 
     /// Lets one entry go that the origin no longer stands behind.

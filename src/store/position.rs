@@ -208,9 +208,10 @@ impl Gate {
 
     /// The second half, a slice at a time: between two of them others pass the gate.
     pub fn sweep(&self, sweep: &mut Sweep) -> Progress {
+        sweep.make_room();
         let (progress, emptied) = self.lock().sweep(sweep);
-        if let Some(emptied) = emptied {
-            self.emptied.lock().unwrap_or_else(PoisonError::into_inner).push(emptied);
+        if let Some(large) = emptied.filter(Condemned::is_large) {
+            self.emptied().push(large);
         }
         progress
     }
@@ -263,7 +264,7 @@ impl Gate {
     /// How many live entries carry `tag`.
     pub fn count(&self, tag: &Tag) -> usize {
         // The dead are still among its carriers until then.
-        while self.tidy() == Progress::More {}
+        while self.lock().index.vacate(VACATED) == Progress::More {}
         self.lock().index.count(tag)
     }
 
@@ -281,6 +282,7 @@ impl Gate {
     /// Entries in the index, and what they weigh in bytes; `now` is monotonic. What can refuse nobody any more is
     /// forgotten on the way.
     pub fn size(&self, now: Duration) -> (u64, u64) {
+        self.tidy();
         let mut ledger = self.lock_at(now);
         ledger.drop_idle();
         (ledger.index.len().0 as u64, ledger.index.weight())
@@ -288,7 +290,7 @@ impl Gate {
 
     /// Lets go a slice of what the dead have left behind in the index.
     pub fn tidy(&self) -> Progress {
-        let emptied = self.emptied.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let emptied = std::mem::take(&mut *self.emptied());
         drop(emptied);
         let index = &mut self.lock().index;
         match index.vacate(VACATED) {
@@ -315,6 +317,10 @@ impl Gate {
     fn sweep_all(&self, mut sweep: Sweep) -> (Position, Vec<Arc<Entry>>) {
         while self.sweep(&mut sweep) == Progress::More {}
         (sweep.position(), sweep.into_reached())
+    }
+
+    fn emptied(&self) -> MutexGuard<'_, Vec<Condemned>> {
+        self.emptied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
@@ -618,6 +624,16 @@ mod tests {
         assert!(!gate.softened_since(renewed.position(), || author(1)), "fetched after he wrote");
         gate.forget(&kept);
         assert_eq!(gate.authors(), 0);
+    }
+
+    #[test]
+    fn the_dead_are_not_counted_though_their_seats_are_taken() {
+        let gate = Arc::new(Gate::default());
+        let _kept = [["a", "both"], ["a", "both"], ["b", "both"]]
+            .map(|names| fill(&gate, &gate.ticket(NOW), &names).unwrap());
+        gate.outdate(&hard(&["a"]), NOW);
+        assert_eq!(gate.find(&hard(&["both"]).reach).len(), 1);
+        assert_eq!(["a", "b", "both"].map(|name| gate.count(&Tag::named(name))), [0, 1, 1]);
     }
 
     #[test]

@@ -75,10 +75,17 @@ impl Sweep {
         reached
     }
 
+    /// Makes room for what a slice may reach: to be called while nobody waits for the gate.
+    pub(in crate::store) fn make_room(&mut self) {
+        if self.reached.len() >= SLICE {
+            self.reached.reserve(SLICE);
+        }
+    }
+
     /// It reaches everything, and that is dead.
     pub(in crate::store) fn conclude(&mut self, dead: &mut Vec<Arc<Entry>>) {
         self.searches.clear();
-        self.reached.append(dead);
+        self.reached = std::mem::take(dead);
     }
 
     /// Looks at one slice of `index`, and counts the softened entries in it.
@@ -124,7 +131,9 @@ pub(in crate::store) struct Condemned {
 impl Condemned {
     /// By the invalidation at `position`.
     pub(in crate::store) fn new(position: Position, index: TagIndex) -> Self {
-        Self { position, index, dead: Vec::new() }
+        // Else it would have to be moved time and again, with the gate held.
+        let dead = Vec::with_capacity(index.len().0);
+        Self { position, index, dead }
     }
 
     /// Kills one slice.
@@ -141,6 +150,11 @@ impl Condemned {
     /// Where it stands in the order of invalidations.
     pub(in crate::store) fn position(&self) -> Position {
         self.position
+    }
+
+    /// Whether letting it go takes longer than a slice.
+    pub(in crate::store) fn is_large(&self) -> bool {
+        self.index.len().1 > SLICE
     }
 
     /// What was killed, for whoever condemned it.

@@ -49,8 +49,6 @@ pub struct TagIndex {
 struct Carried {
     name: Tag,
     by: SmallVec<[u32; 4]>,
-    /// Whether it is among the vacant.
-    is_vacant: bool,
 }
 
 #[derive(Debug)]
@@ -101,7 +99,7 @@ impl TagIndex {
         for tag in entry.tags() {
             let number = *self.names.entry(tag.clone()).or_insert_with_key(|name| {
                 self.unused += 1;
-                self.tags.add(Carried { name: name.clone(), by: SmallVec::new(), is_vacant: false })
+                self.tags.add(Carried { name: name.clone(), by: SmallVec::new() })
             });
             numbers.push(number);
         }
@@ -270,7 +268,7 @@ impl TagIndex {
     }
 
     fn give_up(&mut self, place: &Place) {
-        let Some(Carried { by, is_vacant, .. }) = self.tags.at_mut(place.tag) else { return };
+        let Some(Carried { by, .. }) = self.tags.at_mut(place.tag) else { return };
         by.swap_remove(place.at as usize);
         if let Some(moved) = by.get(place.at as usize) {
             let places = &mut self.seats.at_mut(*moved).expect("every carrier has a seat").places;
@@ -284,9 +282,7 @@ impl TagIndex {
         }
         if by.is_empty() {
             self.unused += 1;
-            if !std::mem::replace(is_vacant, true) {
-                self.vacant.push(place.tag);
-            }
+            self.vacant.push(place.tag);
         }
     }
 
@@ -294,9 +290,8 @@ impl TagIndex {
     pub fn forget_names(&mut self, most: usize) -> Progress {
         for _ in 0..most {
             let Some(number) = self.vacant.pop() else { break };
-            let Some(carried) = self.tags.at_mut(number) else { continue };
-            carried.is_vacant = false;
-            if carried.by.is_empty()
+            // It may be carried again, or be gone and its number another's.
+            if self.tags.at(number).is_some_and(|carried| carried.by.is_empty())
                 && let Some(carried) = self.tags.take(number)
             {
                 self.unused -= 1;
@@ -468,6 +463,20 @@ mod tests {
         let mut search = Search::new(item.clone());
         while index.go_on(&mut search, 1_000, |_| Then::Stay) == Progress::More {}
         search.steps()
+    }
+
+    #[test]
+    fn entries_share_the_text_of_their_tags() {
+        let any = entry("k", vec![]);
+        let mut index = TagIndex::default();
+        let [one, other] = [["a", "b"], ["a", "c"]].map(|names| {
+            let tags = names.map(Tag::named).to_vec();
+            let mut entry = Arc::new(like(&any, tags.clone(), Position::default(), Bytes::new()));
+            index.insert(&mut entry);
+            assert_eq!(entry.tags(), tags);
+            entry
+        });
+        assert_eq!(one.tags()[0].as_str().as_ptr(), other.tags()[0].as_str().as_ptr());
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn stored(visit: &Visit<'_>, head: &Head, entry: &Entry) -> Stored {
         always_validate: life.always_validate(),
         softened: entry.softened().map(|since| now.mono.saturating_sub(since).as_secs()),
         hits: entry.hits(),
-        part: entry.part.is_some(),
+        part: entry.part().is_some(),
     }
 }
 
@@ -258,7 +258,8 @@ fn variants(visit: &Visit<'_>, head: &Head, share: Share, own: Option<&Entry>) -
     let mut count = 0;
     for variant in others {
         count += 1;
-        let lines = variant.response.headers.get_all(VARY).iter().filter_map(|line| line.to_str().ok());
+        let headers = variant.response.headers();
+        let lines = headers.get_all(VARY).iter().filter_map(|line| line.to_str().ok());
         vary_by.extend(lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_ascii_lowercase()));
     }
     // Whatever `Vary` says, with and without it are two.
