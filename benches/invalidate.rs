@@ -7,6 +7,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,12 +47,13 @@ fn main() {
         Some("--weigh") => weigh(&std::env::args().nth(2).unwrap()),
         // As `cargo test --benches` calls it: that it runs is for who measures to see.
         Some("--test") => {}
+        Some("--hits") => hits(),
         Some("--purges") => purges(),
         Some("--wide") => wide(),
         Some("--everything") => everything(&Clock::system()),
         _ => {
             weights();
-            for part in ["--purges", "--wide", "--everything"] {
+            for part in ["--hits", "--purges", "--wide", "--everything"] {
                 let me = std::env::current_exe().unwrap();
                 assert!(Command::new(me).arg(part).status().unwrap().success());
             }
@@ -296,6 +298,45 @@ fn purges() {
     compare("counted by route", &mut tally);
     compare("let go", &mut gone);
     compare("behind it, the index", &mut vacated);
+}
+
+// What is found again.
+
+fn hits() {
+    const AT_ONCE: usize = 10_000;
+    let clock = Clock::system();
+    let stores = SIZES.map(|size| {
+        let store = store();
+        fill(&store, 0..size);
+        store.size(NOW);
+        store
+    });
+    let (mut samples, mut lots) = ([const { Samples(Vec::new()) }; 2], 1_u64);
+    for _ in 0..TURNS {
+        for (nth, store) in stores.iter().enumerate() {
+            let mut keys = Vec::with_capacity(AT_ONCE);
+            for _ in 0..AT_ONCE {
+                lots = lots.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                keys.push(key((lots >> 33) as usize % SIZES[nth]));
+            }
+            samples[nth].take(&clock, || {
+                for key in &keys {
+                    let Found::Entry(entry) = store.lookup(key, |_| true, NOW) else { panic!("it is kept") };
+                    black_box(head(&entry));
+                }
+            });
+        }
+    }
+    println!("\nµs to find {AT_ONCE} entries by lot and to write out their heads, median / fastest");
+    println!("{:>24} {:>20} {:>20} {:>14}", "", SIZES[0], SIZES[1], "ratio");
+    compare("hits", &mut samples);
+}
+
+fn head(entry: &Entry) -> HeaderMap {
+    let mut headers = entry.response.headers();
+    headers.insert("age", HeaderValue::from_static("1"));
+    headers.insert("x-cache", HeaderValue::from_static("HIT"));
+    headers
 }
 
 // Everything, and what looks at everything.
