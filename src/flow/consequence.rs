@@ -10,6 +10,7 @@ use http::request::Parts as Head;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 
 use crate::body::Body;
+use crate::flow::ending::Ending;
 use crate::flow::{ServerError, Shared, Visit};
 use crate::invalidate::{Author, Invalidation, Source};
 use crate::policy::outdate;
@@ -61,6 +62,7 @@ pub(crate) enum Effect {
 /// What follows from a write.
 pub(crate) struct Consequences {
     hard: Invalidation,
+#[derive(Clone)]
     soft: Option<Invalidation>,
     /// Of what is dropped, what is fetched again if it was hot.
     refresh: Option<Reach>,
@@ -245,6 +247,21 @@ impl Consequences {
         }
         follow(flow, soft, refresh, reached).await;
     }
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hard.reach.is_empty() && self.soft.is_none()
+    }
+
+    /// The same if nobody knows what became of the write, for as long as it may yet go on.
+    pub(crate) fn unknown(mut self, patience: Duration) -> Self {
+        let hold = Hold::For(patience);
+        self.hard.hold = hold;
+        if let Some(soft) = &mut self.soft {
+            soft.hold = hold;
+        }
+        Self { refresh: None, ..self }
+    }
+
 
     /// The same for a write that began with `began`, whose own answer would carry `kept`: with the ticket under which that
     /// may be stored.
@@ -255,6 +272,21 @@ impl Consequences {
         kept: &[Tag],
     ) -> Option<FillTicket> {
         let Self { hard, soft, refresh } = self;
+    /// Applies them to the answer of `target`, of which the head has come: what leaves from now on may be told.
+    pub(crate) async fn conclude(
+        self,
+        flow: &Arc<Shared>,
+        target: &Target,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let ending = Ending::of(flow, &self, &response, target.route.settings.settle, target.timeout);
+        self.apply(flow).await;
+        match ending {
+            Some(ending) => ending.watched(response),
+            None => response,
+        }
+    }
+
         let (applied, renewed) = flow.invalidator.apply_by(hard, began, kept).await;
         // What the soft part reaches of `kept` refuses the fill: the gate looks at the ticket again.
         follow(flow, soft, refresh, applied.reached).await;

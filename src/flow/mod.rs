@@ -19,6 +19,7 @@ mod consequence;
 mod content;
 mod demotion;
 mod egress;
+mod ending;
 pub mod explain;
 mod fetch;
 mod handling;

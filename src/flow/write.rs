@@ -105,11 +105,15 @@ impl Errand {
         // Whoever asked may have left; what had to be done is done.
         match (adoption, answer) {
             (Some(adoption), Ok(response)) => {
-                adoption.conclude(&target.uri, follows, response, answered).await;
+                adoption.conclude(&target, follows, response, answered).await;
             }
-            (_, answer) => {
+            (_, Ok(response)) => {
+                let response = follows.conclude(&flow, &target, response).await;
+                let _ = answered.send(Ok(Own::passed(response)));
+            }
+            (_, Err(why)) => {
                 follows.apply(&flow).await;
-                let _ = answered.send(answer.map(Own::passed));
+                let _ = answered.send(Err(why));
             }
         }
     }

@@ -12,6 +12,7 @@ mod compat;
 mod dependencies;
 mod doors;
 mod draining;
+mod endings;
 mod explain;
 mod freshness;
 mod head;
