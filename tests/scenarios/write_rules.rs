@@ -266,6 +266,16 @@ fn a_logout_outdates_all_entries_of_whoever_logs_out_and_nobody_elses() {
     });
 }
 
+#[test]
+fn what_one_body_says_in_part_the_other_does_not_make_up_for() {
+    play(async {
+        let rules = "writes: { POST /q: 'project:{body.id}' }";
+        let by = |body| dropped(rules, ("POST", "/q", body), Answer::json(r#"{"id":1}"#), &["/p/1", "/p/2"]);
+        assert_eq!(by(r#"{"id":null}"#).await, ["/p/1"]);
+        assert_eq!(by(r#"{"id":[2,null]}"#).await, ["/p/1", "/p/2"]);
+    });
+}
+
 // ---- soft, and in-band -----------------------------------------------------------------------------------------------
 
 #[test]
