@@ -41,6 +41,8 @@ pub(crate) struct Target {
     headers: HeaderMap,
     user: Option<String>,
     author: Author,
+    /// The entries that are his alone.
+    own: Vec<Tag>,
     route: Arc<Route>,
     /// For how long a write of which nobody hears may go on.
     timeout: Duration,
@@ -60,9 +62,9 @@ pub(crate) enum Effect {
 }
 
 /// What follows from a write.
+#[derive(Clone)]
 pub(crate) struct Consequences {
     hard: Invalidation,
-#[derive(Clone)]
     soft: Option<Invalidation>,
     /// Of what is dropped, what is fetched again if it was hot.
     refresh: Option<Reach>,
@@ -97,6 +99,9 @@ impl Target {
         let forward = visit.forward_target();
         let may_ask = !rules.writes.is_empty();
         let author = visit.author(head);
+        // He may read with what he writes with, or with less.
+        let mut own: Vec<Tag> = visit.whose(head).into_iter().chain(author.tag()).collect();
+        own.dedup();
         Self {
             method: head.method.clone(),
             uri: format!("http://{}{forward}", target.authority.as_str()).parse().unwrap_or_default(),
@@ -108,6 +113,7 @@ impl Target {
             headers: if may_ask { head.headers.clone() } else { HeaderMap::new() },
             user: may_ask.then(|| rules.identity.user(&head.headers)).flatten(),
             author,
+            own,
             route: Arc::clone(target.route),
             timeout: visit.how(Upgrade::No).timeout,
         }
@@ -147,8 +153,11 @@ impl Target {
         // What follows from the target follows, unless every rule says that nothing does.
         let beside = if ruled.is_alone { &mut ruled.hard.alone } else { &mut ruled.hard.cascading };
         own.iter().for_each(|item| beside.add(item.clone()));
-        let whose = self.author.tag().filter(|_| ruled.credential);
-        groups.into_iter().chain(whose).for_each(|tag| ruled.hard.cascading.add(Item::Tag(tag)));
+        let whose = if ruled.credential { &self.own[..] } else { &[] };
+        groups
+            .into_iter()
+            .chain(whose.iter().cloned())
+            .for_each(|tag| ruled.hard.cascading.add(Item::Tag(tag)));
         let refresh = ruled.refresh.filter(|_| matches!(effect, Effect::Known(_))).map(|named| {
             let (mut reach, _) = together(flow, named, Derived::Now);
             own.into_iter().for_each(|item| reach.add(item));
@@ -165,11 +174,11 @@ impl Target {
 
     /// What follows from a write that the origin refused: what it says itself, and that it does not know the writer.
     fn ineffective(&self, effect: Effect, groups: Vec<Tag>) -> Consequences {
-        let whose = self.author.tag().filter(|_| effect == Effect::Stranger);
-        let source = if whose.is_some() { Source::Origin } else { Source::Write };
+        let whose = if effect == Effect::Stranger { &self.own[..] } else { &[] };
+        let source = if whose.is_empty() { Source::Write } else { Source::Origin };
         let hold = if groups.is_empty() { Hold::None } else { Hold::Settle };
         let hard = Invalidation {
-            reach: Reach::of(groups.into_iter().chain(whose)),
+            reach: Reach::of(groups.into_iter().chain(whose.iter().cloned())),
             hold,
             source,
             actor: self.in_words(),
@@ -238,15 +247,6 @@ impl Consequences {
         all
     }
 
-    /// Applies them. When this returns, they hold.
-    pub(crate) async fn apply(self, flow: &Arc<Shared>) {
-        let Self { hard, soft, refresh } = self;
-        let mut reached = Vec::new();
-        if !hard.reach.is_empty() {
-            reached = flow.invalidator.apply(hard).await.reached;
-        }
-        follow(flow, soft, refresh, reached).await;
-    }
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.hard.reach.is_empty() && self.soft.is_none()
@@ -262,16 +262,16 @@ impl Consequences {
         Self { refresh: None, ..self }
     }
 
-
-    /// The same for a write that began with `began`, whose own answer would carry `kept`: with the ticket under which that
-    /// may be stored.
-    pub(crate) async fn apply_by(
-        self,
-        flow: &Arc<Shared>,
-        began: &FillTicket,
-        kept: &[Tag],
-    ) -> Option<FillTicket> {
+    /// Applies them. When this returns, they hold.
+    pub(crate) async fn apply(self, flow: &Arc<Shared>) {
         let Self { hard, soft, refresh } = self;
+        let mut reached = Vec::new();
+        if !hard.reach.is_empty() {
+            reached = flow.invalidator.apply(hard).await.reached;
+        }
+        follow(flow, soft, refresh, reached).await;
+    }
+
     /// Applies them to the answer of `target`, of which the head has come: what leaves from now on may be told.
     pub(crate) async fn conclude(
         self,
@@ -287,6 +287,15 @@ impl Consequences {
         }
     }
 
+    /// The same for a write that began with `began`, whose own answer would carry `kept`: with the ticket under which that
+    /// may be stored.
+    pub(crate) async fn apply_by(
+        self,
+        flow: &Arc<Shared>,
+        began: &FillTicket,
+        kept: &[Tag],
+    ) -> Option<FillTicket> {
+        let Self { hard, soft, refresh } = self;
         let (applied, renewed) = flow.invalidator.apply_by(hard, began, kept).await;
         // What the soft part reaches of `kept` refuses the fill: the gate looks at the ticket again.
         follow(flow, soft, refresh, applied.reached).await;
