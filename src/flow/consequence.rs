@@ -25,7 +25,7 @@ use crate::route::written::{Content, Outcome, Written, groups};
 use crate::store::entry::Entry;
 use crate::store::position::{Hold, Mode};
 use crate::store::ticket::FillTicket;
-use crate::upstream::{self, Upgrade};
+use crate::upstream::{self, Repeated, Upgrade};
 
 /// What a write is aimed at, and who wrote.
 pub(crate) struct Target {
@@ -78,8 +78,12 @@ impl Effect {
         method: &Method,
         on_server_error: ServerError,
     ) -> Self {
+        let is_repeated =
+            answer.as_ref().is_ok_and(|response| response.extensions().get::<Repeated>().is_some());
         match answer.as_ref().map(Response::status) {
             Ok(status) if outdate::outdates_target(method, status) => Self::Known(status),
+            // A 404 to the second copy of a DELETE may be the first one's doing.
+            Ok(_) if is_repeated => Self::Unknown,
             Ok(status) if status.is_server_error() && on_server_error == ServerError::Invalidate => {
                 Self::Unknown
             }

@@ -368,6 +368,25 @@ fn a_write_whose_connection_breaks_outdates_and_is_not_sent_twice() {
 }
 
 #[test]
+fn a_write_that_had_to_be_sent_twice_outdates_though_the_second_copy_is_refused() {
+    play(async {
+        for status in [404, 410, 412] {
+            let first = AtomicUsize::new(0);
+            let origin = writing(move |_| match first.fetch_add(1, Ordering::SeqCst) {
+                0 => Answer::cut(),
+                _ => Answer::new(status),
+            })
+            .await;
+            let proxy = Proxy::start(&origin, HOUR).await;
+            store(&proxy, &["/a"]).await;
+            assert_eq!(proxy.ask("DELETE", "/a").reply().await.status, status);
+            assert_eq!(origin.count(), 3, "what has no body is sent again");
+            assert_eq!(cache(&proxy, "/a").await, "MISS", "{status}");
+        }
+    });
+}
+
+#[test]
 fn a_write_that_gets_no_answer_in_time_outdates() {
     play(async {
         let never = Gate::default();
