@@ -92,7 +92,7 @@ impl Fetch {
             condition: None,
             lesson: Lesson::of(visit, head, share),
             wanted: Wanted::Whole,
-            tagging: Arc::new(Tagging::of(visit, head, share)),
+            tagging: Arc::new(Tagging::of(&visit.flow.rules, visit.target, &head.headers, share)),
             of_a_write: false,
         }
     }

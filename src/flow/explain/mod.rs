@@ -111,7 +111,8 @@ fn read(visit: &Visit<'_>, head: &Head, share: Share) -> Explanation {
         Some(entry) => (KnownTags::All, entry.tags().to_vec()),
         None => {
             let mut tags = visit.tags(share);
-            tags.extend_from_slice(Tagging::of(visit, head, share).known());
+            let tagging = Tagging::of(&visit.flow.rules, visit.target, &head.headers, share);
+            tags.extend_from_slice(tagging.known());
             (KnownTags::SoFar, tags)
         }
     };
