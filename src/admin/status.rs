@@ -78,6 +78,10 @@ pub(crate) async fn routes(State(sources): State<Sources>) -> Json<Value> {
             "scope": settings.rule.scope.as_str(),
             "bypass": settings.bypass,
             "off": sources.flow.switches().off(route.index, now),
+            "demoted": sources.flow.demotion(route.index).map(|demotion| json!({
+                "ago": now.saturating_sub(demotion.at).as_secs(),
+                "status": demotion.status.as_u16(),
+            })),
             "requests": answered.by_result(),
             "hit_ratio": answered.hit_ratio(),
             "entries": entries,

@@ -11,6 +11,7 @@ use serde_json_path::JsonPath;
 
 use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
+use crate::config::answer::AnswerKeys;
 use crate::config::case::{CaseKeys, RawCase};
 use crate::config::collection::{Admin, Headers, Items, Routes};
 use crate::config::credential::WarmPath;
@@ -367,7 +368,7 @@ section! {
 
 /// Where a key that stands in the wrong place belongs.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&'static str, &[&str]); 16] = [
+    let homes: [(&'static str, &[&str]); 17] = [
         ("the top level", File::KEYS),
         ("`defaults` or a route", Defaults::KEYS),
         ("a route", Route::KEYS),
@@ -384,6 +385,7 @@ pub(crate) fn home(key: &str) -> Option<&'static str> {
         ("one of `webhooks`", WebhookKeys::KEYS),
         ("one of `admin.tokens`", TokenKeys::KEYS),
         ("one of `tests`", CaseKeys::KEYS),
+        ("the `answer` of a test", AnswerKeys::KEYS),
     ];
     homes.into_iter().find(|(_, keys)| keys.contains(&key)).map(|(home, _)| home)
 }

@@ -9,6 +9,7 @@
 //! [`Config`] exists only if nothing at all was wrong. No room imports this one.
 
 mod address;
+mod answer;
 mod bound;
 mod carried;
 mod case;
@@ -51,6 +52,7 @@ use std::time::Duration;
 
 use crate::{access_log, admin, flow, invalidate, route as routing, server, store, upstream, warm};
 
+pub use crate::config::answer::Answer;
 pub use crate::config::case::{Case, Expected, Fact, Sharing};
 pub use crate::config::env::Env;
 pub use crate::config::problem::{Place, Problem, Report, Severity, Source};

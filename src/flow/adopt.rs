@@ -119,7 +119,7 @@ impl Adoption {
             return None;
         }
         let authority = target.authority().map_or("", Authority::as_str);
-        let is_ours = |named: &str| self.flow.is_named(self.scheme, named, authority);
+        let is_ours = |named: &str| self.flow.rules.hosts.is_named(self.scheme, named, authority);
         let posted = Posted { target, is_ours: &is_ours, status: response.status(), headers };
         let times = ResponseTimes { requested: self.requested, received };
         let storable = self.fetch.judge_posted(posted, times).ok()?;

@@ -16,7 +16,6 @@ use crate::invalidate::{Author, Invalidation, Source};
 use crate::policy::outdate;
 use crate::route::derive::{Followed, MAX_DERIVED};
 use crate::route::host::Scheme;
-use crate::route::path::Path;
 use crate::route::reach::{Item, Reach};
 use crate::route::table::Route;
 use crate::route::tag::Tag;
@@ -81,17 +80,22 @@ impl Effect {
         let is_repeated =
             answer.as_ref().is_ok_and(|response| response.extensions().get::<Repeated>().is_some());
         match answer.as_ref().map(Response::status) {
-            Ok(status) if outdate::outdates_target(method, status) => Self::Known(status),
             // A 404 to the second copy of a DELETE may be the first one's doing.
-            Ok(_) if is_repeated => Self::Unknown,
-            Ok(status) if status.is_server_error() && on_server_error == ServerError::Invalidate => {
-                Self::Unknown
-            }
-            Ok(StatusCode::UNAUTHORIZED) => Self::Stranger,
-            Ok(_) => Self::None,
+            Ok(status) if is_repeated && !outdate::outdates_target(method, status) => Self::Unknown,
+            Ok(status) => Self::of_status(status, method, on_server_error),
             Err(why) if why.never_sent() => Self::None,
             // The origin may have it, or as much of it as is enough.
             Err(_) => Self::Unknown,
+        }
+    }
+
+    /// The same of a write that was answered.
+    pub(crate) fn of_status(status: StatusCode, method: &Method, on_server_error: ServerError) -> Self {
+        match status {
+            _ if outdate::outdates_target(method, status) => Self::Known(status),
+            _ if status.is_server_error() && on_server_error == ServerError::Invalidate => Self::Unknown,
+            StatusCode::UNAUTHORIZED => Self::Stranger,
+            _ => Self::None,
         }
     }
 }
@@ -108,7 +112,7 @@ impl Target {
         own.dedup();
         Self {
             method: head.method.clone(),
-            uri: format!("http://{}{forward}", target.authority.as_str()).parse().unwrap_or_default(),
+            uri: target.forwarded(),
             path: target.path.as_str().to_owned(),
             query: forward.query().map(str::to_owned),
             scheme: target.scheme,
@@ -151,17 +155,14 @@ impl Target {
             Effect::Unknown => (Outcome::Unknown, Hold::For(self.timeout)),
         };
         let mut ruled = ruled(outcome);
-        let own =
-            self.tags.iter().cloned().chain(headers.into_iter().flat_map(|named| self.named(flow, named)));
+        let named =
+            headers.map(|answer| flow.rules.also_outdated(self.scheme, (&self.uri, &self.host), answer));
+        let own = self.tags.iter().cloned().chain(named.unwrap_or_default());
         let own = own.map(Item::Tag).collect::<Vec<_>>();
-        // What follows from the target follows, unless every rule says that nothing does.
-        let beside = if ruled.is_alone { &mut ruled.hard.alone } else { &mut ruled.hard.cascading };
-        own.iter().for_each(|item| beside.add(item.clone()));
+        ruled.add_target(&own);
         let whose = if ruled.credential { &self.own[..] } else { &[] };
-        groups
-            .into_iter()
-            .chain(whose.iter().cloned())
-            .for_each(|tag| ruled.hard.cascading.add(Item::Tag(tag)));
+        let beside = groups.into_iter().chain(whose.iter().cloned());
+        beside.for_each(|tag| ruled.hard.cascading.add(Item::Tag(tag)));
         let refresh = ruled.refresh.filter(|_| matches!(effect, Effect::Known(_))).map(|named| {
             let (mut reach, _) = together(flow, named, Derived::Now);
             own.into_iter().for_each(|item| reach.add(item));
@@ -197,13 +198,6 @@ impl Target {
         format!("{} {}", self.method, self.route.settings.template)
     }
 
-    /// The paths that the answer names beside the target, on the same host.
-    fn named(&self, flow: &Shared, headers: &HeaderMap) -> Vec<Tag> {
-        let is_ours = |named: &str| flow.is_named(self.scheme, named, &self.host);
-        let named = outdate::also_outdated(&self.uri, headers, &is_ours);
-        named.iter().map(|path| Tag::path(&self.host, Path::of(path.path()).decoded())).collect()
-    }
-
     fn invalidation(
         &self,
         flow: &Shared,
@@ -227,14 +221,13 @@ enum Derived {
 
 /// One reach out of both parts; true: what is derived is in it.
 fn together(flow: &Shared, named: Named, derived: Derived) -> (Reach, bool) {
-    let Named { cascading: mut reach, alone } = named;
-    if derived == Derived::Later && alone.is_empty() {
-        return (reach, false);
+    if derived == Derived::Later && named.alone.is_empty() {
+        return (named.cascading, false);
     }
-    if flow.invalidator.settings().dependencies.extend(&mut reach) == Followed::TooMany {
+    let (reach, followed) = named.followed(&flow.invalidator.settings().dependencies);
+    if followed == Followed::TooMany {
         tracing::warn!(most = MAX_DERIVED, "too much is derived from what a write outdated: everything goes");
     }
-    alone.items.into_iter().for_each(|item| reach.add(item));
     (reach, true)
 }
 
@@ -318,13 +311,5 @@ async fn follow(
     }
     if let Some(refresh) = refresh {
         flow.refresh(&reached, &refresh);
-    }
-}
-
-impl Shared {
-    /// Whether `named` is another name of our `authority`.
-    pub(crate) fn is_named(&self, scheme: Scheme, named: &str, authority: &str) -> bool {
-        let named = self.rules.hosts.resolve(scheme, named);
-        named.is_ok_and(|named| named.as_str() == authority)
     }
 }

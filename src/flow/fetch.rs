@@ -92,7 +92,7 @@ impl Fetch {
             condition: None,
             lesson: Lesson::of(visit, head, share),
             wanted: Wanted::Whole,
-            tagging: Arc::new(Tagging::of(visit, head, share)),
+            tagging: Arc::new(Tagging::of(&visit.flow.rules, visit.target, &head.headers, share)),
             of_a_write: false,
         }
     }
@@ -245,7 +245,7 @@ impl Fetch {
         let status = response.status();
         self.flow.forget(self.share.tag().as_ref(), status).await;
         if self.for_the_public && asks_for_login(&response) {
-            self.flow.demote(self.route.index, &self.route.settings.template);
+            self.flow.demote(&self.route, status);
             return flight.departure.land(Landing::Demoted);
         }
         let verdict = self.judge(&response, times).and_then(|kept| {

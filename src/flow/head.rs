@@ -60,7 +60,7 @@ impl Question<'_> {
         let status = response.status();
         flow.forget(self.share.tag().as_ref(), status).await;
         if for_the_public && asks_for_login(&response) {
-            flow.demote(visit.target.route.index, &visit.target.route.settings.template);
+            flow.demote(visit.target.route, status);
             return None;
         }
         if let Some(stored) = stored {

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::request::Parts as Head;
 use serde_json::Value;
 
 use crate::flow::Visit;
@@ -25,6 +24,7 @@ use crate::route::carried::{self, Given, Unfit};
 use crate::route::share::Share;
 use crate::route::table::Route;
 use crate::route::tag::Tag;
+use crate::route::target::{Rules, Target};
 use crate::store::entry::Entry;
 
 /// Most bodies that are searched at once: each may take many times its own length.
@@ -53,21 +53,19 @@ pub(crate) struct Tagging {
 }
 
 impl Tagging {
-    /// For a request that goes to the origin for these entries.
-    pub(crate) fn of(visit: &Visit<'_>, head: &Head, share: Share) -> Self {
-        let (route, rules) = (visit.target.route, &visit.flow.rules);
+    /// For a request with these fields that goes to the origin for these entries.
+    pub(crate) fn of(rules: &Rules, target: &Target<'_>, headers: &HeaderMap, share: Share) -> Self {
         // What all share is nobody's, whoever fetches it.
-        let user =
-            matches!(share, Share::Credential(_)).then(|| rules.identity.user(&head.headers)).flatten();
-        let captures = visit.target.captures(rules);
+        let user = matches!(share, Share::Credential(_)).then(|| rules.identity.user(headers)).flatten();
+        let captures = target.captures(rules);
         let given = Given {
             captures: &captures,
-            query: &visit.target.query,
-            headers: &head.headers,
-            key_headers: &route.key.headers,
+            query: &target.query,
+            headers,
+            key_headers: &target.route.key.headers,
             user: user.as_deref(),
         };
-        let settings = &route.settings;
+        let settings = &target.route.settings;
         let named = carried::by_route(&settings.tags, &given);
         match carried::prefixes(&settings.body_tags, &given) {
             Ok(prefixes) => Self { tags: named, prefixes },
@@ -78,6 +76,23 @@ impl Tagging {
     /// The tags that are known before the answer is there; none if they cannot be told.
     pub(crate) fn known(&self) -> &[Tag] {
         self.tags.as_deref().unwrap_or_default()
+    }
+
+    /// What route and origin tag a whole answer with.
+    ///
+    /// # Errors
+    /// Why it is not to be stored.
+    pub(crate) fn of_answer(
+        self,
+        route: &Arc<Route>,
+        answer: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Vec<Tag>, Stop> {
+        let mut named = self.known().to_vec();
+        named.extend(self.by_fields(answer)?);
+        let codings = codings(answer).map_err(Unfit::from);
+        named.extend(Search { route: Arc::clone(route), tagging: Arc::new(self), codings, body }.run()?);
+        Ok(carried::together(named)?)
     }
 
     /// Whether anything is looked for in bodies.
@@ -160,7 +175,7 @@ impl Fetch {
             let apart = tokio::task::spawn_blocking(move || search.run()).await;
             apart.unwrap_or(Err(Stop::Untold(Unfit::Unsearched)))
         };
-        match found.and_then(|found| beside(departure, found).map_err(Stop::Untold)) {
+        match found.and_then(|found| Ok(beside(departure, found)?)) {
             Ok(found) => {
                 departure.learn(found, true);
                 Ok(())
@@ -192,9 +207,14 @@ struct Search {
 }
 
 /// Why a body is not stored.
-enum Stop {
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stop {
+    /// `store_if`
+    #[error("{}", .0.as_str())]
     State(NoStore),
-    Untold(Unfit),
+    /// What would outdate it cannot be told.
+    #[error("tags: {0}")]
+    Untold(#[from] Unfit),
 }
 
 impl Search {
@@ -215,7 +235,7 @@ impl Search {
             Some(json) => carried::by_body(&json, &settings.body_tags, &self.tagging.prefixes),
             None => Ok(Vec::new()),
         });
-        named.map_err(Stop::Untold)
+        Ok(named?)
     }
 
     fn json(&self) -> Result<Option<Value>, Unfit> {

@@ -319,6 +319,53 @@ fn tokens_have_names_and_a_role() {
 }
 
 #[test]
+fn a_test_says_what_is_asked_what_is_answered_and_what_is_expected() {
+    let text = "tests:\n  - request: PUT /a\n    answer: { status: 201, headers: { Location: /b, ETag: '\"1\"' }, body: { id: 7 } }\n    \
+                keeps: x\n  - { request: PUT /a, answer: 404, keeps: x }\n  - { request: PUT /a, keeps: x }\n";
+    let tests = good(text).tests;
+    let answers: Vec<_> = tests.iter().map(|case| case.answer.clone()).collect();
+    let whole = answers[0].as_ref().unwrap();
+    assert_eq!(
+        (whole.status.as_u16(), whole.headers["location"].to_str().unwrap(), &whole.body[..]),
+        (201, "/b", &br#"{"id":7}"#[..])
+    );
+    assert_eq!((answers[1].as_ref().unwrap().status.as_u16(), answers[2].is_none()), (404, true));
+    let shown = good(text).json().to_string();
+    assert!(shown.contains(r#""answer":"404""#) && shown.contains(r#""body":{"id":7}"#), "{shown}");
+    refuses(&[
+        ("tests:\n  - { keeps: x }\n", "a test has no `request`", "3:5"),
+        ("tests:\n  - { request: PUT /a, answer: 200 }\n", "a test expects nothing", "3:5"),
+        ("tests:\n  - { request: PUT /a, answer: 99, keeps: x }\n", "`99` is not a status", "3:32"),
+        (
+            "tests:\n  - { request: PUT /a, answer: created, keeps: x }\n",
+            "write 200 to 599, or { status: 201",
+            "3:32",
+        ),
+        (
+            "tests:\n  - { request: PUT /a, answer: { status: 100 }, keeps: x }\n",
+            "`100` is not a status",
+            "3:42",
+        ),
+        (
+            "tests:\n  - { request: PUT /a, answer: { id: 7 }, keeps: x }\n",
+            "the keys here are: status, headers, body",
+            "3:34",
+        ),
+        ("tests:\n  - { request: PUT /a, answer: [201], keeps: x }\n", "this is a list", "3:32"),
+        (
+            "tests:\n  - { request: PUT /a, status: 201, keeps: x }\n",
+            "`status` belongs under the `answer` of a test",
+            "3:24",
+        ),
+        (
+            "tests:\n  - { request: PUT /a, answer: { headers: { Loc ation: a } }, keeps: x }\n",
+            "is not a header name",
+            "3:45",
+        ),
+    ]);
+}
+
+#[test]
 fn routes_inherit_tags_and_settle_and_say_their_own() {
     let text = "defaults: { tags: all, settle: 2s, forward_tags: true, body_tags: \"$.owner\" }\ninvalidation: { settle: 3s, debounce: 5ms, max_batch: 7 }\n\
                 routes:\n  /a: 1m\n  /b/{id}: { tags: [\"b:{id}\", \"q:{query.q}\"], body_tags: \"c:{id}:$.items[*].id\", settle: 0, forward_tags: false }\n  \
