@@ -268,12 +268,10 @@ impl Doors {
         let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources)));
         let both = api.into_iter().chain(probes);
         both.map(|(listener, router)| {
-            tokio::spawn(async move {
-                // It answers until the process ends: probes are asked to the last.
-                if let Err(why) = admin::serve(listener, router, std::future::pending()).await {
-                    tracing::error!(%why, "the admin listener ended");
-                }
-            })
+            // It answers until the process ends: probes are asked to the last.
+            tokio::spawn(server::aside::serve(listener, move |request, peer| {
+                admin::answer(router.clone(), request, peer)
+            }))
         })
         .collect()
     }

@@ -18,25 +18,27 @@ mod purge;
 mod status;
 mod switches;
 
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::request::Parts as Head;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router, middleware};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
-use tokio::net::TcpListener;
 
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
 use crate::admin::problem::Problem;
+use crate::body::{Body, BodyError};
 use crate::flow::explain::asked::Asked;
 use crate::flow::explain::wire::Explanation;
 use crate::flow::purge::METHOD as PURGE;
@@ -149,17 +151,17 @@ pub fn probes_router(sources: Sources) -> Router {
     router.with_state(sources).layer(middleware::map_response(never_stored))
 }
 
-/// Answers on `listener` until `shutdown` is done and open requests have ended.
-///
-/// # Errors
-/// None in practice: a failing accept is tried again.
-pub async fn serve(
-    listener: TcpListener,
+/// Answers one request that came from `peer`.
+pub async fn answer(
     router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    mut request: http::Request<Incoming>,
+    peer: SocketAddr,
+) -> http::Response<Body> {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    match TowerToHyperService::new(router).call(request).await {
+        Ok(response) => response.map(|body| Body::stream(body.map_err(BodyError::from))),
+        Err(never) => match never {},
+    }
 }
 
 fn routes(routes: impl IntoIterator<Item = Route>) -> Router<Sources> {
@@ -259,9 +261,11 @@ mod tests {
     use crate::route::target::Rules;
     use crate::store::{self, Store};
     use crate::upstream::{self, Upstream};
+    use std::future::IntoFuture;
+    use std::io;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
 
     /// A walk without routes, before an origin that is not there.
@@ -336,7 +340,9 @@ mod tests {
             };
             let (stop, stopped) = oneshot::channel::<()>();
             let done = async move { drop(stopped.await) };
-            let task = tokio::spawn(serve(listener, router(address, sources), done));
+            let service = router(address, sources).into_make_service_with_connect_info::<SocketAddr>();
+            let serving = axum::serve(listener, service).with_graceful_shutdown(done);
+            let task = tokio::spawn(serving.into_future());
             Self { address, readiness, stop, task }
         }
 

@@ -101,13 +101,16 @@ pub(crate) async fn invalidations(
     let query = query.map_err(|why| Problem::bad_request(why.to_string()))?;
     let limit = parameters.limit("limit", USUAL, MOST)?;
     let mut found = sources.flow.parts().invalidator.audit(&query);
-    let more = found.len() > limit;
-    if since.is_some() {
-        found.truncate(limit);
-    } else {
+    let mut next = None;
+    if since.is_none() {
         found.drain(..found.len().saturating_sub(limit));
+    } else if found.len() > limit {
+        // What was applied together has one place, so it stands on one page: the next one begins behind that.
+        let last = found[limit - 1].position;
+        let page = limit + found[limit..].iter().take_while(|audited| audited.position == last).count();
+        next = (page < found.len()).then(|| last.to_string());
+        found.truncate(page);
     }
-    let next = found.last().filter(|_| more && since.is_some()).map(|last| last.position.to_string());
     let list: Vec<Value> = found.iter().map(|audited| told(audited)).collect();
     Ok(Json(json!({ "invalidations": list, "next": next })))
 }

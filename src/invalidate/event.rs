@@ -149,6 +149,8 @@ pub fn read(body: &[u8], names: &Names) -> Result<Event, BadEvent> {
         return Err(BadEvent::TooLarge);
     }
     let text = std::str::from_utf8(body).map_err(|_| BadEvent::NotText)?;
+    // RFC 8259 §8.1 lets a reader pass over a byte order mark; with it JSON would not begin like JSON, and be a word.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match text.trim_start().as_bytes().first() {
         None => Err(BadEvent::Nothing),
         Some(b'{') => object(text, names),
@@ -357,6 +359,8 @@ mod tests {
         for (body, reached) in [
             ("project:42 dashboard", "project:42 dashboard"),
             ("  /api/stats\n\tprojects  ", "/api/stats projects"),
+            ("\u{feff}project:42", "project:42"),
+            ("\u{feff}{\"tags\": [\"a\"]}", "a"),
             (r#""project:42 dashboard""#, "project:42 dashboard"),
             (r#"["project:42", "/api/{x}"]"#, "project:42 /api/*"),
             (r#"{"tags": "a b", "prefixes": ["/x"]}"#, "a b /x/**"),

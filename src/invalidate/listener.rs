@@ -191,7 +191,7 @@ impl Listener {
     fn hear(&mut self, channel: &[u8], payload: &[u8]) {
         match event::read(payload, self.invalidator.names()) {
             Ok(Event::Outdates(outdates)) => {
-                if outdates.id.as_ref().is_some_and(|id| !self.ids.is_new(id)) {
+                if outdates.id.is_some() && !self.ids.is_new(payload) {
                     return;
                 }
                 let invalidation = outdates.invalidation(Source::Redis, shown(channel));

@@ -272,7 +272,7 @@ impl Invalidator {
         let Invalidation { reach, mode, hold, author, .. } = &cause.invalidation;
         let outdate = Outdate { reach: reach.clone(), mode: *mode, hold: *hold, author: *author };
         let (record, applied, renewed) = self.commit(Record { causes: vec![cause], outdate }, by);
-        self.note(&record.causes[0], since, &applied);
+        self.0.audit.add([self.note(&record.causes[0], since, &applied)]);
         (applied, renewed)
     }
 
@@ -288,9 +288,12 @@ impl Invalidator {
             let outdate = Outdate { reach: batch::merged(&causes), mode, hold, author: None };
             let (record, applied, _) = self.commit(Record { causes, outdate }, None);
             let shares = batch::shares(&record.causes, &applied.reached);
-            for ((cause, (since, answer)), reached) in record.causes.iter().zip(callers).zip(shares) {
-                let applied = Applied { position: applied.position, reached };
-                self.note(cause, since, &applied);
+            let shares = shares.into_iter().map(|reached| Applied { position: applied.position, reached });
+            let shares: Vec<Applied> = shares.collect();
+            let noted = record.causes.iter().zip(&callers).zip(&shares);
+            let noted = noted.map(|((cause, (since, _)), applied)| self.note(cause, *since, applied));
+            self.0.audit.add(noted.collect::<Vec<_>>());
+            for ((_, answer), applied) in callers.into_iter().zip(shares) {
                 // He may have left.
                 let _ = answer.send(applied);
             }
@@ -332,12 +335,12 @@ impl Invalidator {
 }
 
 impl Invalidator {
-    /// Writes down what was applied, and counts it.
-    fn note(&self, cause: &Cause, since: Duration, applied: &Applied) {
+    /// Counts what was applied; gives what is to be written down.
+    fn note(&self, cause: &Cause, since: Duration, applied: &Applied) -> Audited {
         let Cause { invalidation: of, asked } = cause;
         let now = self.0.clock.now();
         self.0.metrics.invalidated(of.source.as_str(), of.mode.as_str(), now.mono.saturating_sub(since));
-        self.0.audit.add(Audited {
+        Audited {
             position: applied.position,
             at: now.wall,
             source: of.source,
@@ -347,7 +350,7 @@ impl Invalidator {
             reach: of.reach.clone(),
             asked: *asked,
             entries: Tally::of(&applied.reached),
-        });
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{Ended, folder, free_port, larder, run};
+use crate::harness::{Ended, folder, free_port, full, larder, run};
 
 const BAD_CONFIGURATION: i32 = 78;
 
@@ -128,8 +128,7 @@ fn data_that_cannot_be_written_is_a_failure() {
         "--version",
         "--help",
     ] {
-        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("the system has it");
-        let ended = larder(&folder()).args(line.split(' ')).stdout(full).output().expect("larder starts");
+        let ended = larder(&folder()).args(line.split(' ')).stdout(full()).output().expect("larder starts");
         let stderr = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{line}: {stderr}");
         assert!(stderr.contains("larder: cannot write: No space left on device"), "{line}: {stderr}");

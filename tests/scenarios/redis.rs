@@ -112,6 +112,9 @@ fn a_message_with_an_id_counts_once() {
         assert_eq!(cached(&proxy, "/pages/1").await, "HIT", "the same message came again");
         redis.publish(CHANNEL, message.replace("e1", "e2"));
         proxy.becomes("/pages/1", "MISS").await;
+        stored(&proxy, &["/pages/2"]).await;
+        redis.publish(CHANNEL, message.replace("/pages/1", "/pages/2"));
+        proxy.becomes("/pages/2", "MISS").await;
     });
 }
 

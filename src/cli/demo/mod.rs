@@ -21,7 +21,7 @@ pub use crate::cli::demo::sample::{Latency, Sample, serve};
 use crate::access_log::{Access, may_colour};
 use crate::app;
 use crate::cli::run::log_to_stderr;
-use crate::cli::{FAILED, block_on};
+use crate::cli::{FAILED, block_on, complain};
 use crate::clock::Clock;
 use crate::config::{self, Env, Flags};
 
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(Ok(failures)) if failures.is_empty() => ExitCode::SUCCESS,
         Ok(Ok(_)) => ExitCode::from(FAILED),
         Ok(Err(why)) => {
-            eprintln!("larder: {why}");
+            complain(&format!("larder: {why}\n"));
             ExitCode::from(FAILED)
         }
         Err(code) => code,

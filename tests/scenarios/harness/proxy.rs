@@ -86,7 +86,12 @@ impl Proxy {
 
     /// The same, to be said more of.
     pub(crate) fn admin_ask(&self, method: &str, path: &str) -> Ask {
-        ask(self.admin.expect("it has an admin listener"), method, path)
+        ask(self.admin_address(), method, path)
+    }
+
+    /// Where its admin listener is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.expect("it has an admin listener")
     }
 
     /// Tells the admin listener something, which it has to take; what it answers.
