@@ -262,11 +262,9 @@ impl Consequences {
     /// Applies them. When this returns, they hold.
     pub(crate) async fn apply(self, flow: &Arc<Shared>) {
         let Self { hard, soft, refresh } = self;
-        let mut reached = Vec::new();
-        if !hard.reach.is_empty() {
-            reached = flow.invalidator.apply(hard).await.reached;
-        }
-        follow(flow, soft, refresh, reached).await;
+        let hard =
+            if hard.reach.is_empty() { None } else { Some(flow.invalidator.apply(hard).await.reached) };
+        follow(flow, soft, refresh, hard).await;
     }
 
     /// Applies them to the answer of `target`, of which the head has come: what leaves from now on may be told.
@@ -295,7 +293,7 @@ impl Consequences {
         let Self { hard, soft, refresh } = self;
         let (applied, renewed) = flow.invalidator.apply_by(hard, began, kept).await;
         // What the soft part reaches of `kept` refuses the fill: the gate looks at the ticket again.
-        follow(flow, soft, refresh, applied.reached).await;
+        follow(flow, soft, refresh, Some(applied.reached)).await;
         renewed
     }
 }
@@ -304,12 +302,11 @@ async fn follow(
     flow: &Arc<Shared>,
     soft: Option<Invalidation>,
     refresh: Option<Reach>,
-    mut reached: Vec<Arc<Entry>>,
+    hard: Option<Arc<Vec<Arc<Entry>>>>,
 ) {
-    if let Some(soft) = soft {
-        reached.extend(flow.invalidator.apply(soft).await.reached);
-    }
+    let soft = if let Some(soft) = soft { Some(flow.invalidator.apply(soft).await.reached) } else { None };
     if let Some(refresh) = refresh {
+        let reached: Vec<&Arc<Entry>> = hard.iter().chain(&soft).flat_map(|reached| reached.iter()).collect();
         flow.refresh(&reached, &refresh);
     }
 }

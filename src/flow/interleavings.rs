@@ -455,10 +455,11 @@ impl World {
         let flight = departure.flight();
         let ticket = flight.ticket().unwrap();
         let body = Bytes::copy_from_slice(&body);
-        let entry = Arc::new(entry::like(&self.any, self.tags[reader.key].clone(), ticket.position(), body));
+        let mut entry =
+            Arc::new(entry::like(&self.any, self.tags[reader.key].clone(), ticket.position(), body));
         let settle = if self.has(Fault::SettlingIgnored) { Duration::ZERO } else { SETTLE };
         let is_admitted =
-            self.has(Fault::GateSkipped) || self.gate.admit(&entry, ticket.begun(), settle).is_ok();
+            self.has(Fault::GateSkipped) || self.gate.admit(&mut entry, ticket.begun(), settle).is_ok();
         (entry, is_admitted)
     }
 

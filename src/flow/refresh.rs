@@ -69,7 +69,7 @@ struct Wanted {
 
 impl Shared {
     /// Fetches again, behind everybody's back, what of `dropped` lies in `reach` and was hot.
-    pub(crate) fn refresh(self: &Arc<Self>, dropped: &[Arc<Entry>], reach: &Reach) {
+    pub(crate) fn refresh(self: &Arc<Self>, dropped: &[&Arc<Entry>], reach: &Reach) {
         let now = self.clock.now();
         let is_hot = |entry: &Entry| match entry.hits() {
             0 => false,
@@ -77,7 +77,7 @@ impl Shared {
         };
         let is_meant =
             |entry: &&Arc<Entry>| is_hot(entry) && entry.tags().iter().any(|tag| reach.covers(tag));
-        let mut hot: Vec<&Arc<Entry>> = dropped.iter().filter(is_meant).collect();
+        let mut hot: Vec<&Arc<Entry>> = dropped.iter().copied().filter(is_meant).collect();
         hot.sort_by_key(|entry| std::cmp::Reverse(entry.hits()));
         let mut seen: HashSet<(&Key, String), ahash::RandomState> = HashSet::default();
         let distinct =

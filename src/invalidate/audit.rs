@@ -14,7 +14,6 @@ use crate::invalidate::event::BadEvent;
 use crate::invalidate::purge;
 use crate::metrics::UNMATCHED;
 use crate::route::reach::{Gaps, Item, Paths, Reach};
-use crate::route::tag::Tag;
 use crate::store::entry::Entry;
 use crate::store::position::{Mode, Position};
 
@@ -110,8 +109,7 @@ impl Tally {
     pub fn of(entries: &[Arc<Entry>]) -> Self {
         let mut routes = BTreeMap::<&str, u64>::new();
         for entry in entries {
-            let route = entry.tags().iter().find_map(Tag::template);
-            *routes.entry(route.unwrap_or(UNMATCHED)).or_default() += 1;
+            *routes.entry(entry.route().unwrap_or(UNMATCHED)).or_default() += 1;
         }
         let routes = routes.into_iter().map(|(route, count)| (route.to_owned(), count)).collect();
         Self { total: entries.len() as u64, routes }

@@ -288,7 +288,9 @@ impl Invalidator {
             let outdate = Outdate { reach: batch::merged(&causes), mode, hold, author: None };
             let (record, applied, _) = self.commit(Record { causes, outdate }, None);
             let shares = batch::shares(&record.causes, &applied.reached);
-            let shares = shares.into_iter().map(|reached| Applied { position: applied.position, reached });
+            let shares = shares
+                .into_iter()
+                .map(|reached| Applied { position: applied.position, reached: Arc::new(reached) });
             let shares: Vec<Applied> = shares.collect();
             let noted = record.causes.iter().zip(&callers).zip(&shares);
             let noted = noted.map(|((cause, (since, _)), applied)| self.note(cause, *since, applied));

@@ -48,12 +48,19 @@ const DEAD: u64 = 0;
 const STANDING: u32 = u32::MAX;
 
 /// A stored response: a complete one, or a part that says where it lies.
+// What an invalidation looks at lies at the beginning, beside the counts of the `Arc`: it costs by the memory that it touches.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Entry {
+    /// [`ALIVE`], [`DEAD`], or one more than when (monotonic, ms) it was softly invalidated.
+    state: AtomicU64,
+    position: Position,
+    /// Its seat in the index, or [`STANDING`].
+    seat: AtomicU32,
+    hits: AtomicU32,
+    tags: Box<[Tag]>,
     id: EntryId,
     key: Key,
-    tags: Arc<[Tag]>,
-    position: Position,
     /// What is kept of the response.
     pub response: Response,
     /// Where its body lies in the whole; `None`: it is the whole.
@@ -64,11 +71,6 @@ pub struct Entry {
     pub life: Life,
     /// What its hits have in common.
     pub stamp: Stamp,
-    /// [`ALIVE`], [`DEAD`], or one more than when (monotonic, ms) it was softly invalidated.
-    state: AtomicU64,
-    /// Its seat in the index, or [`STANDING`].
-    seat: AtomicU32,
-    hits: AtomicU32,
     refreshing: AtomicBool,
 }
 
@@ -138,8 +140,19 @@ impl Entry {
     }
 
     /// What it depends on.
-    pub fn tags(&self) -> &Arc<[Tag]> {
+    pub fn tags(&self) -> &[Tag] {
         &self.tags
+    }
+
+    /// Takes others' copies of the same tags in place of its own, in their order.
+    pub(in crate::store) fn share_tags(&mut self, same: impl Iterator<Item = Tag>) {
+        self.tags.iter_mut().zip(same).for_each(|(own, same)| *own = same);
+    }
+
+    /// The template of its route, if it has one.
+    pub fn route(&self) -> Option<&str> {
+        // Larder's own tags lie before all others.
+        self.tags.iter().take_while(|tag| tag.is_own()).find_map(Tag::template)
     }
 
     /// Where its fetch began.
@@ -192,12 +205,7 @@ impl Entry {
         self.seat.store(seat, Ordering::Relaxed);
     }
 
-    /// Gives its seat back.
-    pub(in crate::store) fn stand_up(&self) {
-        self.seat.store(STANDING, Ordering::Relaxed);
-    }
-
-    /// Its seat in the index, if it has one.
+    /// The seat in the index that it has, or had: somebody else may have it by now.
     pub(in crate::store) fn seat(&self) -> Option<u32> {
         Some(self.seat.load(Ordering::Relaxed)).filter(|seat| *seat != STANDING)
     }

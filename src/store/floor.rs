@@ -305,8 +305,8 @@ mod tests {
                     Act::Land(nth) if !flying.is_empty() => drop(flying.swap_remove(nth.index(flying.len()))),
                     Act::Fill(nth, tags) if !flying.is_empty() => {
                         let ticket = &flying[nth.index(flying.len())];
-                        let filled = Arc::new(like(&any, tags.clone(), ticket.position(), Bytes::new()));
-                        let verdict = gate.admit(&filled, ticket.begun(), SETTLE);
+                        let mut filled = Arc::new(like(&any, tags.clone(), ticket.position(), Bytes::new()));
+                        let verdict = gate.admit(&mut filled, ticket.begun(), SETTLE);
                         prop_assert_eq!(verdict, history.verdict(ticket, &tags));
                     }
                     Act::Outdate(items, hold) => {

@@ -75,7 +75,7 @@ impl Ledger {
     /// Indexes `entry`, unless a floor refuses it.
     pub(in crate::store) fn admit(
         &mut self,
-        entry: &Arc<Entry>,
+        entry: &mut Arc<Entry>,
         begun: Duration,
         settle: Duration,
     ) -> Result<(), Outdated> {

@@ -72,8 +72,8 @@ pub enum Found {
 pub struct Applied {
     /// Where it stands in the order of invalidations.
     pub position: Position,
-    /// What it removed, or made stale.
-    pub reached: Vec<Arc<Entry>>,
+    /// What it removed, or made stale. Whoever takes the dead out of memory has it too, and lets them go.
+    pub reached: Arc<Vec<Arc<Entry>>>,
 }
 
 /// An answer that came too late to be stored.
@@ -152,8 +152,8 @@ impl Store {
     }
 
     fn put(&self, entry: Entry, begun: Duration, settle: Duration) -> Result<Arc<Entry>, Refused> {
-        let entry = Arc::new(entry);
-        if let Err(why) = self.gate.admit(&entry, begun, settle) {
+        let mut entry = Arc::new(entry);
+        if let Err(why) = self.gate.admit(&mut entry, begun, settle) {
             return Err(Refused { why, entry });
         }
         let mut gone = Vec::new();
@@ -197,8 +197,7 @@ impl Store {
     /// `now` is monotonic.
     pub fn outdate(&self, outdate: &Outdate, now: Duration) -> Applied {
         let (position, reached) = self.gate.outdate(outdate, now);
-        self.bury(outdate.mode, &reached);
-        Applied { position, reached }
+        Applied { position, reached: self.bury(outdate.mode, reached) }
     }
 
     /// The same for a write that began with `began`; gives the ticket under which its own answer, which would carry
@@ -211,14 +210,15 @@ impl Store {
         kept: &[Tag],
     ) -> (Applied, Option<FillTicket>) {
         let (position, reached, renewed) = self.gate.outdate_by(outdate, now, began, kept);
-        self.bury(outdate.mode, &reached);
-        (Applied { position, reached }, renewed)
+        (Applied { position, reached: self.bury(outdate.mode, reached) }, renewed)
     }
 
-    fn bury(&self, mode: Mode, reached: &[Arc<Entry>]) {
+    fn bury(&self, mode: Mode, reached: Vec<Arc<Entry>>) -> Arc<Vec<Arc<Entry>>> {
+        let reached = Arc::new(reached);
         if mode == Mode::Hard {
-            self.undertaker.bury(reached);
+            self.undertaker.bury(&reached);
         }
+        reached
     }
 
     /// How far this node is in the order of invalidations.

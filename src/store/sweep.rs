@@ -131,7 +131,6 @@ impl Condemned {
     pub(in crate::store) fn go_on(&mut self) -> Progress {
         for _ in 0..SLICE {
             let Some(entry) = self.index.pop() else { return Progress::Done };
-            entry.stand_up();
             if entry.kill() {
                 self.dead.push(entry);
             }
