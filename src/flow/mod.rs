@@ -35,6 +35,7 @@ mod pass;
 mod plan;
 pub mod problem;
 pub mod purge;
+pub mod put;
 mod read;
 mod record;
 mod refresh;
