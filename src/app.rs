@@ -118,6 +118,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         flow: flow.clone(),
         digest,
         channels: subscription.clone(),
+        cache_path: config.admin.cache_path.clone(),
     });
     background.extend(listener);
     if let Some(subscription) = &subscription {

@@ -1,17 +1,21 @@
-//! What is kept: found, looked at, dropped. Never a body, and never a credential.
+//! What is kept: found, looked at, put, dropped. Never told is a body, and never a credential.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, FromRequestParts, Path, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts as Head;
 use serde_json::{Value, json};
 
 use crate::admin::access::Caller;
+use crate::admin::body::Document;
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
 use crate::admin::{Sources, purge, switches};
 use crate::clock::Now;
+use crate::flow::put::{Brought, NotPut};
 use crate::invalidate::audit::Query;
 use crate::invalidate::{Invalidation, Source};
 use crate::metrics::UNMATCHED;
@@ -19,6 +23,7 @@ use crate::route::reach::{Item, Reach};
 use crate::route::tag::Tag;
 use crate::store::Store;
 use crate::store::entry::{Entry, EntryId};
+use crate::store::ticket::FillTicket;
 
 /// Entries in one answer, unless it says otherwise, and at most.
 const USUAL: usize = 100;
@@ -68,6 +73,35 @@ pub(crate) async fn remove(
     let entry = entry(&sources, &number)?;
     let paths = entry.tags().iter().filter(|tag| tag.is_path()).cloned();
     drop_all(&sources, caller, Reach::of(paths)).await
+}
+
+/// From when the head of the request was there, and its body was not.
+pub(crate) struct Began(FillTicket);
+
+impl FromRequestParts<Sources> for Began {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Head, sources: &Sources) -> Result<Self, Infallible> {
+        let parts = sources.flow.parts();
+        Ok(Self(parts.store.ticket(parts.clock.mono())))
+    }
+}
+
+/// `PUT /v1/entries`: kept as what everybody's GET of the target is answered with.
+pub(crate) async fn put(
+    State(sources): State<Sources>,
+    Extension(caller): Extension<Caller>,
+    Began(began): Began,
+    document: Document,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let brought = Value::Object(document.object(&["target", "status", "headers", "body"])?);
+    let brought: Brought =
+        serde_json::from_value(brought).map_err(|why| Problem::unprocessable(format!("{why}.")))?;
+    let entry = sources.flow.put(&brought, &began, caller.name).await.map_err(|why| match why {
+        NotPut::Overtaken => Problem::new(StatusCode::CONFLICT, format!("{why}.")),
+        _ => Problem::unprocessable(format!("{why}.")),
+    })?;
+    Ok((StatusCode::CREATED, Json(told(&entry, sources.flow.parts().clock.now()))))
 }
 
 /// `DELETE /v1/entries?path=`: the entries of a path or a template, with every query.

@@ -27,7 +27,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::request::Parts as Head;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Json, Router, middleware};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -52,7 +52,7 @@ use crate::token::Keyring;
 pub use crate::token::{Role, Token};
 
 /// `admin:` of the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Where the admin API listens (default 127.0.0.1:8081); `None`: no admin listener (`admin: off`).
     pub listen: Option<SocketAddr>,
@@ -62,6 +62,8 @@ pub struct Settings {
     pub tokens: Vec<Token>,
     /// A further listener that carries `/livez /readyz /metrics` only.
     pub probes: Option<SocketAddr>,
+    /// What stands for [`CACHE_PATH`].
+    pub cache_path: String,
 }
 
 impl Settings {
@@ -84,6 +86,8 @@ pub struct Sources {
     pub digest: String,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
+    /// What stands for [`CACHE_PATH`].
+    pub cache_path: String,
 }
 
 impl Sources {
@@ -91,6 +95,11 @@ impl Sources {
         self.channels.as_ref().map(Subscription::status)
     }
 }
+
+/// Where a cache inside an application has its endpoints, unless `admin.cache_path` says otherwise.
+pub const CACHE_PATH: &str = "/api/cache";
+/// Where it may have its figures besides.
+const STATS: &str = "/api/v1/cache/stats";
 
 /// A path and what answers there; with the role that it takes, or `None`: it is for everyone.
 struct Route(&'static str, Option<Role>, fn() -> MethodRouter<Sources>);
@@ -102,11 +111,12 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 21] = [
+const API: [Route; 22] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
     Route("/v1/entries", Some(Role::Read), || get(entries::list)),
+    Route("/v1/entries", Some(Role::All), || put(entries::put)),
     Route("/v1/entries", Some(Role::Purge), || delete(entries::remove_path)),
     Route("/v1/entries/{id}", Some(Role::Read), || get(entries::one)),
     Route("/v1/entries/{id}", Some(Role::Purge), || delete(entries::remove)),
@@ -121,7 +131,7 @@ const API: [Route; 21] = [
     Route("/service/{service}/purge", Some(Role::Purge), || post(compat::fastly_keys)),
     Route("/service/{service}/purge_all", Some(Role::Purge), || post(compat::fastly_all)),
     Route("/api/cache/stats", Some(Role::Read), || get(status::stats)),
-    Route("/api/v1/cache/stats", Some(Role::Read), || get(status::stats)),
+    Route(STATS, Some(Role::Read), || get(status::stats)),
     Route("/api/cache/health", Some(Role::Read), || get(status::health)),
     Route("/api/cache/invalidate", Some(Role::Purge), || post(compat::invalidate)),
 ];
@@ -134,7 +144,7 @@ pub fn router(listen: SocketAddr, sources: Sources) -> Router {
         PROBES.iter().any(|Route(probe, ..)| *probe == path) || hooks.has(Path::of(path).decoded())
     };
     let access = Arc::new(Access::new(listen, keys, is_open));
-    routes(PROBES.into_iter().chain(API))
+    routes(PROBES.into_iter().chain(API), &sources.cache_path)
         .fallback(otherwise)
         .method_not_allowed_fallback(otherwise_here)
         .with_state(sources)
@@ -147,7 +157,7 @@ pub fn router(listen: SocketAddr, sources: Sources) -> Router {
 /// `/livez /readyz /metrics` only, open to everyone who reaches the listener.
 pub fn probes_router(sources: Sources) -> Router {
     let nowhere = async || Problem::not_found("This listener has probes and metrics only.");
-    let router = routes(PROBES).fallback(nowhere).method_not_allowed_fallback(not_allowed);
+    let router = routes(PROBES, CACHE_PATH).fallback(nowhere).method_not_allowed_fallback(not_allowed);
     router.with_state(sources).layer(middleware::map_response(never_stored))
 }
 
@@ -164,12 +174,21 @@ pub async fn answer(
     }
 }
 
-fn routes(routes: impl IntoIterator<Item = Route>) -> Router<Sources> {
-    routes.into_iter().fold(Router::new(), |router, Route(path, needs, methods)| match needs {
-        None => router.route(path, methods()),
-        Some(role) => {
-            let lock = middleware::from_fn_with_state(role, access::may);
-            router.route(path, methods().route_layer(lock))
+fn routes(routes: impl IntoIterator<Item = Route>, cache_path: &str) -> Router<Sources> {
+    routes.into_iter().fold(Router::new(), |router, Route(path, needs, methods)| {
+        let moved = path.strip_prefix(CACHE_PATH).map(|rest| format!("{cache_path}{rest}"));
+        let path = match &moved {
+            // It stands there already, under its other name.
+            Some(moved) if moved == STATS => return router,
+            Some(moved) => moved,
+            None => path,
+        };
+        match needs {
+            None => router.route(path, methods()),
+            Some(role) => {
+                let lock = middleware::from_fn_with_state(role, access::may);
+                router.route(path, methods().route_layer(lock))
+            }
         }
     })
 }
@@ -337,6 +356,7 @@ mod tests {
                 metrics,
                 digest: "d".into(),
                 channels: None,
+                cache_path: CACHE_PATH.into(),
             };
             let (stop, stopped) = oneshot::channel::<()>();
             let done = async move { drop(stopped.await) };
@@ -618,30 +638,34 @@ mod tests {
     #[tokio::test]
     async fn the_openapi_file_says_what_may_be_asked() {
         let (admin, file) = (Admin::loopback().await, described());
-        for (_, path, operation) in operations(&file) {
+        for (method, path, operation) in operations(&file) {
             let said = &operation["requestBody"];
             let schema = &said["content"]["application/json"]["schema"];
             if said.is_null() {
                 continue;
             }
-            assert_status(&admin.post(&path, "", "{").await, 400);
-            let empty = admin.post(&path, "", "").await;
+            let ask = async |body: &str| {
+                let fields = "host: localhost\r\ncontent-type: application/json\r\n";
+                admin.send_body(&method, &path, fields, body).await
+            };
+            assert_status(&ask("{").await, 400);
+            let empty = ask("").await;
             let refused = !matches!(status(&empty), "200" | "404");
             assert!(refused || said["required"] == false, "{path}: {empty}");
             if schema["additionalProperties"] != false {
                 continue;
             }
-            assert_status(&admin.post(&path, "", "[]").await, 422);
-            let answer = admin.post(&path, "", r#"{"unheard_of": 1}"#).await;
+            assert_status(&ask("[]").await, 422);
+            let answer = ask(r#"{"unheard_of": 1}"#).await;
             assert_status(&answer, 422);
             assert!(answer.contains("The key `unheard_of` is not known"), "{answer}");
             for key in schema["properties"].as_object().unwrap().keys() {
-                let answer = admin.post(&path, "", &serde_json::json!({ key: [[]] }).to_string()).await;
+                let answer = ask(&serde_json::json!({ key: [[]] }).to_string()).await;
                 assert_status(&answer, 422);
                 assert!(!answer.contains("is not known"), "{path} {key}: {answer}");
             }
             for key in schema["required"].as_array().into_iter().flatten() {
-                let answer = admin.post(&path, "", "{}").await;
+                let answer = ask("{}").await;
                 assert!(matches!(status(&answer), "400" | "422"), "{path} without {key}: {answer}");
             }
         }

@@ -20,7 +20,9 @@ use crate::config::event::{Edges, Events};
 use crate::config::negative::Negative;
 use crate::config::preset::Preset;
 use crate::config::redis::Redis;
-use crate::config::scalar::{Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades};
+use crate::config::scalar::{
+    CachePath, Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades,
+};
 use crate::config::shape::{Words, section};
 use crate::config::token::{TokenKeys, Tokens};
 use crate::config::webhook::{WebhookKeys, Webhooks};
@@ -310,6 +312,8 @@ section! {
         tokens: Tokens,
         /// A further listener that carries /livez /readyz /metrics only.
         probes: Listen,
+        /// Under which path stats, health and invalidate stand, as of a cache inside an application.
+        cache_path: CachePath = "/api/cache",
     }
     later {}
 }

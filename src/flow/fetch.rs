@@ -333,7 +333,11 @@ impl Fetch {
         self.lesson.note(&self.flow.store, key, Refusal { why, at: self.flow.clock.mono(), stage });
     }
 
-    fn judge(
+    /// Whether the answer may be kept, by its head, and for which requests.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn judge(
         &self,
         response: &Response<Body>,
         times: ResponseTimes,

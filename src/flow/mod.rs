@@ -36,6 +36,7 @@ mod pass;
 mod plan;
 pub mod problem;
 pub mod purge;
+pub mod put;
 mod read;
 mod record;
 mod refresh;

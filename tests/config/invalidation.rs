@@ -302,6 +302,10 @@ fn tokens_have_names_and_a_role() {
     good("admin: { listen: \"0.0.0.0:9\", tokens: { ci: { token: two } } }\n");
     refuses(&[
         ("admin:\n  tokens:\n    ci: { may: all }\n", "`ci` of `admin.tokens` has no `token`", "4:5"),
+        ("admin:\n  cache_path: api\n", "`api` is not a path of plain segments", "3:15"),
+        ("admin:\n  cache_path: /a/{b}\n", "`/a/{b}` is not a path of plain segments", "3:15"),
+        ("admin:\n  cache_path: /\n", "`/` is not a path of plain segments", "3:15"),
+        ("admin:\n  cache_path: /v1/cache\n", "`/v1` is the admin API's own", "3:15"),
         ("admin:\n  tokens:\n    ci: { token: a, may: write }\n", "write one of: read, purge, all", "4:26"),
         ("admin:\n  tokens:\n    ci: { token: \"\" }\n", "is empty", "4:18"),
         ("admin:\n  token: a\n  tokens:\n    ci: { token: a }\n", "is the same as `admin.token`", "5:5"),

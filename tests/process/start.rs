@@ -85,5 +85,9 @@ fn help_and_version_are_data_on_stdout() {
 fn the_demo_plays_its_story_and_exits() {
     let demo = run(larder(&folder()).args(["demo", "--once"]));
     demo.assert(0, &[]);
-    assert!(demo.stdout.contains("/api/projects"), "{demo:#?}");
+    for told in
+        ["/api/projects", "another project: ", "larder explain ", "dropped by PUT|PATCH|DELETE", "removed "]
+    {
+        assert!(demo.stdout.contains(told), "{told}: {demo:#?}");
+    }
 }

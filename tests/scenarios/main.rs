@@ -24,6 +24,7 @@ mod post_reads;
 mod posted;
 mod projects;
 mod purge;
+mod put;
 mod query;
 mod redis;
 mod refresh;

@@ -350,8 +350,18 @@ fn a_redis_that_is_absent_at_start_is_waited_for_and_what_was_stored_before_goes
         let proxy = Proxy::start(&origin, &listening(&absent.url())).await;
         assert_eq!(proxy.metric(CONNECTED).await, 0);
         stored(&proxy, &["/pages/1"]).await;
+        let stands = async || {
+            let (ready, health) = (proxy.admin("/readyz").await, proxy.admin("/api/cache/health").await);
+            assert_eq!((ready.status.as_u16(), health.status.as_u16()), (200, 200), "it goes on");
+            let (ready, health) = (ready.json(), health.json());
+            [&ready["status"], &health["status"], &health["layers"]["redis"]["status"]]
+                .map(|word| word.as_str().unwrap().to_owned())
+        };
+        assert_eq!(stands().await, ["degraded"; 3]);
         let redis = absent.appear();
         proxy.counts(GAPS, 1).await;
+        proxy.counts(CONNECTED, 1).await;
+        assert_eq!(stands().await, ["ready", "healthy", "healthy"]);
         assert_eq!(cached(&proxy, "/pages/1").await, "MISS");
         redis.publish(CHANNEL, "/pages/1");
         proxy.becomes("/pages/1", "MISS").await;

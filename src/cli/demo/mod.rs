@@ -144,7 +144,7 @@ async fn tell(
     colour: bool,
 ) -> Result<Vec<String>, Error> {
     writeln!(out, "Larder at http://{}, before a project API that takes its time.\n", proxy.address)?;
-    let story = story::play(proxy.address, Clock::system(), || sample.requests()).await?;
+    let story = story::play((proxy.address, proxy.admin), Clock::system(), || sample.requests()).await?;
     story.print(out, colour)?;
     if !args.once {
         print_things_to_try(sample, proxy, out)?;
@@ -167,6 +167,8 @@ fn print_things_to_try(sample: &Sample, proxy: &Proxy, out: &mut impl Write) -> 
         "  curl -i http://{address}/api/projects/7 -X PATCH --json '{{\"name\": \"Renamed\"}}'   # and read it again"
     )?;
     if let Some(admin) = admin {
+        writeln!(out, "  larder explain /api/projects/7 --admin http://{admin}")?;
+        writeln!(out, "  larder purge project:7 --admin http://{admin}")?;
         writeln!(out, "  curl -s http://{admin}/metrics | grep larder_requests")?;
         writeln!(out, "  curl -i http://{admin}/readyz")?;
     }

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing: what is said is what [`crate::flow::Flow::explain`] says, there or here over an empty cache.
 
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::io::stdout;

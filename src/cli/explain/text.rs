@@ -18,7 +18,7 @@ struct Page {
 }
 
 /// `offline`: by a configuration alone.
-pub(super) fn of(explanation: &Explanation, offline: bool, colour: bool) -> String {
+pub(crate) fn of(explanation: &Explanation, offline: bool, colour: bool) -> String {
     let mut page = Page { text: format!("{}\n\n", explanation.request), colour };
     page.outcome(explanation);
     if let Some(route) = &explanation.route {

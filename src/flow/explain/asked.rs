@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use http::{Method, Request, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 
 /// A request that is to be explained.
@@ -64,19 +64,28 @@ impl Asked {
             return Err(NoRequest::Target);
         }
         *request.uri_mut() = target;
-        for (name, lines) in &self.headers {
-            let name: HeaderName = name.parse().map_err(|_| NoRequest::Header)?;
-            let lines = match lines {
-                Lines::One(line) => std::slice::from_ref(line),
-                Lines::Many(lines) => lines.as_slice(),
-            };
-            for line in lines {
-                let value = HeaderValue::from_str(line).map_err(|_| NoRequest::Header)?;
-                request.headers_mut().append(name.clone(), value);
-            }
-        }
+        *request.headers_mut() = fields(&self.headers)?;
         Ok(request)
     }
+}
+
+/// Fields as programs write them.
+///
+/// # Errors
+/// [`NoRequest::Header`]
+pub(crate) fn fields(written: &BTreeMap<String, Lines>) -> Result<HeaderMap, NoRequest> {
+    let mut headers = HeaderMap::new();
+    for (name, lines) in written {
+        let name: HeaderName = name.parse().map_err(|_| NoRequest::Header)?;
+        let lines = match lines {
+            Lines::One(line) => std::slice::from_ref(line),
+            Lines::Many(lines) => lines.as_slice(),
+        };
+        for line in lines {
+            headers.append(name.clone(), HeaderValue::from_str(line).map_err(|_| NoRequest::Header)?);
+        }
+    }
+    Ok(headers)
 }
 
 fn get() -> String {
