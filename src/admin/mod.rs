@@ -687,6 +687,8 @@ mod tests {
             ("/v1/cache/disable", r#"{"for": "31d"}"#, 422, "at most 30days"),
             ("/client/v4/zones/z/purge_cache", r#"{"purge_everything": false}"#, 422, "can only be true"),
             ("/service/s/purge", "", 400, "surrogate_keys"),
+            ("/v1/purge?dry_run=true", r#"{"tags": ["a"]}"#, 400, "in the body"),
+            ("/service/s/purge_all?soft=1", "", 400, "in the body"),
         ] {
             let answer = admin.post(path, "", body).await;
             assert_status(&answer, status);

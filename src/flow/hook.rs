@@ -10,6 +10,7 @@ use http_body::Body as _;
 
 use crate::body::Body;
 use crate::flow::content::{self, Unread};
+use crate::flow::ingress::Refusal as Unasked;
 use crate::flow::serve::Answer;
 use crate::flow::{Visit, problem};
 use crate::invalidate::event::MAX_BODY;
@@ -17,12 +18,19 @@ use crate::invalidate::hooks::{Receipt, Refusal};
 use crate::metrics::Cache;
 use crate::upstream;
 
+/// What a request to the path of a webhook with another method than POST hears.
+pub(crate) const NO_POST: Unasked = Unasked {
+    status: StatusCode::METHOD_NOT_ALLOWED,
+    reason: "method",
+    detail: "a webhook is sent with POST",
+};
+
 /// Receives what was sent to the path of a webhook.
 pub(crate) async fn receive(visit: &Visit<'_>, head: Head, body: Body) -> Answer {
     let (response, error) = if head.method == Method::POST {
         post(visit, head, body).await
     } else {
-        (method_not_allowed(), Some("method"))
+        (method_not_allowed(), Some(NO_POST.reason))
     };
     let detail = Some("webhook");
     Answer { response, cache: Cache::Bypass, detail, age: None, upstream: None, error }
@@ -89,7 +97,7 @@ pub fn respond(received: Result<&Receipt, &Refusal>) -> Response<Body> {
 
 /// The answer to anything but POST.
 pub fn method_not_allowed() -> Response<Body> {
-    let mut response = problem::answer(StatusCode::METHOD_NOT_ALLOWED, "a webhook is sent with POST");
+    let mut response = problem::answer(NO_POST.status, NO_POST.detail);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     response
 }

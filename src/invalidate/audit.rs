@@ -219,7 +219,7 @@ mod tests {
             actor: "ci".into(),
             id: None,
             mode: Mode::Hard,
-            reach: purge::of_words(words).unwrap(),
+            reach: purge::of_words(words, &crate::invalidate::event::Names::default()).unwrap(),
             asked: 1,
             entries: Tally::default(),
         }

@@ -155,17 +155,17 @@ pub fn read(body: &[u8], names: &Names) -> Result<Event, BadEvent> {
         None => Err(BadEvent::Nothing),
         Some(b'{') => object(text, names),
         Some(b'[' | b'"') => match json(text.as_bytes())? {
-            Value::String(words) => plain(&words),
+            Value::String(words) => plain(&words, names),
             Value::Array(words) => {
                 let words = words.iter().map(|word| word.as_str().ok_or(()));
                 let words: Result<Vec<&str>, ()> = words.collect();
                 let words =
                     words.map_err(|()| BadEvent::shape("a list holds strings, one for each tag or path"))?;
-                purge::of_list(&words).map(outdates)
+                purge::of_list(&words, names).map(outdates)
             }
             _ => Err(BadEvent::shape("JSON here is a string, a list of strings or an object")),
         },
-        Some(_) => plain(text),
+        Some(_) => plain(text, names),
     }
 }
 
@@ -252,8 +252,8 @@ fn plain_value(value: &Value) -> Option<String> {
     }
 }
 
-fn plain(words: &str) -> Result<Event, BadEvent> {
-    purge::of_words(words).map(outdates)
+fn plain(words: &str, names: &Names) -> Result<Event, BadEvent> {
+    purge::of_words(words, names).map(outdates)
 }
 
 fn outdates(reach: Reach) -> Event {

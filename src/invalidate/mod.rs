@@ -524,12 +524,17 @@ mod tests {
         let world = World::new(Settings::default());
         let all =
             |source, reach: &Reach| Invalidation { reach: reach.clone(), source, ..Invalidation::default() };
-        let below = purge::of_words("/{rest:path}").unwrap();
+        let below = purge::of_words("/{rest:path}", &event::Names::default()).unwrap();
         for n in 0..allowance::BURST {
             let reach = if n % 2 == 0 { &below } else { &Reach::all() };
             world.invalidator.allow(&all(Source::Admin, reach)).unwrap();
         }
-        for reach in [Reach::all(), below, purge::of_words("*").unwrap(), purge::of_words("/*").unwrap()] {
+        for reach in [
+            Reach::all(),
+            below,
+            purge::of_words("*", &event::Names::default()).unwrap(),
+            purge::of_words("/*", &event::Names::default()).unwrap(),
+        ] {
             let why = world.invalidator.allow(&all(Source::Webhook, &reach)).unwrap_err();
             assert_eq!(why.retry_after, allowance::EVERY, "{reach:?}");
         }

@@ -633,6 +633,9 @@ fn a_webhook_s_path_is_told_as_one() {
         let proxy = Proxy::start(&origin, rules).await;
         assert_eq!(proxy.explain(&asked("POST", "/hooks/cms")).becomes, Becomes::Webhook);
         assert_eq!(proxy.explain(&asked("POST", "/hooks/other")).becomes, Becomes::Write);
+        let read = proxy.explain(&asked("GET", "/hooks/cms"));
+        let status = proxy.get("/hooks/cms").reply().await.status;
+        assert_eq!((read.becomes, read.outcome.told.status), (Becomes::Refused, Some(status.as_u16())));
     });
 }
 
@@ -643,7 +646,7 @@ fn what_is_no_request_is_not_explained() {
         let proxy = Proxy::start(&origin, "hosts: api.example.com").await;
         let explain = |asked: &Asked| proxy.flow.explain(asked);
         assert_eq!(explain(&asked("G T", "/")).unwrap_err(), NoRequest::Method);
-        for target in ["", "a", "/a b", "/a#b", "example.com:80", "http://"] {
+        for target in ["", "*", "a", "/a b", "/a#b", "example.com:80", "http://"] {
             assert_eq!(explain(&asked("GET", target)).unwrap_err(), NoRequest::Target, "{target}");
         }
         assert_eq!(explain(&with(asked("GET", "/"), "a b", "c")).unwrap_err(), NoRequest::Header);

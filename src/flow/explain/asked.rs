@@ -59,8 +59,10 @@ impl Asked {
         let mut request = Request::new(Bytes::from(self.body.clone()));
         *request.method_mut() = Method::from_bytes(self.method.as_bytes()).map_err(|_| NoRequest::Method)?;
         let target: Uri = self.target.parse().map_err(|_| NoRequest::Target)?;
-        // It would be cut off without a word.
-        if self.target.contains('#') || !target.path().starts_with(['/', '*']) {
+        // `*` is a target of OPTIONS alone (RFC 9112 §3.2.4).
+        let is_target = target.path().starts_with('/') || (target.path() == "*" && self.method == "OPTIONS");
+        // A fragment would be cut off without a word.
+        if self.target.contains('#') || !is_target {
             return Err(NoRequest::Target);
         }
         *request.uri_mut() = target;

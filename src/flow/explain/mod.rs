@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::VARY;
 use http::request::Parts as Head;
 
@@ -26,7 +27,7 @@ use crate::flow::explain::wire::{
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
 use crate::flow::tagging::Tagging;
-use crate::flow::{Client, Flow, Shared, Visit, content, pass};
+use crate::flow::{Client, Flow, Shared, Visit, content, hook, pass};
 use crate::metrics::Cache;
 use crate::policy::Scope;
 use crate::route::share::Share;
@@ -71,6 +72,7 @@ impl Shared {
                 Err(why) => passed(&visit, head, why),
             },
             Plan::Write => write::explain(&visit, head, &content),
+            Plan::Hook if head.method != Method::POST => refused(&hook::NO_POST),
             Plan::Hook => received(Becomes::Webhook),
             Plan::Purge => received(Becomes::Purge),
             Plan::Pass(why) => passed(&visit, head, why),
