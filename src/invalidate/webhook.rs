@@ -169,11 +169,19 @@ pub(in crate::invalidate) fn seconds(wall: SystemTime) -> u64 {
     wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// What the fields of Standard Webhooks are called: by the standard, and by Svix, from whom it comes and who sends these for most.
+const FIELDS: [[&str; 3]; 2] = [
+    ["webhook-id", "webhook-timestamp", "webhook-signature"],
+    ["svix-id", "svix-timestamp", "svix-signature"],
+];
+
 /// Standard Webhooks 1.0.0, "Signature scheme": `v1,` and base64 of the HMAC of `id.timestamp.body`.
 fn standard(secrets: &[String], headers: &HeaderMap, body: &[u8]) -> Result<Signed, Refused> {
-    let id = one(headers, "webhook-id").ok_or(Refused::Unsigned)?;
-    let timestamp = one(headers, "webhook-timestamp").ok_or(Refused::Unsigned)?;
-    if !headers.contains_key("webhook-signature") {
+    let [id, timestamp, signature] =
+        FIELDS.into_iter().find(|[id, ..]| headers.contains_key(*id)).ok_or(Refused::Unsigned)?;
+    let id = one(headers, id).ok_or(Refused::Unsigned)?;
+    let timestamp = one(headers, timestamp).ok_or(Refused::Unsigned)?;
+    if !headers.contains_key(signature) {
         return Err(Refused::Unsigned);
     }
     // With a full stop in it, `id.timestamp.body` could be cut elsewhere: the same bytes under another id.
@@ -181,7 +189,7 @@ fn standard(secrets: &[String], headers: &HeaderMap, body: &[u8]) -> Result<Sign
         return Err(Refused::Unreadable);
     }
     let at = unix_time(timestamp)?;
-    let given = headers.get_all("webhook-signature").iter().filter_map(|value| value.to_str().ok());
+    let given = headers.get_all(signature).iter().filter_map(|value| value.to_str().ok());
     let given = given.flat_map(|value| value.split(' ')).filter_map(|word| word.strip_prefix("v1,"));
     let given: Vec<Vec<u8>> =
         given.take(MAX_SIGNATURES).filter_map(|text| BASE64.decode(text).ok()).collect();
@@ -331,6 +339,22 @@ mod tests {
         let many = format!("{}{RIGHT}", "v1,bm9uc2Vuc2U= ".repeat(MAX_SIGNATURES));
         assert_eq!(check("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &many), Err(Refused::Forged));
         assert_eq!(check("whsec_AAAA", RIGHT), Err(Refused::Forged));
+    }
+
+    #[test]
+    fn the_fields_may_have_svix_names_all_of_them_or_none() {
+        let settings = hook(Scheme::Standard, &[SECRET]);
+        let check = |names: [&'static str; 3]| {
+            let values = ["msg_1", "1614265330", "v1,UoUin/S7TUY/Y/dDHOSaECFW3tpdIxsfywWrZQhfGN4="];
+            let pairs: Vec<_> = names.into_iter().zip(values).collect();
+            verify(&settings, &fields(&pairs), b"project:42", wall(1_614_265_330))
+        };
+        let [standard, svix] = FIELDS;
+        assert!(check(standard).is_ok() && check(svix).is_ok());
+        for mixed in 1..7 {
+            let names = std::array::from_fn(|at| if mixed >> at & 1 == 0 { standard[at] } else { svix[at] });
+            assert_eq!(check(names), Err(Refused::Unsigned), "{names:?}");
+        }
     }
 
     #[test]
