@@ -10,12 +10,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode};
 use larder::clock::Clock;
+use larder::invalidate::{self, Invalidation, Invalidator, Source};
 use larder::metrics::Metrics;
 use larder::policy::{self, RequestHead, ResponseTimes, Rule, Selector, Sharing};
 use larder::route::key::Key;
-use larder::route::reach::{Item, Paths, Reach};
+use larder::route::reach::{Gaps, Item, Paths, Reach};
 use larder::route::tag::Tag;
 use larder::store::entry::{Candidate, Entry};
 use larder::store::position::{Gate, Mode, Outdate};
@@ -161,12 +163,8 @@ fn index(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("find a path on every host", size), |bencher| {
             bencher.iter(|| black_box(gate.find(&one.reach)));
         });
-        let glob = Reach {
-            items: vec![Item::Paths {
-                host: None,
-                paths: Paths::Glob(larder::route::reach::Gaps::parse("*/999")),
-            }],
-        };
+        let glob =
+            Reach { items: vec![Item::Paths { host: None, paths: Paths::Glob(Gaps::parse("*/999")) }] };
         group.bench_function(BenchmarkId::new("find a glob that begins with a gap", size), |bencher| {
             bencher.iter(|| black_box(gate.find(&glob)));
         });
@@ -198,6 +196,66 @@ fn everything(c: &mut Criterion) {
     group.finish();
 }
 
+/// What a small write waits for while a glob looks at everything that is kept.
+fn beside(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a write of one tag");
+    group.sample_size(20);
+    let store = Arc::new(store());
+    fill(&store, 0..1_000_000);
+    let clock = Clock::system();
+    let invalidator = Invalidator::new(
+        invalidate::Settings::default(),
+        Arc::clone(&store),
+        clock.clone(),
+        Arc::new(Metrics::new(&[])),
+    );
+    let of = |item, mode, source| Invalidation {
+        reach: Reach { items: vec![item] },
+        mode,
+        source,
+        ..Invalidation::default()
+    };
+    let glob = |text: &str| Item::Paths { host: None, paths: Paths::Glob(Gaps::parse(text)) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let write = async || {
+        let since = clock.mono();
+        invalidator.apply(of(Item::Tag(Tag::named("nobody:1")), Mode::Hard, Source::Write)).await;
+        clock.mono().saturating_sub(since)
+    };
+    group.bench_function("alone", |bencher| {
+        bencher.iter_custom(|turns| {
+            runtime
+                .block_on(async {
+                    futures_util::stream::iter(0..turns).then(|_| write()).collect::<Vec<_>>().await
+                })
+                .iter()
+                .sum()
+        });
+    });
+    for (name, text, mode) in [
+        ("beside a glob over 1000000 that finds none", "*/x", Mode::Hard),
+        ("beside one that softens them all", "*", Mode::Soft),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|turns| {
+                let mut waited = Duration::ZERO;
+                for _ in 0..turns {
+                    waited += runtime.block_on(async {
+                        let (invalidator, glob) = (invalidator.clone(), of(glob(text), mode, Source::Admin));
+                        let swept = tokio::spawn(async move { invalidator.apply(glob).await });
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        let waited = write().await;
+                        swept.await.unwrap();
+                        waited
+                    });
+                }
+                waited
+            });
+        });
+    }
+    group.finish();
+}
+
 // The index first: it measures memory, and what others let go would be counted as its own.
-criterion_group!(benches, index, purge, everything);
+criterion_group!(benches, index, purge, beside, everything);
 criterion_main!(benches);

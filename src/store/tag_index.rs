@@ -226,8 +226,10 @@ impl TagIndex {
     fn leave(&mut self, place: &Place) {
         let Some(Carried { by, is_vacant, .. }) = self.tags.at_mut(place.tag) else { return };
         by.swap_remove(place.at as usize);
-        if let Some(moved) = by.get(place.at as usize) {
-            let seat = self.seats.at_mut(moved.seat).expect("every carrier has a seat");
+        // In an index that is being emptied, a carrier may have left its seat.
+        if let Some(moved) = by.get(place.at as usize)
+            && let Some(seat) = self.seats.at_mut(moved.seat)
+        {
             seat.places[moved.nth as usize].at = place.at;
         }
         if by.spilled() && by.len() < by.capacity() / 4 {

@@ -105,7 +105,7 @@ fn asked(
         Ok(part) => part,
         Err(why) => return certain(Cache::Bypass, pass::status(why)),
     };
-    let arrival = visit.flow.store.applied();
+    let arrival = visit.flow.store.arrival(visit.now.mono);
     let mut question = Question::of(visit, head, selecting, share, ask, part, arrival);
     question.look_for_company();
     let failing = failing(&question);
