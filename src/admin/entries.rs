@@ -13,7 +13,7 @@ use crate::admin::access::Caller;
 use crate::admin::body::Document;
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
-use crate::admin::{Sources, purge, switches};
+use crate::admin::{Sources, elsewhere, purge, switches};
 use crate::clock::Now;
 use crate::flow::put::{Brought, NotPut};
 use crate::invalidate::audit::Query;
@@ -43,10 +43,7 @@ pub(crate) async fn list(
     let wanted = wanted(&sources, &parameters)?;
     let parts = sources.flow.parts();
     let store = Arc::clone(&parts.store);
-    // It may have to look at all that is kept.
-    let found = tokio::task::spawn_blocking(move || find(&store, &wanted, after, limit + 1));
-    let stopped = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The process is about to stop.");
-    let mut found = found.await.map_err(stopped)?;
+    let mut found = elsewhere(move || find(&store, &wanted, after, limit + 1)).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let now = parts.clock.now();
@@ -60,7 +57,7 @@ pub(crate) async fn one(
     State(sources): State<Sources>,
     Path(number): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let entry = entry(&sources, &number)?;
+    let entry = entry(&sources, &number).await?;
     Ok(Json(told(&entry, sources.flow.parts().clock.now())))
 }
 
@@ -70,7 +67,7 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Caller>,
     Path(number): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let entry = entry(&sources, &number)?;
+    let entry = entry(&sources, &number).await?;
     let paths = entry.tags().iter().filter(|tag| tag.is_path()).cloned();
     drop_all(&sources, caller, Reach::of(paths)).await
 }
@@ -126,8 +123,9 @@ async fn drop_all(sources: &Sources, caller: Caller, reach: Reach) -> Result<Jso
     Ok(Json(purge::carry_out(sources, invalidation, false).await?.to_json()))
 }
 
-fn entry(sources: &Sources, number: &str) -> Result<Arc<Entry>, Problem> {
-    let entry = id(number).ok().and_then(|id| sources.flow.parts().store.entry(id));
+async fn entry(sources: &Sources, number: &str) -> Result<Arc<Entry>, Problem> {
+    let (id, store) = (id(number), Arc::clone(&sources.flow.parts().store));
+    let entry = elsewhere(move || id.ok().and_then(|id| store.entry(id))).await?;
     entry.ok_or_else(|| Problem::not_found("There is no such entry, or not any more."))
 }
 

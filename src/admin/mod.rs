@@ -253,8 +253,17 @@ async fn explain(State(sources): State<Sources>, document: Document) -> Result<J
     let asked = Value::Object(document.object(&["method", "target", "headers", "body"])?);
     let asked: Asked =
         serde_json::from_value(asked).map_err(|why| Problem::unprocessable(format!("{why}.")))?;
-    let explanation = sources.flow.explain(&asked);
+    let explanation = elsewhere(move || sources.flow.explain(&asked)).await?;
     explanation.map(Json).map_err(|why| Problem::unprocessable(format!("{why}.")))
+}
+
+/// Does what may have to look at all that is kept where no request waits for it.
+///
+/// # Errors
+/// 503: the process is about to stop.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let stopped = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The process is about to stop.");
+    tokio::task::spawn_blocking(work).await.map_err(stopped)
 }
 
 /// What is true now is not true later.

@@ -7,7 +7,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::admin::{CACHE_PATH, Sources};
+use crate::admin::problem::Problem;
+use crate::admin::{CACHE_PATH, Sources, elsewhere};
 use crate::metrics;
 use crate::ready::State as Life;
 
@@ -36,8 +37,9 @@ pub(crate) async fn readyz(State(sources): State<Sources>) -> Response {
 }
 
 /// `GET /metrics`
-pub(crate) async fn scrape(State(sources): State<Sources>) -> Response {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], sources.metrics.encode()).into_response()
+pub(crate) async fn scrape(State(sources): State<Sources>) -> Result<Response, Problem> {
+    let text = elsewhere(move || sources.metrics.encode()).await?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 
 /// `GET /openapi.json`, with the paths where they stand.

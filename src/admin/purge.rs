@@ -20,6 +20,7 @@ use crate::flow::purge;
 use crate::invalidate::audit::{self, Audited, Query, Tally};
 use crate::invalidate::event::{self, BadEvent, Event};
 use crate::invalidate::{Invalidation, Source};
+use crate::route::derive::Followed;
 use crate::route::host::Scheme;
 use crate::route::path::Path;
 use crate::route::reach::{Item, Paths, Reach};
@@ -174,7 +175,7 @@ pub(crate) async fn carry_out(
     let parts = sources.flow.parts();
     let invalidator = &parts.invalidator;
     if is_dry {
-        let preview = invalidator.preview(&invalidation);
+        let preview = invalidator.preview(invalidation).await;
         let (position, entries) = (parts.store.applied(), preview.entries);
         return Ok(Done { position, entries, items: preview.items, derived: preview.derived, is_dry });
     }
@@ -191,8 +192,7 @@ pub(crate) async fn carry_out(
     let mut items = audit::words(&reach.items);
     let derived = items.split_off(asked);
     let applied = invalidator.apply(invalidation).await;
-    let entries = Tally::of(&applied.reached);
-    Ok(Done { position: applied.position, entries, items, derived, is_dry })
+    Ok(Done { position: applied.position, entries: applied.entries, items, derived, is_dry })
 }
 
 /// Counts by template.
@@ -215,6 +215,7 @@ fn told(audited: &Audited) -> Value {
         "mode": audited.mode.as_str(),
         "reach": audited.items(),
         "derived": audited.derived(),
+        "derived_too_much": audited.followed == Followed::TooMany,
         "invalidated": audited.entries.total,
         "by_route": by_route(&audited.entries),
     })

@@ -12,16 +12,15 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use crate::body::Body;
 use crate::flow::ending::Ending;
 use crate::flow::{ServerError, Shared, Visit};
+use crate::invalidate::applied::Reached;
 use crate::invalidate::{Author, Invalidation, Source};
 use crate::policy::outdate;
-use crate::route::derive::{Followed, MAX_DERIVED};
 use crate::route::host::Scheme;
 use crate::route::reach::{Item, Reach};
 use crate::route::table::Route;
 use crate::route::tag::Tag;
 use crate::route::write::{Named, Outdated};
 use crate::route::written::{Content, Outcome, Written, groups};
-use crate::store::entry::Entry;
 use crate::store::position::{Hold, Mode};
 use crate::store::ticket::FillTicket;
 use crate::upstream::{self, Repeated, Upgrade};
@@ -164,7 +163,7 @@ impl Target {
         let beside = groups.into_iter().chain(whose.iter().cloned());
         beside.for_each(|tag| ruled.hard.cascading.add(Item::Tag(tag)));
         let refresh = ruled.refresh.filter(|_| matches!(effect, Effect::Known(_))).map(|named| {
-            let (mut reach, _) = together(flow, named, Derived::Now);
+            let mut reach = together(flow, named.cascading, named.alone);
             own.into_iter().for_each(|item| reach.add(item));
             reach
         });
@@ -173,8 +172,8 @@ impl Target {
             rules => rules.join(", "),
         };
         let soft = (!ruled.soft.is_empty())
-            .then(|| self.invalidation(flow, ruled.soft, (Mode::Soft, hold), actor.clone()));
-        Consequences { hard: self.invalidation(flow, ruled.hard, (Mode::Hard, hold), actor), soft, refresh }
+            .then(|| self.invalidation(ruled.soft, (Mode::Soft, hold), actor.clone()));
+        Consequences { hard: self.invalidation(ruled.hard, (Mode::Hard, hold), actor), soft, refresh }
     }
 
     /// What follows from a write that the origin refused: what it says itself, and that it does not know the writer.
@@ -198,55 +197,34 @@ impl Target {
         format!("{} {}", self.method, self.route.settings.template)
     }
 
-    fn invalidation(
-        &self,
-        flow: &Shared,
-        named: Named,
-        (mode, hold): (Mode, Hold),
-        actor: String,
-    ) -> Invalidation {
-        let (reach, without_derived) = together(flow, named, Derived::Later);
+    fn invalidation(&self, named: Named, (mode, hold): (Mode, Hold), actor: String) -> Invalidation {
+        let Named { cascading: reach, alone } = named;
         let (source, author) = (Source::Write, Some(self.author));
-        Invalidation { reach, mode, hold, without_derived, source, actor, id: None, author }
+        Invalidation { reach, alone, mode, hold, source, actor, author, ..Invalidation::default() }
     }
 }
 
-/// When what is derived is added.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Derived {
-    Now,
-    /// By whoever applies it, unless some of it is to be left alone.
-    Later,
-}
-
-/// One reach out of both parts; true: what is derived is in it.
-fn together(flow: &Shared, named: Named, derived: Derived) -> (Reach, bool) {
-    if derived == Derived::Later && named.alone.is_empty() {
-        return (named.cascading, false);
-    }
-    let (reach, followed) = named.followed(&flow.invalidator.settings().dependencies);
-    if followed == Followed::TooMany {
-        tracing::warn!(most = MAX_DERIVED, "too much is derived from what a write outdated: everything goes");
-    }
-    (reach, true)
+/// All of it, with what is derived from what does not stand alone.
+fn together(flow: &Shared, cascading: Reach, alone: Reach) -> Reach {
+    let mut all = cascading;
+    flow.invalidator.settings().dependencies.extend(&mut all);
+    alone.items.into_iter().for_each(|item| all.add(item));
+    all
 }
 
 impl Consequences {
     /// All that they reach, with what is derived from it.
     pub(crate) fn reach(self, flow: &Shared) -> Reach {
         let mut all = Reach::default();
-        for Invalidation { mut reach, without_derived, .. } in std::iter::once(self.hard).chain(self.soft) {
-            if !without_derived {
-                flow.invalidator.settings().dependencies.extend(&mut reach);
-            }
-            reach.items.into_iter().for_each(|item| all.add(item));
+        for Invalidation { reach, alone, .. } in std::iter::once(self.hard).chain(self.soft) {
+            together(flow, reach, alone).items.into_iter().for_each(|item| all.add(item));
         }
         all
     }
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.hard.reach.is_empty() && self.soft.is_none()
+        self.hard.reach.is_empty() && self.hard.alone.is_empty() && self.soft.is_none()
     }
 
     /// The same if nobody knows what became of the write, for as long as it may yet go on.
@@ -262,9 +240,11 @@ impl Consequences {
     /// Applies them. When this returns, they hold.
     pub(crate) async fn apply(self, flow: &Arc<Shared>) {
         let Self { hard, soft, refresh } = self;
-        let hard =
-            if hard.reach.is_empty() { None } else { Some(flow.invalidator.apply(hard).await.reached) };
-        follow(flow, soft, refresh, hard).await;
+        let mut dropped = Vec::new();
+        if !hard.reach.is_empty() || !hard.alone.is_empty() {
+            dropped.push(flow.invalidator.apply(hard).await.reached);
+        }
+        follow(flow, soft, refresh, dropped).await;
     }
 
     /// Applies them to the answer of `target`, of which the head has come: what leaves from now on may be told.
@@ -293,7 +273,7 @@ impl Consequences {
         let Self { hard, soft, refresh } = self;
         let (applied, renewed) = flow.invalidator.apply_by(hard, began, kept).await;
         // What the soft part reaches of `kept` refuses the fill: the gate looks at the ticket again.
-        follow(flow, soft, refresh, Some(applied.reached)).await;
+        follow(flow, soft, refresh, vec![applied.reached]).await;
         renewed
     }
 }
@@ -302,11 +282,12 @@ async fn follow(
     flow: &Arc<Shared>,
     soft: Option<Invalidation>,
     refresh: Option<Reach>,
-    hard: Option<Arc<Vec<Arc<Entry>>>>,
+    mut dropped: Vec<Reached>,
 ) {
-    let soft = if let Some(soft) = soft { Some(flow.invalidator.apply(soft).await.reached) } else { None };
+    if let Some(soft) = soft {
+        dropped.push(flow.invalidator.apply(soft).await.reached);
+    }
     if let Some(refresh) = refresh {
-        let reached: Vec<&Arc<Entry>> = hard.iter().chain(&soft).flat_map(|reached| reached.iter()).collect();
-        flow.refresh(&reached, &refresh);
+        flow.refresh(dropped, refresh);
     }
 }

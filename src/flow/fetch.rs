@@ -165,8 +165,9 @@ impl Fetch {
     /// | | takes its ticket, asks with a condition | |
     /// | dies | gets a 304, makes a new entry under the ticket | the floor is above the ticket: refused |
     /// | is softened | takes its ticket | conditional on the origin's strong entity tag, or not at all |
+    /// | is about to be reached by a sweep under way | takes its ticket, at that floor or above | no condition: nothing would refuse the 304 |
     fn ask_for_confirmation(&mut self) {
-        self.base = self.base.take().filter(|base| !base.is_dead());
+        self.base = self.base.take().filter(|base| self.flow.store.may_build_on(base));
         // RFC 9110 §13.1.2: what would be a 304 to a GET is a 412 to a POST.
         let base = self.base.as_ref().filter(|_| self.request.method() != Method::POST);
         if let Some(base) = base {

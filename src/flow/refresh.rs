@@ -20,9 +20,11 @@ use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use crate::body::Body;
+use crate::clock::Now;
 use crate::drain::Phase;
 use crate::flow::ingress::Named;
 use crate::flow::{Client, Shared};
+use crate::invalidate::applied::Reached;
 use crate::policy::Selector;
 use crate::route::Reads;
 use crate::route::host::Scheme;
@@ -69,33 +71,42 @@ struct Wanted {
 
 impl Shared {
     /// Fetches again, behind everybody's back, what of `dropped` lies in `reach` and was hot.
-    pub(crate) fn refresh(self: &Arc<Self>, dropped: &[&Arc<Entry>], reach: &Reach) {
-        let now = self.clock.now();
+    pub(crate) fn refresh(self: &Arc<Self>, dropped: Vec<Reached>, reach: Reach) {
+        let Ok(waiting) = Arc::clone(&self.refreshes.waiting).try_acquire_owned() else { return };
+        let flow = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut drain = flow.drain.clone();
+            tokio::select! {
+                () = drain.reached(Phase::Draining) => {}
+                () = flow.fetch_the_hottest(dropped, reach) => {}
+            }
+            drop(waiting);
+        });
+    }
+
+    /// To look for them takes its time where much was dropped, so it is done where no task waits for it.
+    async fn fetch_the_hottest(self: &Arc<Self>, dropped: Vec<Reached>, reach: Reach) {
+        let (flow, now) = (Arc::clone(self), self.clock.now());
+        let wanted = tokio::task::spawn_blocking(move || flow.hottest(&dropped, &reach, now));
+        if let Ok(wanted) = wanted.await {
+            self.fetch_again(wanted).await;
+        }
+    }
+
+    fn hottest(&self, dropped: &[Reached], reach: &Reach, now: Now) -> Vec<Wanted> {
         let is_hot = |entry: &Entry| match entry.hits() {
             0 => false,
             hits => hits >= HOT || entry.life.is_fresh(now),
         };
         let is_meant =
             |entry: &&Arc<Entry>| is_hot(entry) && entry.tags().iter().any(|tag| reach.covers(tag));
-        let mut hot: Vec<&Arc<Entry>> = dropped.iter().copied().filter(is_meant).collect();
+        let mut hot: Vec<&Arc<Entry>> =
+            dropped.iter().flat_map(|reached| reached.iter()).filter(is_meant).collect();
         hot.sort_by_key(|entry| std::cmp::Reverse(entry.hits()));
         let mut seen: HashSet<(&Key, String), ahash::RandomState> = HashSet::default();
         let distinct =
             hot.into_iter().filter(|entry| seen.insert((entry.key(), format!("{:?}", entry.selector))));
-        let wanted: Vec<Wanted> = distinct.filter_map(|entry| self.wanted(entry)).take(MOST).collect();
-        let Ok(waiting) = Arc::clone(&self.refreshes.waiting).try_acquire_owned() else { return };
-        if wanted.is_empty() {
-            return;
-        }
-        let flow = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut drain = flow.drain.clone();
-            tokio::select! {
-                () = drain.reached(Phase::Draining) => {}
-                () = flow.fetch_again(wanted) => {}
-            }
-            drop(waiting);
-        });
+        distinct.filter_map(|entry| self.wanted(entry)).take(MOST).collect()
     }
 
     /// How an entry is asked for again; `None`: it is a part, somebody's own, or not by its target alone.

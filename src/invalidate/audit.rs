@@ -13,6 +13,7 @@ use crate::invalidate::Source;
 use crate::invalidate::event::BadEvent;
 use crate::invalidate::purge;
 use crate::metrics::UNMATCHED;
+use crate::route::derive::Followed;
 use crate::route::reach::{Gaps, Item, Paths, Reach};
 use crate::store::entry::Entry;
 use crate::store::position::{Mode, Position};
@@ -42,6 +43,8 @@ pub struct Audited {
     pub reach: Reach,
     /// How many items of the reach were asked for.
     pub asked: usize,
+    /// Whether that is all that is derived, or everything was outdated in its stead.
+    pub followed: Followed,
     /// What it reached.
     pub entries: Tally,
 }
@@ -221,6 +224,7 @@ mod tests {
             mode: Mode::Hard,
             reach: purge::of_words(words, &crate::invalidate::event::Names::default()).unwrap(),
             asked: 1,
+            followed: Followed::All,
             entries: Tally::default(),
         }
     }

@@ -454,7 +454,7 @@ fn after_everything_is_outdated_the_origin_is_approached_by_a_ramp() {
 }
 
 /// Stops tokio's time: only a test moves it. Somebody has to have something to do, or it would move by itself.
-fn stop_time() -> tokio::task::JoinHandle<()> {
+pub(crate) fn stop_time() -> tokio::task::JoinHandle<()> {
     tokio::time::pause();
     tokio::spawn(async {
         loop {

@@ -105,7 +105,7 @@ fn asked(
         Ok(part) => part,
         Err(why) => return certain(Cache::Bypass, pass::status(why)),
     };
-    let arrival = visit.flow.store.applied();
+    let arrival = visit.flow.store.arrival(visit.now.mono);
     let mut question = Question::of(visit, head, selecting, share, ask, part, arrival);
     question.look_for_company();
     let failing = failing(&question);
@@ -166,7 +166,8 @@ fn demoted(question: &Question<'_>) -> Vec<Told> {
         Err(why) => return vec![told((Cache::Bypass, pass::status(why)))],
     };
     let selecting = visit.selecting(head, own);
-    let again = Question::of(visit, head, &selecting, own, ask, part, visit.flow.store.applied());
+    let again =
+        Question::of(visit, head, &selecting, own, ask, part, visit.flow.store.arrival(visit.now.mono));
     if again.is_by_head() {
         return vec![told((Cache::Miss, again.forwarded(None, false, None)))];
     }
