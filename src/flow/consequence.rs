@@ -10,6 +10,7 @@ use http::request::Parts as Head;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 
 use crate::body::Body;
+use crate::fault::{self, Fault};
 use crate::flow::{ServerError, Shared, Visit};
 use crate::invalidate::{Author, Invalidation, Source};
 use crate::policy::outdate;
@@ -82,6 +83,7 @@ impl Effect {
             Ok(StatusCode::UNAUTHORIZED) => Self::Stranger,
             Ok(_) => Self::None,
             Err(why) if why.never_sent() => Self::None,
+            Err(_) if fault::is(Fault::UnknownOutcomeIgnored) => Self::None,
             // The origin may have it, or as much of it as is enough.
             Err(_) => Self::Unknown,
         }
@@ -132,7 +134,7 @@ impl Target {
     ) -> Consequences {
         let headers = answer.as_ref().ok().map(Response::headers);
         // What the origin says is outdated is, whatever became of the rest.
-        let groups = headers.map(groups).unwrap_or_default();
+        let groups = headers.filter(|_| !fault::is(Fault::GroupsForgotten)).map(groups).unwrap_or_default();
         let (outcome, hold) = match effect {
             Effect::None | Effect::Stranger => return self.ineffective(effect, groups),
             Effect::Known(status) => (Outcome::Known(status), Hold::Settle),
@@ -141,7 +143,7 @@ impl Target {
         let mut ruled = ruled(outcome);
         let own =
             self.tags.iter().cloned().chain(headers.into_iter().flat_map(|named| self.named(flow, named)));
-        let own = own.map(Item::Tag).collect::<Vec<_>>();
+        let own = own.filter(|_| !fault::is(Fault::TargetForgotten)).map(Item::Tag).collect::<Vec<_>>();
         // What follows from the target follows, unless every rule says that nothing does.
         let beside = if ruled.is_alone { &mut ruled.hard.alone } else { &mut ruled.hard.cascading };
         own.iter().for_each(|item| beside.add(item.clone()));

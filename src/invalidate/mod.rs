@@ -31,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
+use crate::fault::{self, Fault};
 use crate::invalidate::allowance::{Allowance, TooOften};
 use crate::invalidate::audit::{Audit, Audited, Query, Tally};
 use crate::invalidate::batch::{Batches, Joined, Waiting};
@@ -193,6 +194,9 @@ impl Invalidator {
             Joined::Behind => {}
             Joined::Full(batch) => self.together(batch),
         }
+        if fault::is(Fault::BatchAnsweredFirst) {
+            return Applied { position: self.0.store.applied(), reached: Vec::new() };
+        }
         applied.await.expect("what has joined a batch is applied with it")
     }
 
@@ -252,7 +256,7 @@ impl Invalidator {
 
     fn expand(&self, mut invalidation: Invalidation) -> Cause {
         let asked = invalidation.reach.items.len();
-        if !invalidation.without_derived {
+        if !invalidation.without_derived && !fault::is(Fault::DerivedForgotten) {
             self.0.settings.dependencies.extend(&mut invalidation.reach);
         }
         Cause { invalidation, asked }

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use crate::route::reach::Item;
 use crate::route::tag::Tag;
 use crate::store::position::{Known, Outdated, Position};
@@ -94,8 +95,10 @@ impl Floors {
             self.named = floor.n;
         }
         match item {
+            Item::All if fault::is(Fault::FloorOfAllForgotten) => {}
             Item::All => self.of_all.raise(floor),
             Item::Tag(tag) => self.raise_own(tag, floor, oldest),
+            _ if fault::is(Fault::WideFloorsForgotten) => {}
             wide => self.raise_wide(wide, floor, oldest),
         }
         self.highest.raise(floor);
@@ -142,7 +145,7 @@ impl Floors {
     ) -> Result<(), Outdated> {
         let between = |n: u64| position.n < n && n <= until;
         let outdated = between(self.of_all.n)
-            || (!known.is_all && between(self.named))
+            || (!known.is_all && !fault::is(Fault::UnknownTagsJoined) && between(self.named))
             || self.of(known.tags).any(|floor| between(floor.n));
         if outdated { Err(Outdated::Invalidated) } else { Ok(()) }
     }

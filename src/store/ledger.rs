@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use crate::route::reach::Item;
 use crate::store::author::Authors;
 use crate::store::entry::Entry;
@@ -79,8 +80,10 @@ impl Ledger {
         begun: Duration,
         settle: Duration,
     ) -> Result<(), Outdated> {
-        self.check(entry.position(), Known { tags: entry.tags(), is_all: true }, u64::MAX)?;
-        self.floors.check_settled(begun, settle, entry.tags())?;
+        if !fault::is(Fault::GateSkipped) {
+            self.check(entry.position(), Known { tags: entry.tags(), is_all: true }, u64::MAX)?;
+            self.floors.check_settled(begun, settle, entry.tags())?;
+        }
         self.index.insert(entry);
         Ok(())
     }
@@ -101,8 +104,11 @@ impl Ledger {
         let n = self.raised.n;
         let floor = Floor {
             n,
-            written: (outdate.hold == Hold::Settle).then_some(self.latest),
-            until: if let Hold::For(hold) = outdate.hold {
+            written: (outdate.hold == Hold::Settle && !fault::is(Fault::SettleIgnored))
+                .then_some(self.latest),
+            until: if let Hold::For(hold) = outdate.hold
+                && !fault::is(Fault::UnknownOutcomeNotHeld)
+            {
                 self.latest.saturating_add(hold)
             } else {
                 Duration::ZERO
@@ -156,7 +162,8 @@ impl Ledger {
     }
 
     fn oldest(&self) -> Oldest {
-        self.in_flight.first_key_value().map_or_else(|| self.next_ticket(), |(_, oldest)| *oldest)
+        let oldest = self.in_flight.first_key_value().filter(|_| !fault::is(Fault::FloorsDroppedEarly));
+        oldest.map_or_else(|| self.next_ticket(), |(_, oldest)| *oldest)
     }
 
     fn next_ticket(&self) -> Oldest {

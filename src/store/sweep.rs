@@ -29,6 +29,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use crate::store::entry::Entry;
 use crate::store::position::{Mode, Outdate, Position};
 use crate::store::search::Search;
@@ -92,6 +93,8 @@ impl Sweep {
                 return Then::Stay;
             }
             match mode {
+                Mode::Hard if fault::is(Fault::KeptLeftAlive) => Then::Stay,
+                Mode::Soft if fault::is(Fault::SoftIgnored) => Then::Stay,
                 Mode::Hard => {
                     *softened -= usize::from(entry.softened().is_some());
                     entry.kill();
