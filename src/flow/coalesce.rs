@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::fault::{self, Fault};
 use crate::route::key::Key;
 use crate::route::tag::Tag;
 use crate::store::position::{Arrival, Known, Outdated};
@@ -154,14 +155,14 @@ impl<L> Flight<L> {
         {
             return false;
         }
-        let Some(ticket) = self.ticket.get() else { return true };
+        let Some(ticket) = self.ticket() else { return true };
         let Depends { tags, is_all } = self.depends();
         ticket.check(Known { tags: &tags, is_all }).is_ok()
     }
 
     /// The ticket under which the origin was asked, once it was.
     pub fn ticket(&self) -> Option<&FillTicket> {
-        self.ticket.get()
+        self.ticket.get().filter(|_| !fault::is(Fault::WaiterUnchecked))
     }
 
     /// Whether what it brought may be given to who came at `arrival`. While it is held, so are the floors that say so.
@@ -169,7 +170,7 @@ impl<L> Flight<L> {
     /// # Errors
     /// [`Outdated`]: it was fetched before something that was invalidated by then.
     pub fn check_for(&self, arrival: Arrival) -> Result<(), Outdated> {
-        let Some(ticket) = self.ticket.get() else { return Ok(()) };
+        let Some(ticket) = self.ticket() else { return Ok(()) };
         let Depends { tags, is_all } = self.depends();
         ticket.check_for(arrival, Known { tags: &tags, is_all })
     }

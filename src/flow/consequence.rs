@@ -10,6 +10,7 @@ use http::request::Parts as Head;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 
 use crate::body::Body;
+use crate::fault::{self, Fault};
 use crate::flow::ending::Ending;
 use crate::flow::{ServerError, Shared, Visit};
 use crate::invalidate::applied::Reached;
@@ -83,6 +84,7 @@ impl Effect {
             Ok(status) if is_repeated && !outdate::outdates_target(method, status) => Self::Unknown,
             Ok(status) => Self::of_status(status, method, on_server_error),
             Err(why) if why.never_sent() => Self::None,
+            Err(_) if fault::is(Fault::UnknownOutcomeIgnored) => Self::None,
             // The origin may have it, or as much of it as is enough.
             Err(_) => Self::Unknown,
         }
@@ -147,7 +149,7 @@ impl Target {
     ) -> Consequences {
         let headers = answer.as_ref().ok().map(Response::headers);
         // What the origin says is outdated is, whatever became of the rest.
-        let groups = headers.map(groups).unwrap_or_default();
+        let groups = headers.filter(|_| !fault::is(Fault::GroupsForgotten)).map(groups).unwrap_or_default();
         let (outcome, hold) = match effect {
             Effect::None | Effect::Stranger => return self.ineffective(effect, groups),
             Effect::Known(status) => (Outcome::Known(status), Hold::Settle),
@@ -157,7 +159,7 @@ impl Target {
         let named =
             headers.map(|answer| flow.rules.also_outdated(self.scheme, (&self.uri, &self.host), answer));
         let own = self.tags.iter().cloned().chain(named.unwrap_or_default());
-        let own = own.map(Item::Tag).collect::<Vec<_>>();
+        let own = own.filter(|_| !fault::is(Fault::TargetForgotten)).map(Item::Tag).collect::<Vec<_>>();
         ruled.add_target(&own);
         let whose = if ruled.credential { &self.own[..] } else { &[] };
         let beside = groups.into_iter().chain(whose.iter().cloned());

@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::body::Body;
+use crate::fault::{self, Fault};
 use crate::flow::arriving::{Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
 use crate::flow::demotion::asks_for_login;
@@ -291,7 +292,9 @@ impl Fetch {
         )?;
         let tags = self.confirmed(flight.departure, base, answer).map_err(NotFreshened::NoStore)?;
         let settings = &self.route.settings;
-        let renewed = self.flow.renew(base, storable, tags, &self.selecting, settings, flight.ticket);
+        let late = fault::is(Fault::RevivedBy304).then(|| self.flow.store.ticket(times.received.mono));
+        let ticket = late.as_ref().unwrap_or(flight.ticket);
+        let renewed = self.flow.renew(base, storable, tags, &self.selecting, settings, ticket);
         let entry = renewed.unwrap_or_else(|refused| refused.entry);
         Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }
@@ -380,5 +383,6 @@ impl Fetch {
 
 /// How much the origin has to prove to confirm an entry: that its bytes are the same, if they were called outdated.
 pub(crate) fn proof(base: &Entry) -> Proof {
-    if base.softened().is_some() { Proof::Strong } else { Proof::Any }
+    let is_outdated = base.softened().is_some() && !fault::is(Fault::SoftenedConfirmedByDate);
+    if is_outdated { Proof::Strong } else { Proof::Any }
 }

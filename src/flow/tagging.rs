@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 
+use crate::fault::{self, Fault};
 use crate::flow::Visit;
 use crate::flow::arriving::Landing;
 use crate::flow::coalesce::Departure;
@@ -97,13 +98,13 @@ impl Tagging {
 
     /// Whether anything is looked for in bodies.
     fn is_by_body(&self) -> bool {
-        self.prefixes.iter().any(|prefixes| !prefixes.is_empty())
+        self.prefixes.iter().any(|prefixes| !prefixes.is_empty()) && !fault::is(Fault::BodyTagsForgotten)
     }
 
     /// The tags that the fields of the answer add.
     fn by_fields(&self, answer: &HeaderMap) -> Result<Vec<Tag>, Unfit> {
         self.tags.as_ref().map_err(|why| *why)?;
-        carried::by_fields(answer)
+        if fault::is(Fault::FieldTagsForgotten) { Ok(Vec::new()) } else { carried::by_fields(answer) }
     }
 }
 
@@ -140,7 +141,8 @@ impl Fetch {
         answer: &HeaderMap,
     ) -> Result<Vec<Tag>, NoStore> {
         let known = departure.depends().tags;
-        let both = || base.tags().iter().chain(known.iter()).cloned();
+        let before = if fault::is(Fault::ConfirmedWithoutTags) { &[] } else { base.tags() };
+        let both = || before.iter().chain(known.iter()).cloned();
         let all = self.tagging.by_fields(answer).and_then(|named| carried::together(both().chain(named)));
         let all = all.map_err(|why| self.untold(why))?;
         departure.learn(all.iter().cloned(), true);

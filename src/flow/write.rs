@@ -24,12 +24,14 @@
 //! | | fetches after that time | stored |
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use http::request::Parts as Head;
 use tokio::sync::oneshot;
 
 use crate::body::Body;
+use crate::fault::{self, Fault};
 use crate::flow::adopt::{Adoption, Answered};
 use crate::flow::arriving::Own;
 use crate::flow::consequence::{Effect, Target};
@@ -104,6 +106,13 @@ impl Errand {
         });
         // Whoever asked may have left; what had to be done is done.
         match (adoption, answer) {
+            (_, answer) if fault::is(Fault::AnsweredFirst) => {
+                let _ = answered.send(answer.map(Own::passed));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    follows.apply(&flow).await;
+                });
+            }
             (Some(adoption), Ok(response)) => {
                 adoption.conclude(&target, follows, response, answered).await;
             }

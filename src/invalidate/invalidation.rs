@@ -1,5 +1,6 @@
 //! One invalidation as its source says it: what is outdated, how, and who says so. Pure.
 
+use crate::fault::{self, Fault};
 use crate::invalidate::journal::Cause;
 use crate::route::derive::{Dependencies, Followed};
 use crate::route::reach::{Item, Reach};
@@ -73,8 +74,8 @@ impl Invalidation {
     /// With all that is derived from it behind what was asked for.
     pub(in crate::invalidate) fn followed(mut self, dependencies: &Dependencies) -> Cause {
         let from = self.reach.items.len();
-        let followed =
-            if self.without_derived { Followed::All } else { dependencies.extend(&mut self.reach) };
+        let stands_alone = self.without_derived || fault::is(Fault::DerivedForgotten);
+        let followed = if stands_alone { Followed::All } else { dependencies.extend(&mut self.reach) };
         let derived = self.reach.items.split_off(from);
         std::mem::take(&mut self.alone).items.into_iter().for_each(|item| self.reach.add(item));
         let asked = self.reach.items.len();

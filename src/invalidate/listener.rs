@@ -12,6 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::fault::{self, Fault};
 use crate::invalidate::event::{self, Event};
 use crate::invalidate::pace::{Complaints, Ids, Pace};
 use crate::invalidate::said::{Said, is_pattern, shown};
@@ -154,7 +155,7 @@ impl Listener {
             OnGap::SoftPurge => (Some(Mode::Soft), "everything kept is stale"),
             OnGap::Ignore => (None, "everything is kept all the same"),
         };
-        if let Some(mode) = mode {
+        if let Some(mode) = mode.filter(|_| !fault::is(Fault::GapIgnored)) {
             let reach = Reach::all();
             let (source, actor) = (Source::Gap, "redis.on_gap".to_owned());
             let gap =

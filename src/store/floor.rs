@@ -21,6 +21,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use crate::route::reach::Item;
 use crate::route::tag::Tag;
 use crate::store::position::{Hold, Known, Outdated, Position};
@@ -119,6 +120,8 @@ impl Floors {
     /// The floor of an invalidation at `n`, which is said at `now` (monotonic).
     pub(in crate::store) fn of_hold(&self, n: u64, hold: Hold, now: Duration) -> Floor {
         let (written, until, ends) = match hold {
+            Hold::Settle if fault::is(Fault::SettleIgnored) => (None, Duration::ZERO, None),
+            Hold::For(_) if fault::is(Fault::UnknownOutcomeNotHeld) => (None, Duration::ZERO, None),
             Hold::None => (None, Duration::ZERO, None),
             Hold::Settle => {
                 let ends = now.saturating_add(self.settle);
@@ -136,8 +139,10 @@ impl Floors {
         }
         let holds = self.holds(oldest);
         match item {
+            Item::All if fault::is(Fault::FloorOfAllForgotten) => {}
             Item::All => self.of_all.raise(floor, holds),
             Item::Tag(tag) => self.raise_own(tag, floor, oldest),
+            _ if fault::is(Fault::WideFloorsForgotten) => {}
             wide => self.raise_wide(wide, floor, oldest),
         }
         self.highest.raise(floor, holds);
@@ -194,7 +199,7 @@ impl Floors {
     ) -> Result<(), Outdated> {
         let between = |n: u64| position.n < n && n <= until;
         let outdated = between(self.of_all.n)
-            || (!known.is_all && between(self.named))
+            || (!known.is_all && !fault::is(Fault::UnknownTagsJoined) && between(self.named))
             || self.of(known.tags).any(|floor| between(floor.n));
         if outdated { Err(Outdated::Invalidated) } else { Ok(()) }
     }

@@ -25,6 +25,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use crate::metrics::Metrics;
 use crate::policy::Selector;
 use crate::route::key::Key;
@@ -130,7 +131,8 @@ impl Store {
     /// [`Refused`] if one of its tags was invalidated since the ticket was taken.
     pub fn fill(&self, ticket: &FillTicket, candidate: Candidate) -> Result<Arc<Entry>, Refused> {
         let settle = candidate.settle;
-        self.put(Entry::new(candidate, ticket.position()), ticket.begun(), settle)
+        let position = if fault::is(Fault::LateTicket) { self.applied() } else { ticket.position() };
+        self.put(Entry::new(candidate, position), ticket.begun(), settle)
     }
 
     /// The same for an answer that holds bytes of `older`: it is as old as they are, and depends on what they do.
@@ -262,7 +264,7 @@ impl Store {
 
     /// Whether `author` is not to be served this entry, which a soft invalidation has reached: he may have overwritten it.
     pub fn is_overwritten(&self, entry: &Entry, author: impl FnOnce() -> Author) -> bool {
-        self.gate.softened_since(entry.position(), author)
+        self.gate.softened_since(entry.position(), author) && !fault::is(Fault::AuthorServedStale)
     }
 
     /// The live entry of this name; it is searched for among all.

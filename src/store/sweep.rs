@@ -44,6 +44,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use crate::route::reach::Item;
 use crate::store::entry::Entry;
 use crate::store::position::{Mode, Outdate, Position};
@@ -169,6 +170,8 @@ impl Sweep {
             }
             reached.push(Arc::clone(entry));
             match mode {
+                Mode::Hard if fault::is(Fault::KeptLeftAlive) => Then::Stay,
+                Mode::Soft if fault::is(Fault::SoftIgnored) => Then::Stay,
                 Mode::Hard => {
                     let was_soft = usize::from(entry.softened().is_some());
                     entry.kill();
