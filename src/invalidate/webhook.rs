@@ -20,6 +20,9 @@ use crate::invalidate::event::{self, BadEvent, Event, MAX_NAME, Names};
 /// How far a signed time may be from ours, either way.
 pub const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
+/// Largest message of GitHub's, in bytes.
+pub const MAX_PAYLOAD: usize = 1024 * 1024;
+
 /// Most signatures of one message that are looked at.
 pub const MAX_SIGNATURES: usize = 16;
 
@@ -105,6 +108,15 @@ impl Refused {
 }
 
 impl Scheme {
+    /// Most bytes of a message. GitHub lists all commits of a push in one message, up to 25 MB of them, and sends none
+    /// twice: one of a thousand commits has to pass.
+    pub fn max_body(self) -> usize {
+        match self {
+            Self::Github => MAX_PAYLOAD,
+            Self::Standard | Self::Stripe | Self::Cloudevents | Self::Bearer => event::MAX_BODY,
+        }
+    }
+
     /// Whether what a message is known by is signed with it. If not, whoever sees a message could send its body under the
     /// id of another, so that the other one would count as seen.
     pub fn signs_id(self) -> bool {
@@ -145,7 +157,7 @@ pub fn read(scheme: Scheme, headers: &HeaderMap, body: &[u8], names: &Names) -> 
         Scheme::Standard | Scheme::Stripe => event::read(body, names),
         Scheme::Bearer => event::received(headers, body, names),
         Scheme::Github => {
-            let payload = event::json(body)?;
+            let payload = event::json_of(body)?;
             let kind = one(headers, "x-github-event")
                 .ok_or_else(|| BadEvent::shape("the field X-GitHub-Event is missing"))?;
             let action = payload.get("action").and_then(Value::as_str);
