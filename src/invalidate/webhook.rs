@@ -61,6 +61,21 @@ pub enum Scheme {
     Bearer,
 }
 
+/// What can be said of a secret before anything is signed with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Nothing.
+    Fit,
+    /// Nobody can sign with it: there is no key behind `whsec_`.
+    NoKey,
+    /// What stands behind `whsec_` is no base64: the text itself is taken for the key.
+    NoBase64,
+    /// Nobody can send it: a field's value has no space around it.
+    Spaced,
+    /// Nobody can send it: it holds what no field's value can.
+    NoField,
+}
+
 /// A message from whom it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
@@ -114,6 +129,19 @@ impl Scheme {
         match self {
             Self::Github => MAX_PAYLOAD,
             Self::Standard | Self::Stripe | Self::Cloudevents | Self::Bearer => event::MAX_BODY,
+        }
+    }
+
+    /// What is wrong with a secret.
+    pub fn judge(self, secret: &str) -> Judged {
+        let encoded = secret.strip_prefix(WHSEC).filter(|_| self == Self::Standard);
+        let is_token = matches!(self, Self::Cloudevents | Self::Bearer);
+        match encoded.map(|encoded| BASE64.decode(encoded)) {
+            Some(Ok(key)) if key.is_empty() => Judged::NoKey,
+            Some(Err(_)) => Judged::NoBase64,
+            _ if is_token && secret.trim_ascii() != secret => Judged::Spaced,
+            _ if is_token && HeaderValue::from_bytes(secret.as_bytes()).is_err() => Judged::NoField,
+            _ => Judged::Fit,
         }
     }
 
@@ -211,9 +239,12 @@ fn standard(secrets: &[String], headers: &HeaderMap, body: &[u8]) -> Result<Sign
     Ok(Signed { id: Some(id.to_owned()), at: Some(at) })
 }
 
+/// Before the base64 of a key.
+const WHSEC: &str = "whsec_";
+
 /// `whsec_` and base64; without the prefix either the key itself or its base64, for libraries write both.
 fn standard_keys(secret: &str) -> Vec<Vec<u8>> {
-    match secret.strip_prefix("whsec_").map(|encoded| BASE64.decode(encoded)) {
+    match secret.strip_prefix(WHSEC).map(|encoded| BASE64.decode(encoded)) {
         Some(Ok(key)) => vec![key],
         Some(Err(_)) => vec![secret.as_bytes().to_vec()],
         None => BASE64.decode(secret).ok().into_iter().chain([secret.as_bytes().to_vec()]).collect(),
