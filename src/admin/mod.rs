@@ -21,11 +21,10 @@ mod switches;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::request::Parts as Head;
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Json, Router, middleware};
@@ -43,7 +42,6 @@ use crate::flow::explain::asked::Asked;
 use crate::flow::explain::wire::Explanation;
 use crate::flow::purge::METHOD as PURGE;
 use crate::flow::{Flow, hook};
-use crate::invalidate::hooks::Refusal;
 use crate::invalidate::subscription::{Status, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
@@ -204,30 +202,11 @@ async fn otherwise(State(sources): State<Sources>, request: Request) -> Response
     }
 }
 
-/// Its signature is its lock. Receiving is a task of its own: a sender who leaves takes nothing back.
+/// Its signature is its lock.
 async fn webhook(sources: &Sources, request: Request) -> Response {
-    if request.method() != Method::POST {
-        return hook::method_not_allowed().map(axum::body::Body::new);
-    }
-    let path = Path::of(request.uri().path()).decoded().to_owned();
-    let headers = request.headers().clone();
-    let hooks = sources.flow.parts().hooks.clone();
-    let body = match Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return hook::respond(Err(&hooks.refuse(Refusal::TooLarge))).map(axum::body::Body::new);
-        }
-        Err(_) => return Problem::bad_request("The body was cut.").into_response(),
-    };
-    let now = sources.flow.parts().clock.now();
-    let received = tokio::spawn(async move { hooks.receive(&path, &headers, body, now).await }).await;
-    match received {
-        Ok(received) => hook::respond(received.as_ref()).map(axum::body::Body::new),
-        Err(_) => {
-            let detail = "The webhook could not be received; send it again.";
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
-        }
-    }
+    let (head, body) = request.into_parts();
+    let body = Body::stream(body.map_err(BodyError::from));
+    hook::receive_aside(&sources.flow, head, body).await.map(axum::body::Body::new)
 }
 
 /// The same where a path is known and the method is not.

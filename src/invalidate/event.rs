@@ -192,9 +192,11 @@ pub fn received(headers: &HeaderMap, body: &[u8], names: &Names) -> Result<Event
 /// # Errors
 /// [`BadEvent::NotJson`], [`BadEvent::TooDeep`], or [`BadEvent::TooLarge`].
 pub fn json(body: &[u8]) -> Result<Value, BadEvent> {
-    if body.len() > MAX_BODY {
-        return Err(BadEvent::TooLarge);
-    }
+    if body.len() > MAX_BODY { Err(BadEvent::TooLarge) } else { json_of(body) }
+}
+
+/// The same of as many bytes as somebody else allows.
+pub(in crate::invalidate) fn json_of(body: &[u8]) -> Result<Value, BadEvent> {
     let value = serde_json::from_slice(body).map_err(|why| BadEvent::NotJson(why.to_string()))?;
     if is_deeper(&value, MAX_DEPTH) { Err(BadEvent::TooDeep) } else { Ok(value) }
 }

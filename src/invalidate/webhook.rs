@@ -20,6 +20,9 @@ use crate::invalidate::event::{self, BadEvent, Event, MAX_NAME, Names};
 /// How far a signed time may be from ours, either way.
 pub const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
+/// Largest message of GitHub's, in bytes.
+pub const MAX_PAYLOAD: usize = 1024 * 1024;
+
 /// Most signatures of one message that are looked at.
 pub const MAX_SIGNATURES: usize = 16;
 
@@ -56,6 +59,21 @@ pub enum Scheme {
     Cloudevents,
     /// A bearer token.
     Bearer,
+}
+
+/// What can be said of a secret before anything is signed with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Nothing.
+    Fit,
+    /// Nobody can sign with it: there is no key behind `whsec_`.
+    NoKey,
+    /// What stands behind `whsec_` is no base64: the text itself is taken for the key.
+    NoBase64,
+    /// Nobody can send it: a field's value has no space around it.
+    Spaced,
+    /// Nobody can send it: it holds what no field's value can.
+    NoField,
 }
 
 /// A message from whom it says.
@@ -105,6 +123,28 @@ impl Refused {
 }
 
 impl Scheme {
+    /// Most bytes of a message. GitHub lists all commits of a push in one message, up to 25 MB of them, and sends none
+    /// twice: one of a thousand commits has to pass.
+    pub fn max_body(self) -> usize {
+        match self {
+            Self::Github => MAX_PAYLOAD,
+            Self::Standard | Self::Stripe | Self::Cloudevents | Self::Bearer => event::MAX_BODY,
+        }
+    }
+
+    /// What is wrong with a secret.
+    pub fn judge(self, secret: &str) -> Judged {
+        let encoded = secret.strip_prefix(WHSEC).filter(|_| self == Self::Standard);
+        let is_token = matches!(self, Self::Cloudevents | Self::Bearer);
+        match encoded.map(|encoded| BASE64.decode(encoded)) {
+            Some(Ok(key)) if key.is_empty() => Judged::NoKey,
+            Some(Err(_)) => Judged::NoBase64,
+            _ if is_token && secret.trim_ascii() != secret => Judged::Spaced,
+            _ if is_token && HeaderValue::from_bytes(secret.as_bytes()).is_err() => Judged::NoField,
+            _ => Judged::Fit,
+        }
+    }
+
     /// Whether what a message is known by is signed with it. If not, whoever sees a message could send its body under the
     /// id of another, so that the other one would count as seen.
     pub fn signs_id(self) -> bool {
@@ -145,7 +185,7 @@ pub fn read(scheme: Scheme, headers: &HeaderMap, body: &[u8], names: &Names) -> 
         Scheme::Standard | Scheme::Stripe => event::read(body, names),
         Scheme::Bearer => event::received(headers, body, names),
         Scheme::Github => {
-            let payload = event::json(body)?;
+            let payload = event::json_of(body)?;
             let kind = one(headers, "x-github-event")
                 .ok_or_else(|| BadEvent::shape("the field X-GitHub-Event is missing"))?;
             let action = payload.get("action").and_then(Value::as_str);
@@ -199,9 +239,12 @@ fn standard(secrets: &[String], headers: &HeaderMap, body: &[u8]) -> Result<Sign
     Ok(Signed { id: Some(id.to_owned()), at: Some(at) })
 }
 
+/// Before the base64 of a key.
+const WHSEC: &str = "whsec_";
+
 /// `whsec_` and base64; without the prefix either the key itself or its base64, for libraries write both.
 fn standard_keys(secret: &str) -> Vec<Vec<u8>> {
-    match secret.strip_prefix("whsec_").map(|encoded| BASE64.decode(encoded)) {
+    match secret.strip_prefix(WHSEC).map(|encoded| BASE64.decode(encoded)) {
         Some(Ok(key)) => vec![key],
         Some(Err(_)) => vec![secret.as_bytes().to_vec()],
         None => BASE64.decode(secret).ok().into_iter().chain([secret.as_bytes().to_vec()]).collect(),

@@ -242,7 +242,18 @@ fn webhooks_have_a_path_a_scheme_and_secrets_that_are_not_empty() {
         ("webhooks:\n  h: { secrets: s }\n", "write /h", "3:3"),
         ("webhooks:\n  /h/{x}: { secrets: s }\n", "is a template, not a path", "3:3"),
         ("webhooks:\n  /h: { secrets: s }\n  /h/: { secrets: s }\n", "is the same as `/h`", "4:3"),
+        ("webhooks:\n  /h: { secrets: [a, whsec_] }\n", "has no key behind `whsec_`", "3:9"),
+        ("webhooks:\n  /h: { scheme: bearer, secrets: \" a\" }\n", "a space around it", "3:34"),
+        (
+            "webhooks:\n  /h: { scheme: cloudevents, secrets: \"a\\nb\" }\n",
+            "a sign that no field carries",
+            "3:39",
+        ),
     ]);
+    let odd = warned(
+        "webhooks:\n  /h: { secrets: [\"whsec_a-b\"] }\n  /i: { scheme: stripe, secrets: [\"whsec_a-b\"] }\n",
+    );
+    assert_eq!(odd, [("what stands behind `whsec_` for the webhook `/h` is no base64".to_owned(), 3, 9)]);
     let kept =
         warned("routes: { /h: 1m, /i: bypass }\nwebhooks:\n  /h: { secrets: s }\n  /i: { secrets: s }\n");
     assert_eq!(kept, [("`/h` keeps nothing: what comes to that path is a webhook".to_owned(), 2, 11)]);
@@ -285,6 +296,7 @@ fn redis_channels_are_heard_where_a_url_says() {
     refuses(&[
         ("redis:\n  url: http://:hunter2@h\n", "is not the URL of a Redis", "3:8"),
         ("redis:\n  subscribe_url: h:6379\n", "is not the URL of a Redis", "3:18"),
+        ("redis:\n  url: rediss://:hunter2@h#insecure\n", "certificates are always checked", "3:8"),
         ("redis:\n  on_gap: flush\n", "write one of: purge, soft-purge, ignore", "3:11"),
         ("redis:\n  subscribe: \"\"\n", "is empty", "3:14"),
         ("redis:\n  subscrbe: a\n", "did you mean `subscribe`?", "3:3"),

@@ -190,7 +190,7 @@ fn an_operator_who_does_not_come_to_the_point_is_let_go() {
     for (begun, answer) in [
         ("", ""),
         ("GET /livez HTTP/1.1\r\nhost: localhost\r\nx", "HTTP/1.1 408 "),
-        (hook, "HTTP/1.1 400 "),
+        (hook, "HTTP/1.1 408 "),
         ("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n", "HTTP/1.1 200 "),
     ] {
         play(async {
