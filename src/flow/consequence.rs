@@ -84,7 +84,6 @@ impl Effect {
             Ok(status) if is_repeated && !outdate::outdates_target(method, status) => Self::Unknown,
             Ok(status) => Self::of_status(status, method, on_server_error),
             Err(why) if why.never_sent() => Self::None,
-            Err(_) if fault::is(Fault::UnknownOutcomeIgnored) => Self::None,
             // The origin may have it, or as much of it as is enough.
             Err(_) => Self::Unknown,
         }
@@ -153,6 +152,9 @@ impl Target {
         let (outcome, hold) = match effect {
             Effect::None | Effect::Stranger => return self.ineffective(effect, groups),
             Effect::Known(status) => (Outcome::Known(status), Hold::Settle),
+            Effect::Unknown if fault::is(Fault::UnknownOutcomeIgnored) => {
+                return self.ineffective(effect, groups);
+            }
             Effect::Unknown => (Outcome::Unknown, Hold::For(self.timeout)),
         };
         let mut ruled = ruled(outcome);

@@ -52,6 +52,7 @@ pub(crate) async fn read_on(world: Arc<World>, mut client: Client, mut random: R
             }
         }
         if counts {
+            world.saw(&format!("{view:?}"));
             count(&world, &answer);
         }
         if answer.status == 200 && !answer.header("etag").is_empty() {

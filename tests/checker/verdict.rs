@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use crate::view::View;
+
 #[derive(Debug)]
 pub(crate) struct Verdict {
     /// The first read that got a body older than what was acknowledged before it.
@@ -18,6 +20,10 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// A run in which nothing was coalesced or refused has shown nothing.
     pub(crate) fn assert_that_all_was_in_play(&self) {
+        for view in View::ALL {
+            let judged = self.seen.get(&format!("{view:?}"));
+            assert!(judged.is_some_and(|count| *count > 50), "too little of {view:?}: {self}");
+        }
         for how in ["HIT", "MISS", "STALE", "REVALIDATED", "collapsed", "304", "fetched again"] {
             assert!(self.seen.get(how).is_some_and(|count| *count > 50), "too little of {how}: {self}");
         }

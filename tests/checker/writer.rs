@@ -15,6 +15,10 @@ const AUTHORS: usize = 5;
 const GAP_FIRST: u64 = 5;
 const GAP_EVERY: u64 = 50;
 
+/// Doubtful writes that two of them make in a row, and turns until the next: meanwhile what was held is stored.
+const DOUBTS: u64 = 8;
+const DOUBTS_EVERY: u64 = 48;
+
 /// Most beats until a slow write is done that reached the origin.
 const PATIENCE: u64 = 400;
 
@@ -41,8 +45,7 @@ impl Writer {
             match (self.random.below(32), self.who) {
                 // One at a time, so that no gap is taken for another.
                 (_, 0) if turn % GAP_EVERY == GAP_FIRST => self.gap().await,
-                // Held for long, it would never be stored if all of them did this.
-                (0..=15, 1 | 2) => self.slow(View::Doubt, item % SLOW).await,
+                (_, 1 | 2) if turn % DOUBTS_EVERY < DOUBTS => self.slow(View::Doubt, item % SLOW).await,
                 (0..=3, _) => self.through("PUT", &format!("/items/{item}"), "", &View::TAGGED, item).await,
                 (4, _) => {
                     self.through("POST", "/bump", &format!("{{\"id\": {item}}}"), &View::TAGGED, item).await
