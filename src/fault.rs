@@ -117,7 +117,7 @@ mod planted {
 
 #[cfg(all(test, not(feature = "faults")))]
 mod tests {
-    use super::*;
+    use crate::fault::{Fault, is};
 
     #[test]
     fn nothing_is_planted_in_what_is_built_without_the_feature() {
