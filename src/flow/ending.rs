@@ -154,7 +154,8 @@ impl HttpBody for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.last.is_none() && self.body.is_end_stream()
+        // Nobody asks again who hears that it is over: so it is not, before what its end asks for is done.
+        self.ending.is_none() && self.last.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
