@@ -262,7 +262,8 @@ impl Shared {
 
     /// One that something may be built on: what was softly invalidated is older than whatever comes now.
     fn sound_part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
-        self.part(key, selecting).filter(|part| part.softened().is_none())
+        let is_sound = |part: &Arc<Entry>| part.softened().is_none() && self.store.may_build_on(part);
+        self.part(key, selecting).filter(is_sound)
     }
 }
 

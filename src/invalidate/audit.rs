@@ -13,6 +13,7 @@ use crate::invalidate::Source;
 use crate::invalidate::event::BadEvent;
 use crate::invalidate::purge;
 use crate::metrics::UNMATCHED;
+use crate::route::derive::Followed;
 use crate::route::reach::{Gaps, Item, Paths, Reach};
 use crate::store::entry::Entry;
 use crate::store::position::{Mode, Position};
@@ -42,6 +43,8 @@ pub struct Audited {
     pub reach: Reach,
     /// How many items of the reach were asked for.
     pub asked: usize,
+    /// Whether that is all that is derived, or everything was outdated in its stead.
+    pub followed: Followed,
     /// What it reached.
     pub entries: Tally,
 }
@@ -182,15 +185,17 @@ struct Ring {
 }
 
 impl Audit {
-    /// Puts one into its place.
-    pub(in crate::invalidate) fn add(&self, audited: Audited) {
+    /// Puts what was applied together into its place, in one step: who reads on from that place misses none of it.
+    pub(in crate::invalidate) fn add(&self, together: impl IntoIterator<Item = Audited>) {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.items += audited.reach.items.len();
-        // Who applied first may come here second.
-        let behind =
-            ring.records.iter().rev().take_while(|known| known.position.n > audited.position.n).count();
-        let place = ring.records.len() - behind;
-        ring.records.insert(place, Arc::new(audited));
+        for audited in together {
+            ring.items += audited.reach.items.len();
+            // Who applied first may come here second.
+            let behind =
+                ring.records.iter().rev().take_while(|known| known.position.n > audited.position.n).count();
+            let place = ring.records.len() - behind;
+            ring.records.insert(place, Arc::new(audited));
+        }
         while ring.records.len() > MAX_RECORDS || (ring.items > MAX_ITEMS && ring.records.len() > 1) {
             let gone = ring.records.pop_front();
             ring.items -= gone.map_or(0, |gone| gone.reach.items.len());
@@ -217,8 +222,9 @@ mod tests {
             actor: "ci".into(),
             id: None,
             mode: Mode::Hard,
-            reach: purge::of_words(words).unwrap(),
+            reach: purge::of_words(words, &crate::invalidate::event::Names::default()).unwrap(),
             asked: 1,
+            followed: Followed::All,
             entries: Tally::default(),
         }
     }
@@ -232,7 +238,7 @@ mod tests {
     fn the_list_is_in_the_order_of_application_whoever_came_first() {
         let audit = Audit::default();
         for n in [2, 1, 4, 3] {
-            audit.add(audited(n, "a"));
+            audit.add([audited(n, "a")]);
         }
         assert_eq!(places(&audit, None, None), [1, 2, 3, 4]);
         assert_eq!(places(&audit, None, Some("0-2")), [3, 4]);
@@ -246,9 +252,9 @@ mod tests {
         let audit = Audit::default();
         let words = ["project:42", "project:*", "projects", "/api/stats", "/api/*", "/x/{id}/y"];
         for (n, word) in (1..).zip(words) {
-            audit.add(audited(n, word));
+            audit.add([audited(n, word)]);
         }
-        audit.add(Audited { reach: Reach::all(), ..audited(7, "a") });
+        audit.add([Audited { reach: Reach::all(), ..audited(7, "a") }]);
         for (tag, found) in [
             ("project:42", &[1, 2, 7][..]),
             ("project:*", &[1, 2, 7]),
@@ -266,14 +272,14 @@ mod tests {
     fn the_list_is_bounded_in_records_and_in_items() {
         let audit = Audit::default();
         for n in 0..MAX_RECORDS as u64 + 5 {
-            audit.add(audited(n, "a"));
+            audit.add([audited(n, "a")]);
         }
         let all = places(&audit, None, None);
         assert_eq!((all.len(), all[0]), (MAX_RECORDS, 5));
         let many: String = (0..purge::MAX_ITEMS).map(|n| format!("t{n} ")).collect();
         let large = audited(20_000, &many);
         for n in 0..20 {
-            audit.add(Audited { position: Position { epoch: 0, n: 20_000 + n }, ..large.clone() });
+            audit.add([Audited { position: Position { epoch: 0, n: 20_000 + n }, ..large.clone() }]);
         }
         assert_eq!(places(&audit, None, None).len(), MAX_ITEMS / purge::MAX_ITEMS);
     }

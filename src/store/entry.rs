@@ -12,6 +12,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
+use crate::fault::{self, Fault};
 use crate::policy::partial::{ContentRange, Stored};
 use crate::policy::{Life, Selector, Storable, validate};
 use crate::route::key::Key;
@@ -186,7 +187,7 @@ impl Entry {
 
     /// Whether a hard invalidation has reached it; a dead entry is served to nobody.
     pub fn is_dead(&self) -> bool {
-        self.state.load(Ordering::Acquire) == DEAD
+        self.state.load(Ordering::Acquire) == DEAD && !fault::is(Fault::DeadServed)
     }
 
     /// When (monotonic) a soft invalidation first reached it: it is stale since; `None`: none did, or it is dead.

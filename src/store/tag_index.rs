@@ -270,10 +270,12 @@ impl TagIndex {
     fn give_up(&mut self, place: &Place) {
         let Some(Carried { by, .. }) = self.tags.at_mut(place.tag) else { return };
         by.swap_remove(place.at as usize);
-        if let Some(moved) = by.get(place.at as usize) {
-            let places = &mut self.seats.at_mut(*moved).expect("every carrier has a seat").places;
-            let of_tag = places.binary_search_by_key(&place.tag, |place| place.tag);
-            places[of_tag.expect("a carrier has a place")].at = place.at;
+        // In an index that is being emptied, a carrier may have left its seat.
+        if let Some(moved) = by.get(place.at as usize)
+            && let Some(seat) = self.seats.at_mut(*moved)
+        {
+            let of_tag = seat.places.binary_search_by_key(&place.tag, |place| place.tag);
+            seat.places[of_tag.expect("a carrier has a place")].at = place.at;
         }
         if by.spilled() && by.len() < by.capacity() / 4 {
             let mut fewer = SmallVec::with_capacity(2 * by.len());

@@ -51,6 +51,11 @@ pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
+/// Where nothing can be written: there is no space left.
+pub(crate) fn full() -> fs::File {
+    fs::OpenOptions::new().write(true).open("/dev/full").expect("the system has it")
+}
+
 /// Runs to the end; a process that serves instead of ending is killed, and fails the test.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Ended {
@@ -123,10 +128,27 @@ impl Proxy {
     /// The same with these environment variables.
     pub(crate) fn start_with(upstream: SocketAddr, config: &str, environment: &[(&str, &str)]) -> Self {
         let folder = folder();
+        let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
+        Self::start_in(folder, upstream, config, environment, stderr)
+    }
+
+    /// The same where no diagnostics can be written.
+    pub(crate) fn start_mute(upstream: SocketAddr, config: &str) -> Self {
+        let folder = folder();
+        fs::write(folder.path().join("stderr"), "(nothing can be written)").expect("a file");
+        Self::start_in(folder, upstream, config, &[], full())
+    }
+
+    fn start_in(
+        folder: TempDir,
+        upstream: SocketAddr,
+        config: &str,
+        environment: &[(&str, &str)],
+        stderr: fs::File,
+    ) -> Self {
         fs::write(folder.path().join("larder.yaml"), config).expect("the file is written");
         let here = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let [listen, admin] = free_ports().map(here);
-        let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
         let child = larder(&folder)
             .envs(environment.iter().copied())
             .args(["run", "--config", "larder.yaml"])

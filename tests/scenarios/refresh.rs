@@ -188,6 +188,47 @@ fn a_refresh_waits_until_the_write_has_settled() {
 }
 
 #[test]
+fn what_a_second_write_keeps_from_being_stored_is_fetched_again_once_more() {
+    play(async {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = versioned(move |_, version| match version.as_str() {
+            "v1" => Answer::json(version).held(&held),
+            _ => Answer::json(version),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, RULES).await;
+        store(&proxy, &["/p/1"]).await;
+        proxy.ask("PUT", "/p/1").reply().await;
+        origin.arrived(3).await;
+        proxy.ask("PUT", "/p/1").reply().await;
+        gate.open();
+        proxy.counts("larder_cache_entries", 1).await;
+        let after = proxy.get("/p/1").reply().await;
+        assert_eq!((after.text(), after.cache()), ("v2", "HIT"));
+        assert_eq!(reads(&origin).len(), 3);
+    });
+}
+
+#[test]
+fn what_may_not_be_stored_any_more_is_fetched_again_once() {
+    play(async {
+        let origin = versioned(|_, version| match version.as_str() {
+            "v0" => Answer::json(version),
+            _ => Answer::new(404),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, RULES).await;
+        store(&proxy, &["/p/1"]).await;
+        proxy.ask("PUT", "/p/1").reply().await;
+        origin.arrived(3).await;
+        proxy.settled().await;
+        proxy.running().stop(Duration::ZERO, std::future::pending()).await;
+        assert_eq!(reads(&origin).len(), 2);
+    });
+}
+
+#[test]
 fn a_refresh_that_has_not_begun_ends_with_the_proxy() {
     play(async {
         let origin = versioned(|_, version| Answer::json(version)).await;

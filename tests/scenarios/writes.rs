@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::TcpListener;
 
-use crate::harness::client::{next, read};
+use crate::harness::client::{all, next, read};
 use crate::harness::origin::{Answer, Origin, Part, Seen};
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::Raw;
@@ -368,6 +368,25 @@ fn a_write_whose_connection_breaks_outdates_and_is_not_sent_twice() {
 }
 
 #[test]
+fn a_write_that_had_to_be_sent_twice_outdates_though_the_second_copy_is_refused() {
+    play(async {
+        for status in [404, 410, 412] {
+            let first = AtomicUsize::new(0);
+            let origin = writing(move |_| match first.fetch_add(1, Ordering::SeqCst) {
+                0 => Answer::cut(),
+                _ => Answer::new(status),
+            })
+            .await;
+            let proxy = Proxy::start(&origin, HOUR).await;
+            store(&proxy, &["/a"]).await;
+            assert_eq!(proxy.ask("DELETE", "/a").reply().await.status, status);
+            assert_eq!(origin.count(), 3, "what has no body is sent again");
+            assert_eq!(cache(&proxy, "/a").await, "MISS", "{status}");
+        }
+    });
+}
+
+#[test]
 fn a_write_that_gets_no_answer_in_time_outdates() {
     play(async {
         let never = Gate::default();
@@ -376,6 +395,36 @@ fn a_write_that_gets_no_answer_in_time_outdates() {
         store(&proxy, &["/a"]).await;
         assert_eq!(proxy.ask("PUT", "/a").reply().await.status, 504);
         assert_eq!(cache(&proxy, "/a").await, "MISS");
+    });
+}
+
+#[test]
+fn who_comes_when_an_unknown_outcome_is_over_joins_no_fetch_from_before_that() {
+    play(async {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Origin::start(move |seen| match is_write(seen) {
+            true => Answer::new(500),
+            false => Answer::json(seen.number()).held(&held),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, &format!("limits: {{ upstream_timeout: 30s }}\n{HOUR}")).await;
+        assert_eq!(proxy.ask("PUT", "/a").reply().await.status, 500);
+        let mut replies = vec![proxy.get("/a").under_way()];
+        origin.arrived(2).await;
+        proxy.pass_secs(29);
+        replies.push(proxy.get("/a").under_way());
+        proxy.settled().await;
+        assert_eq!(origin.count(), 2, "the write may still be done: what is fetched now is no newer");
+        proxy.pass_secs(1);
+        replies.push(proxy.get("/a").under_way());
+        origin.arrived(3).await;
+        replies.push(proxy.get("/a").under_way());
+        proxy.settled().await;
+        gate.open();
+        let texts: Vec<_> = all(replies).await.iter().map(|reply| reply.text().to_owned()).collect();
+        assert_eq!(texts, ["2", "2", "3", "3"]);
+        assert_eq!(proxy.get("/a").reply().await.text(), "3");
     });
 }
 

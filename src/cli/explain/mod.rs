@@ -2,7 +2,7 @@
 //!
 //! It decides nothing: what is said is what [`crate::flow::Flow::explain`] says, there or here over an empty cache.
 
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::io::stdout;
@@ -16,7 +16,8 @@ use crate::cli::admin_client::{Access, Failure};
 use crate::cli::{BAD_CONFIG, Said, conclude};
 use crate::clock::Clock;
 use crate::config::{self, Env, Flags};
-use crate::flow::explain::wire::{Asked, Explanation, Lines};
+use crate::flow::explain::asked::{Asked, Lines};
+use crate::flow::explain::wire::Explanation;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,7 +9,8 @@ use larder::app::{self, Running};
 use larder::clock::Clock;
 use larder::config::{self, Env, Flags};
 use larder::flow::Flow;
-use larder::flow::explain::wire::{Asked, Explanation};
+use larder::flow::explain::asked::Asked;
+use larder::flow::explain::wire::Explanation;
 use larder::invalidate::{Author, Invalidation, Invalidator, Source};
 use larder::route::reach::{Item, Reach};
 use larder::store::position::Mode;
@@ -85,7 +86,12 @@ impl Proxy {
 
     /// The same, to be said more of.
     pub(crate) fn admin_ask(&self, method: &str, path: &str) -> Ask {
-        ask(self.admin.expect("it has an admin listener"), method, path)
+        ask(self.admin_address(), method, path)
+    }
+
+    /// Where its admin listener is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.expect("it has an admin listener")
     }
 
     /// Tells the admin listener something, which it has to take; what it answers.
