@@ -189,7 +189,7 @@ impl Listener {
     }
 
     fn hear(&mut self, channel: &[u8], payload: &[u8]) {
-        match event::read(payload, self.invalidator.names()) {
+        match event::read(payload, &self.invalidator.settings().events) {
             Ok(Event::Outdates(outdates)) => {
                 if outdates.id.as_ref().is_some_and(|id| !self.ids.is_new(id)) {
                     return;
