@@ -76,7 +76,7 @@ pub(crate) async fn events(
     Extension(caller): Extension<Caller>,
     document: Document,
 ) -> Result<Json<Value>, Problem> {
-    let names = sources.flow.parts().invalidator.names();
+    let names = &sources.flow.parts().invalidator.settings().events;
     match event::received(&document.headers, &document.bytes, names).map_err(|why| bad(&why))? {
         Event::Unmatched { name, .. } => {
             sources.metrics.event_unmatched();
@@ -154,7 +154,7 @@ pub(crate) async fn by_object(
     for key in ["dry_run", "cascade"] {
         object.remove(key);
     }
-    let names = sources.flow.parts().invalidator.names();
+    let names = &sources.flow.parts().invalidator.settings().events;
     let text = Value::Object(object).to_string();
     let Event::Outdates(outdates) = event::read(text.as_bytes(), names).map_err(|why| bad(&why))? else {
         return Err(Problem::unprocessable("This is an event; send it to /v1/events."));

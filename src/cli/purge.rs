@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
     let admin = args.access.find(env)?;
-    let done = admin.post("/v1/purge", &body(args)).await?;
+    let done = admin.post("/v1/purge", &body(args), "position").await?;
     Ok(Said::data(if args.json { format!("{done:#}\n") } else { told(&done, args.soft) }))
 }
 

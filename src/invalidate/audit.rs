@@ -14,7 +14,8 @@ use crate::invalidate::event::BadEvent;
 use crate::invalidate::purge;
 use crate::metrics::UNMATCHED;
 use crate::route::derive::Followed;
-use crate::route::reach::{Gaps, Item, Paths, Reach};
+use crate::route::meet;
+use crate::route::reach::{Item, Reach};
 use crate::store::entry::Entry;
 use crate::store::position::{Mode, Position};
 
@@ -145,7 +146,10 @@ impl Query {
             Since::Time(time) => audited.at >= time,
         };
         since
-            && self.tag.as_ref().is_none_or(|tag| audited.reach.items.iter().any(|item| may_meet(tag, item)))
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|tag| audited.reach.items.iter().any(|item| meet::items(tag, item)))
     }
 }
 
@@ -153,25 +157,6 @@ impl Query {
 fn position(text: &str) -> Option<Position> {
     let (epoch, n) = text.split_once('-')?;
     Some(Position { epoch: u64::from_str_radix(epoch, 16).ok()?, n: n.parse().ok()? })
-}
-
-/// Whether there may be something that both reach.
-fn may_meet(one: &Item, other: &Item) -> bool {
-    let begin_alike = |one: &str, other: &str| one.starts_with(other) || other.starts_with(one);
-    match (one, other) {
-        (Item::Tag(tag), item) | (item, Item::Tag(tag)) => item.covers(tag),
-        (Item::All, _) | (_, Item::All) => true,
-        (Item::Tags(one), Item::Tags(other)) => begin_alike(Gaps::prefix(one), Gaps::prefix(other)),
-        (Item::Paths { host: one, paths: these }, Item::Paths { host: other, paths: those }) => {
-            let same_host = one.is_none() || other.is_none() || one == other;
-            same_host
-                && match (these, those) {
-                    (Paths::One(path), paths) | (paths, Paths::One(path)) => paths.contain(path),
-                    _ => begin_alike(&these.prefix(), &those.prefix()),
-                }
-        }
-        (Item::Tags(_), Item::Paths { .. }) | (Item::Paths { .. }, Item::Tags(_)) => false,
-    }
 }
 
 /// The list.

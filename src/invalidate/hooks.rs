@@ -176,7 +176,7 @@ impl Hooks {
         }
         let signed = webhook::verify(&hook.settings, headers, body, now.wall)?;
         let invalidator = &self.0.invalidator;
-        let event = webhook::read(hook.settings.scheme, headers, body, invalidator.names())?;
+        let event = webhook::read(hook.settings.scheme, headers, body, &invalidator.settings().events)?;
         let claim = match known_by(hook.settings.scheme, &signed, &event, body) {
             Some(id) => match hook.seen.claim(id, times(&signed, now)).await {
                 Ok(claim) => Some(claim),

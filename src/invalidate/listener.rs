@@ -190,7 +190,7 @@ impl Listener {
     }
 
     fn hear(&mut self, channel: &[u8], payload: &[u8]) {
-        match event::read(payload, self.invalidator.names()) {
+        match event::read(payload, &self.invalidator.settings().events) {
             Ok(Event::Outdates(outdates)) => {
                 if outdates.id.is_some() && !self.ids.is_new(payload) {
                     return;

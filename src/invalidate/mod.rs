@@ -204,11 +204,6 @@ impl Invalidator {
         self.together(self.0.batches.hurry());
     }
 
-    /// `events:`, for whoever reads messages.
-    pub fn names(&self) -> &event::Names {
-        &self.0.settings.events
-    }
-
     /// What the configuration says of invalidation.
     pub fn settings(&self) -> &Settings {
         &self.0.settings

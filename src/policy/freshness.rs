@@ -17,6 +17,7 @@ use http::header::{AGE, DATE, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_
 
 use crate::clock::Now;
 use crate::policy::cache_control::{Extent, ResponseDirectives, delta_seconds, members};
+use crate::policy::span::Span;
 use crate::policy::{OriginHeaders, Rule, date};
 
 /// Heuristic freshness ends here, however old the last modification (RFC 9111 §4.2.2 leaves the limit to us).
@@ -95,33 +96,6 @@ pub struct Life {
     source: Source,
 }
 
-/// A duration in microseconds, half as wide as a [`Duration`]: there is one life for each entry. 584,000 years are for ever.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Span(u64);
-
-impl Span {
-    fn saturating_add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-
-    fn saturating_sub(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
-    }
-}
-
-impl From<Duration> for Span {
-    fn from(time: Duration) -> Self {
-        let seconds = time.as_secs().saturating_mul(1_000_000);
-        Self(seconds.saturating_add(u64::from(time.subsec_micros())))
-    }
-}
-
-impl From<Span> for Duration {
-    fn from(span: Span) -> Self {
-        Self::from_micros(span.0)
-    }
-}
-
 /// How a soft invalidation left a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -162,8 +136,7 @@ impl Life {
 
     /// Whole seconds of freshness left, rounded down; negative when stale (RFC 9211 §2.4).
     pub fn ttl(&self, now: Now) -> i64 {
-        let millis = |span: Span| (span.0 / 1_000).cast_signed();
-        (millis(self.fresh_for) - millis(self.aged(now))).div_euclid(1000)
+        (self.fresh_for.millis() - self.aged(now).millis()).div_euclid(1000)
     }
 
     /// Fresh: the lifetime is greater than the age (RFC 9111 §4.2).

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::route::meet;
 use crate::route::reach::{Gaps, Item, ItemTemplate, PathTemplate, Paths, Reach};
 use crate::route::tag::{Piece, Tag, Text, Values};
 
@@ -136,7 +137,7 @@ fn bindings(source: &ItemTemplate, item: &Item) -> Vec<Binding> {
     match (source, item) {
         (ItemTemplate::Tag(text), Item::Tag(tag)) if tag.is_named() => in_tag(text, tag),
         (ItemTemplate::Tag(text), Item::Tags(gaps)) => {
-            Vec::from_iter(may_meet(&as_gaps(text), gaps).then(Binding::default))
+            Vec::from_iter(meet::gaps(&as_gaps(text), gaps).then(Binding::default))
         }
         (ItemTemplate::Path(path), Item::Tag(tag)) => {
             let Some((host, given)) = tag.host_and_path() else { return Vec::new() };
@@ -150,26 +151,13 @@ fn bindings(source: &ItemTemplate, item: &Item) -> Vec<Binding> {
                 Paths::Like { segments, rest } => in_segments(path, segments, *rest, host),
                 Paths::Glob(gaps) => {
                     let binding = || Binding { host: host.cloned(), ..Binding::default() };
-                    may_meet(&path_as_gaps(path), gaps).then(binding)
+                    meet::gaps(&path_as_gaps(path), gaps).then(binding)
                 }
             })
         }
         // A tag is no path; what reaches a route's entries, or a credential's, says nothing of what they stand for; and
         // there is nothing beyond everything.
         _ => Vec::new(),
-    }
-}
-
-/// Whether some text matches both: with a gap in each, what stands between the ends can always be made to fit.
-fn may_meet(one: &Gaps, other: &Gaps) -> bool {
-    match (one.literals(), other.literals()) {
-        ([only], _) => other.matches(only),
-        (_, [only]) => one.matches(only),
-        ([first, .., last], [begin, .., end]) => {
-            (first.starts_with(begin.as_str()) || begin.starts_with(first.as_str()))
-                && (last.ends_with(end.as_str()) || end.ends_with(last.as_str()))
-        }
-        _ => false,
     }
 }
 
@@ -300,7 +288,7 @@ fn in_segments(
                     let value = one.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
                     (!value.is_empty()).then(|| binding.values.push((name.clone(), value.to_owned())))?;
                 }
-                _ => may_meet(given, &Gaps::new(vec![before.clone(), after.clone()])).then_some(())?,
+                _ => meet::gaps(given, &Gaps::new(vec![before.clone(), after.clone()])).then_some(())?,
             },
         }
     }

@@ -27,6 +27,17 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("not within {DEADLINE:?}: {what}");
 }
 
+/// Waits until all threads of a process sleep: it has done what there was to do, and waits for more.
+#[track_caller]
+pub(crate) fn until_idle(process: u32) {
+    let sleeps = |stat: &str| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'));
+    until("all of its threads sleep", || {
+        let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?.filter_map(Result::ok);
+        let mut states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+        states.all(|stat| sleeps(&stat)).then_some(())
+    });
+}
+
 /// A port on which nobody listens just now.
 pub(crate) fn free_port() -> u16 {
     let [port] = free_ports();
@@ -171,6 +182,11 @@ impl Proxy {
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh runs").success());
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Bytes of memory that it holds now.

@@ -9,9 +9,6 @@ use std::time::Duration;
 use larder::flow::explain::asked::{Asked, Lines, NoRequest};
 use larder::flow::explain::wire::{Becomes, By, Explanation, Of, Told, When};
 use larder::flow::switch::Covers;
-use larder::invalidate::Invalidation;
-use larder::route::reach::{Item, Reach};
-use larder::store::position::Mode;
 
 use crate::harness::client::Reply;
 use crate::harness::origin::{Answer, Origin, Seen};
@@ -364,10 +361,11 @@ async fn purge(proxy: &Proxy, dice: &Dice) {
         "/head/{id}",
         "/search",
     ]);
-    let mode = if dice.now_and_then(2) { Mode::Soft } else { Mode::Hard };
-    let reach = Reach { items: vec![Item::parse(word).unwrap()] };
-    let invalidation = Invalidation { reach, mode, ..Invalidation::default() };
-    proxy.flow.parts().invalidator.apply(invalidation).await;
+    if dice.now_and_then(2) {
+        proxy.soften(word, None).await
+    } else {
+        proxy.outdate(word).await
+    };
 }
 
 /// Waits until nobody fetches what was asked for.

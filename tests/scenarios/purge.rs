@@ -133,12 +133,7 @@ fn a_dry_run_says_the_same_and_changes_nothing() {
 fn what_is_being_fetched_when_the_purge_is_answered_is_not_stored() {
     play(async {
         let gate = Gate::default();
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| match seen.nth {
-            0 => Answer::json("old").held(&held),
-            _ => Answer::json("new"),
-        })
-        .await;
+        let origin = Origin::telling([Answer::json("old").held(&gate), Answer::json("new")]).await;
         let proxy = Proxy::start(&origin, PROJECTS).await;
         let early = proxy.get("/api/stats").under_way();
         origin.arrived(1).await;

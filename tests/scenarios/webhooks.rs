@@ -141,12 +141,7 @@ fn every_scheme_outdates_what_it_names_before_it_is_answered_and_its_copy_does_n
 fn a_fetch_under_way_during_a_webhook_is_good_only_for_who_asked_before() {
     play(async {
         let gate = Gate::default();
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| match seen.nth {
-            0 => Answer::json("old").held(&held),
-            _ => Answer::json("new"),
-        })
-        .await;
+        let origin = Origin::telling([Answer::json("old").held(&gate), Answer::json("new")]).await;
         let proxy = Proxy::start(&origin, YAML).await;
         let early = proxy.get("/projects/1").under_way();
         origin.arrived(1).await;

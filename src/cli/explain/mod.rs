@@ -77,7 +77,7 @@ async fn execute(args: &Args, env: &Env, colour: bool) -> Result<Said, Failure> 
 }
 
 async fn online(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {
-    args.access.find(env)?.post("/v1/explain", &json!(asked)).await
+    args.access.find(env)?.post("/v1/explain", &json!(asked), "becomes").await
 }
 
 fn offline(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {
