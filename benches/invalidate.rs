@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use larder::clock::Clock;
 use larder::invalidate::audit::Tally;
+use larder::invalidate::{self, Invalidation, Invalidator, Source};
 use larder::metrics::Metrics;
 use larder::policy::{self, RequestHead, ResponseTimes, Rule, Selector, Sharing};
 use larder::route::key::Key;
@@ -50,10 +51,11 @@ fn main() {
         Some("--hits") => hits(),
         Some("--purges") => purges(),
         Some("--wide") => wide(),
+        Some("--beside") => beside(&Clock::system()),
         Some("--everything") => everything(&Clock::system()),
         _ => {
             weights();
-            for part in ["--hits", "--purges", "--wide", "--everything"] {
+            for part in ["--hits", "--purges", "--wide", "--beside", "--everything"] {
                 let me = std::env::current_exe().unwrap();
                 assert!(Command::new(me).arg(part).status().unwrap().success());
             }
@@ -371,6 +373,49 @@ fn slices(clock: &Clock, name: &str, outdate: &Outdate) {
         tidied.longest()
     );
     drop(entries);
+}
+
+/// What a small write waits for while something looks at everything that is kept.
+fn beside(clock: &Clock) {
+    let store = Arc::new(store());
+    fill(&store, 0..MANY);
+    let settings = invalidate::Settings::default();
+    let invalidator = Invalidator::new(settings, store, clock.clone(), Arc::new(Metrics::new(&[])));
+    let of = |item, mode| Invalidation {
+        reach: Reach { items: vec![item] },
+        mode,
+        source: Source::Write,
+        ..Invalidation::default()
+    };
+    let write = || invalidator.apply(of(Item::Tag(Tag::named("nobody:1")), Mode::Hard));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    println!("\nµs that a write of one tag takes at {MANY} entries, median / longest");
+    for (name, glob) in [
+        ("alone", None),
+        ("beside a glob for none", Some(("*/x", Mode::Hard))),
+        ("beside one softening all", Some(("*", Mode::Soft))),
+    ] {
+        let mut waits = Samples::default();
+        runtime.block_on(async {
+            for _ in 0..4 {
+                let large = glob.map(|(text, mode)| {
+                    let item = Item::Paths { host: None, paths: Paths::Glob(Gaps::parse(text)) };
+                    let (invalidator, large) = (invalidator.clone(), of(item, mode));
+                    tokio::spawn(async move { invalidator.apply(large).await })
+                });
+                for _ in 0..TURN {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    let since = clock.mono();
+                    write().await;
+                    waits.0.push(clock.mono().saturating_sub(since));
+                }
+                if let Some(large) = large {
+                    large.await.unwrap();
+                }
+            }
+        });
+        println!("{name:>24} {:>9.1} /{:>9.1}", waits.median(), waits.longest());
+    }
 }
 
 fn everything(clock: &Clock) {
