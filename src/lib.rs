@@ -16,6 +16,7 @@ pub mod token;
 pub mod policy;
 pub mod route;
 // keep and fetch
+pub mod fleet;
 pub mod invalidate;
 pub mod store;
 pub mod upstream;

@@ -1,0 +1,7 @@
+//! What the nodes of a fleet agree upon over Redis: the order of invalidations, who may serve what he keeps, and when an
+//! invalidation holds everywhere.
+//!
+//! Invariant: whoever has no lease serves nothing that is kept, and whoever has one has applied all that was acknowledged
+//! before. It refuses to know what an invalidation reaches, and HTTP.
+
+pub mod journal;
