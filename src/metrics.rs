@@ -6,6 +6,7 @@
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
 mod channels;
+mod fleet;
 mod invalidation;
 mod watched;
 
@@ -24,6 +25,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 pub use crate::metrics::channels::Channels;
+use crate::metrics::fleet::Fleet;
 use crate::metrics::invalidation::Invalidations;
 pub use crate::metrics::watched::CacheState;
 use crate::metrics::watched::Watched;
@@ -110,6 +112,7 @@ pub struct Metrics {
     log_lines_dropped: Counter,
     channels: Channels,
     invalidations: Invalidations,
+    fleet: Fleet,
     cache: Watched,
 }
 
@@ -160,6 +163,7 @@ impl Metrics {
             ),
             channels: Channels::declare(r),
             invalidations: Invalidations::declared(r),
+            fleet: Fleet::declared(r),
             cache,
             registry,
         }
@@ -501,7 +505,8 @@ mod tests {
         metrics.warmed("stored");
         metrics.refused("content-length");
         metrics.set_config("abc");
-        metrics.invalidated("write", "hard", MS);
+        metrics.invalidated("write", "hard");
+        metrics.acknowledged(MS);
         metrics.invalidation_applied(3, MS);
         metrics.event_unmatched();
         metrics.webhook_refused("signature");

@@ -112,3 +112,40 @@ pub enum Fenced {
     /// Another epoch.
     Began(Began),
 }
+
+/// TEMPORARY
+pub struct Journal;
+#[allow(missing_docs, clippy::unused_async, clippy::missing_errors_doc)]
+impl Journal {
+    pub async fn begin(&self) -> Result<Extent, Away> {
+        unimplemented!()
+    }
+    pub async fn append(&self, _e: u64, _r: Bytes) -> Result<Result<u64, Began>, Away> {
+        unimplemented!()
+    }
+    pub async fn read(
+        &self,
+        _a: crate::store::position::Position,
+        _w: std::time::Duration,
+    ) -> Result<Read, Away> {
+        unimplemented!()
+    }
+    pub async fn register(&self, _e: u64, _i: &Incarnation, _a: &str) -> Result<Result<Extent, Began>, Away> {
+        unimplemented!()
+    }
+    pub async fn renew(&self, _e: u64, _i: &Incarnation, _a: u64) -> Result<Renewed, Away> {
+        unimplemented!()
+    }
+    pub async fn behind(&self, _e: u64, _n: u64) -> Result<Behind, Away> {
+        unimplemented!()
+    }
+    pub async fn fence(&self, _e: u64, _i: &Incarnation, _r: u64) -> Result<Fenced, Away> {
+        unimplemented!()
+    }
+    pub async fn leave(&self, _e: u64, _i: &Incarnation) -> Result<(), Away> {
+        unimplemented!()
+    }
+    pub async fn members(&self) -> Result<(Extent, Vec<Member>), Away> {
+        unimplemented!()
+    }
+}

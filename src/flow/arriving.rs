@@ -19,6 +19,7 @@ use crate::flow::relay::{Reader, Source};
 use crate::policy::Selector;
 use crate::route::key::Key;
 use crate::store::entry::Entry;
+use crate::store::position;
 use crate::store::ticket::FillTicket;
 use crate::upstream;
 
@@ -51,8 +52,8 @@ pub(crate) enum Whence {
 impl Whence {
     /// Whether it may still be given to who waits: what the flight itself fetched is for those who asked before it was
     /// outdated, and what it found is a hit like any.
-    pub(crate) fn holds(self, entry: &Entry) -> bool {
-        self != Self::Found || (!entry.is_dead() && entry.softened().is_none())
+    pub(crate) fn holds(self, entry: &Entry, arrival: position::Arrival) -> bool {
+        self != Self::Found || (arrival.is_leased && !entry.is_dead() && entry.softened().is_none())
     }
 }
 

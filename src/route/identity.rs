@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, RandomState};
 use hmac::{Hmac, Mac};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use smallvec::SmallVec;
 
@@ -79,7 +80,7 @@ enum List {
 }
 
 /// Stands for all credentials of one request: 128 bits of HMAC-SHA256 under `identity.secret`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Digest([u8; 16]);
 
 impl Digest {
