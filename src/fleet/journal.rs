@@ -3,11 +3,269 @@
 //! Invariant: places are given in the order of appending, without gaps, from 1 in each epoch; a record says of which epoch
 //! it is. Whoever is not sure that the server is the one that began the epoch, and that it has forgotten nothing since,
 //! begins a new one. No clock is read, here or on the server. It refuses to know what a record means, and who serves what.
+//!
+//! ```text
+//!   register ──► renew ⟲ ──► leave                          behind(n): nobody ──► n holds everywhere
+//!                  │ stands still                             │ these
+//!                  ▼                                          ▼
+//!                fence: it owes what the journal has, and so does what it intended and did not say the end of
+//!
+//!   intend ──► (forwarded) ──► conclude: known, gone │ unknown, journalled ──► close, when it must be over
+//! ```
+//! Whatever is of unknown effect ([`Away`]) is sent again: that does no harm anywhere.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
 
-/// One start of one process; never used again.
+use crate::fleet::redis_journal::RedisJournal;
+use crate::fleet::request::{Answer, Request};
+#[cfg(any(test, feature = "sim"))]
+use crate::fleet::sim::SimJournal;
+use crate::store::position::Position;
+
+/// Largest record, in bytes; who has more to say outdates everything.
+pub const MAX_RECORD: usize = 128 << 10;
+
+/// Most bytes of an incarnation, of what it says of itself, and of a write's name.
+pub const MAX_NAME: usize = 4 << 10;
+
+/// Most records of one read: with [`MAX_RECORD`] they fit into a reply.
+pub const MAX_READ: usize = 100;
+
+/// Most incarnations in a registry, the dead among them that nobody has shut out yet.
+pub const MAX_MEMBERS: usize = 1000;
+
+/// Records that a journal keeps at least; Redis may keep some hundreds more. Who lags further behind meets a gap.
+pub const RETAINED: u64 = 100_000;
+
+/// How the journal is kept, and how long its server may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `redis.namespace`: what the names of its keys begin with, in braces. Neither empty nor with braces of its own.
+    pub namespace: String,
+    /// `redis.replicas`: how many must have a registration, a renewal, a record or an intent before it counts.
+    pub replicas: u32,
+    /// Longest time for an answer, connecting and waiting for replicas (half of it at most) included. Above zero.
+    pub deadline: Duration,
+    /// Records that are kept; usually [`RETAINED`].
+    pub retained: u64,
+}
+
+/// A journal and registry that is shared, as one node sees it.
+///
+/// Every method runs one script. `epoch` is the one that the caller is in: in any other nothing is done, and it is told
+/// which one there is. Every [`Away`] leaves open whether something was done, but [`Away::Unreplicated`]: it was.
+pub enum Journal {
+    /// Over Redis or Valkey.
+    Redis(RedisJournal),
+    /// Its twin in memory.
+    #[cfg(any(test, feature = "sim"))]
+    Sim(SimJournal),
+}
+
+impl Journal {
+    /// Enters the epoch, beginning one if there is none, or none of this server's.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn begin(&self) -> Result<Extent, Away> {
+        match self.ask(0, Request::Begin).await? {
+            Answer::Extent(extent) => Ok(extent),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Gives a record of at most [`MAX_RECORD`] bytes its place. Sent twice, it has two.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn append(&self, epoch: u64, record: Bytes) -> Result<Result<u64, Began>, Away> {
+        self.place(epoch, Request::Append { record, ends: None }).await
+    }
+
+    /// Appends what a write has outdated, and in the same step closes its intent. If nobody knows the outcome, it stays,
+    /// with this record instead of its own, until [`Self::close`]: the write may still be on its way.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn conclude(
+        &self,
+        epoch: u64,
+        write: &str,
+        outcome: Outcome,
+        record: Bytes,
+    ) -> Result<Result<u64, Began>, Away> {
+        self.place(epoch, Request::Append { record, ends: Some((write.to_owned(), outcome)) }).await
+    }
+
+    /// Up to [`MAX_READ`] records behind the cursor; waits for the first one, for `wait` at most. On a connection of its
+    /// own: one read at a time. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn read(&self, after: Position, wait: Duration) -> Result<Read, Away> {
+        match self {
+            Self::Redis(journal) => journal.read(after, wait).await,
+            #[cfg(any(test, feature = "sim"))]
+            Self::Sim(journal) => journal.read(after, wait).await,
+        }
+    }
+
+    /// Registers an incarnation: it renews for the first time when it has applied all that the journal has now. Sent
+    /// again, it leaves the entry as it is.
+    ///
+    /// # Errors
+    /// [`Away`]; refused as well if there are [`MAX_MEMBERS`].
+    pub async fn register(
+        &self,
+        epoch: u64,
+        who: &Incarnation,
+        about: &str,
+    ) -> Result<Result<Extent, Began>, Away> {
+        match self.ask(epoch, Request::Register { who: who.clone(), about: about.to_owned() }).await? {
+            Answer::Extent(extent) => Ok(Ok(extent)),
+            Answer::Began(epoch) => Ok(Err(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Renews a lease, and tells how far the node is. It counts from before this was called.
+    ///
+    /// # Errors
+    /// [`Away`]: it does not count.
+    pub async fn renew(&self, epoch: u64, who: &Incarnation, applied: u64) -> Result<Renewed, Away> {
+        match self.ask(epoch, Request::Renew { who: who.clone(), applied }).await? {
+            Answer::Held(last) => Ok(Renewed::Held { last }),
+            Answer::Fenced(fence) => Ok(Renewed::Fenced { fence }),
+            Answer::Unknown => Ok(Renewed::Unknown),
+            Answer::Began(epoch) => Ok(Renewed::Began(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Who has neither applied `n` nor is shut out. If that is nobody, who is shut out owes `n` as well from now on.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn behind(&self, epoch: u64, n: u64) -> Result<Behind, Away> {
+        match self.ask(epoch, Request::Behind { place: n }).await? {
+            Answer::Behind(these) => Ok(Behind::These(these)),
+            Answer::Began(epoch) => Ok(Behind::Began(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Shuts out whose counter is still `renewals`: its fence is what the journal has now, and what it intended is
+    /// appended, once. Who was shut out before is let go. Only for who was seen to stand still for longer than any lease.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn fence(&self, epoch: u64, who: &Incarnation, renewals: u64) -> Result<Fenced, Away> {
+        match self.ask(epoch, Request::Fence { who: who.clone(), renewals }).await? {
+            Answer::Out => Ok(Fenced::ShutOut),
+            Answer::Moved => Ok(Fenced::Moved),
+            Answer::Began(epoch) => Ok(Fenced::Began(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Takes an incarnation out, which serves nothing of what it keeps any more. What it intended and did not conclude
+    /// is appended as if it had died.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn leave(&self, epoch: u64, who: &Incarnation) -> Result<Result<(), Began>, Away> {
+        match self.ask(epoch, Request::Leave { who: who.clone() }).await? {
+            Answer::Done => Ok(Ok(())),
+            Answer::Began(epoch) => Ok(Err(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Everybody who is registered, by name, and what the journal has.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn members(&self) -> Result<(Extent, Vec<Member>), Away> {
+        match self.ask(0, Request::Members).await? {
+            Answer::Members(extent, members) => Ok((extent, members)),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Keeps what a write would outdate if nobody ever said what became of it, and hangs it on an incarnation. Every
+    /// attempt to send the write takes this anew, and so does every epoch in which it is not over.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn intend(
+        &self,
+        epoch: u64,
+        who: &Incarnation,
+        write: &str,
+        record: Bytes,
+    ) -> Result<Intended, Away> {
+        match self.ask(epoch, Request::Intend { who: who.clone(), write: write.to_owned(), record }).await? {
+            Answer::Done => Ok(Intended::Kept),
+            Answer::Unknown => Ok(Intended::Unknown),
+            Answer::Began(epoch) => Ok(Intended::Began(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// The writes of which nobody said the end, by name.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn intents(&self, epoch: u64) -> Result<Result<Vec<Intent>, Began>, Away> {
+        match self.ask(epoch, Request::Intents).await? {
+            Answer::Intents(intents) => Ok(Ok(intents)),
+            Answer::Began(epoch) => Ok(Err(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Forgets an intent. [`Outcome::Known`]: whoever forwarded the write, or did not, says that it outdated nothing, or
+    /// nothing that is not in the journal. [`Outcome::Unknown`]: it cannot reach the origin any more; it stays unless a
+    /// record stands for it in this epoch.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn close(
+        &self,
+        epoch: u64,
+        write: &str,
+        outcome: Outcome,
+    ) -> Result<Result<Closed, Began>, Away> {
+        match self.ask(epoch, Request::Close { write: write.to_owned(), outcome }).await? {
+            Answer::Done => Ok(Ok(Closed::Gone)),
+            Answer::Open => Ok(Ok(Closed::Open)),
+            Answer::Began(epoch) => Ok(Err(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    async fn place(&self, epoch: u64, request: Request) -> Result<Result<u64, Began>, Away> {
+        match self.ask(epoch, request).await? {
+            Answer::Place(place) => Ok(Ok(place)),
+            Answer::Began(epoch) => Ok(Err(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    async fn ask(&self, epoch: u64, request: Request) -> Result<Answer, Away> {
+        request.check()?;
+        match self {
+            Self::Redis(journal) => journal.ask(epoch, &request).await,
+            #[cfg(any(test, feature = "sim"))]
+            Self::Sim(journal) => journal.ask(epoch, request).await,
+        }
+    }
+}
+
+/// One registration of one process; never used again. Not empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Incarnation(pub String);
 
@@ -102,6 +360,46 @@ pub enum Behind {
     Began(Began),
 }
 
+/// A write that was about to be forwarded, and of which nobody has said the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Its name, which was never used before.
+    pub write: String,
+    /// On whom it hangs; nobody, if that was in an epoch before.
+    pub who: Option<Incarnation>,
+    /// Where this epoch's journal says that its outcome is unknown.
+    pub place: Option<u64>,
+}
+
+/// What is known of a write's outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is over, with an effect or without.
+    Known,
+    /// It may have an effect, and may still be on its way.
+    Unknown,
+}
+
+/// What became of an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intended {
+    /// If its incarnation is shut out, or the epoch ends, it is appended.
+    Kept,
+    /// Nobody of that name is registered.
+    Unknown,
+    /// Another epoch.
+    Began(Began),
+}
+
+/// What became of an intent that should go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It is not there any more.
+    Gone,
+    /// It stays: nothing in this epoch's journal stands for it yet.
+    Open,
+}
+
 /// What became of an attempt to shut a node out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fenced {
@@ -111,41 +409,4 @@ pub enum Fenced {
     Moved,
     /// Another epoch.
     Began(Began),
-}
-
-/// TEMPORARY
-pub struct Journal;
-#[allow(missing_docs, clippy::unused_async, clippy::missing_errors_doc)]
-impl Journal {
-    pub async fn begin(&self) -> Result<Extent, Away> {
-        unimplemented!()
-    }
-    pub async fn append(&self, _e: u64, _r: Bytes) -> Result<Result<u64, Began>, Away> {
-        unimplemented!()
-    }
-    pub async fn read(
-        &self,
-        _a: crate::store::position::Position,
-        _w: std::time::Duration,
-    ) -> Result<Read, Away> {
-        unimplemented!()
-    }
-    pub async fn register(&self, _e: u64, _i: &Incarnation, _a: &str) -> Result<Result<Extent, Began>, Away> {
-        unimplemented!()
-    }
-    pub async fn renew(&self, _e: u64, _i: &Incarnation, _a: u64) -> Result<Renewed, Away> {
-        unimplemented!()
-    }
-    pub async fn behind(&self, _e: u64, _n: u64) -> Result<Behind, Away> {
-        unimplemented!()
-    }
-    pub async fn fence(&self, _e: u64, _i: &Incarnation, _r: u64) -> Result<Fenced, Away> {
-        unimplemented!()
-    }
-    pub async fn leave(&self, _e: u64, _i: &Incarnation) -> Result<(), Away> {
-        unimplemented!()
-    }
-    pub async fn members(&self) -> Result<(Extent, Vec<Member>), Away> {
-        unimplemented!()
-    }
 }

@@ -11,14 +11,22 @@
 
 pub mod journal;
 mod node;
+pub mod redis_journal;
+mod request;
+pub mod script;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::fleet::journal::{Away, Extent, Incarnation, Journal, Member};
@@ -27,16 +35,32 @@ use crate::store::Store;
 use crate::store::position::Position;
 
 /// `redis:` as far as the fleet goes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
+    /// Where Redis is: `redis://`, `rediss://`, with user and password.
+    pub url: String,
     /// How long a node that cannot be reached may go on: the others wait for so long, and a tenth more.
     pub lease: Duration,
     /// How long whoever brought an invalidation waits until it holds everywhere.
     pub ack_timeout: Duration,
     /// What is done with what is kept while there is no lease.
     pub when_down: WhenDown,
+    /// What the names of the keys in Redis begin with: those who share it are one fleet.
+    pub namespace: String,
+    /// How many replicas of Redis must have what counts.
+    pub replicas: u32,
     /// What this node says of itself.
     pub about: String,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, lease, ack_timeout, when_down, namespace, replicas, about } = self;
+        let mut shown = f.debug_struct("Settings");
+        shown.field("lease", lease).field("ack_timeout", ack_timeout).field("when_down", when_down);
+        shown.field("namespace", namespace).field("replicas", replicas).field("about", about);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// What is done with what is kept while Redis is away.
@@ -72,6 +96,8 @@ struct Shared {
     advanced: Notify,
     /// Somebody waits for an invalidation to hold everywhere.
     awaited: Notify,
+    /// An epoch was entered.
+    entered: Notify,
     /// Whoever waits, by the place that he waits for; of this epoch.
     waiting: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
 }
@@ -128,6 +154,7 @@ impl Fleet {
             now: Mutex::default(),
             advanced: Notify::new(),
             awaited: Notify::new(),
+            entered: Notify::new(),
             waiting: Mutex::default(),
         }))
     }
@@ -164,17 +191,34 @@ impl Fleet {
     /// # Errors
     /// [`Ended`]: it has to be appended again.
     pub async fn everywhere(&self, place: Position) -> Result<(), Ended> {
-        let (done, holds) = oneshot::channel();
-        {
-            // The epoch is looked at under the lock under which whoever ends it lets go of all who wait.
-            let mut waiting = self.waiting();
-            match self.now().epoch {
-                Some(epoch) if epoch == place.epoch => waiting.entry(place.n).or_default().push(done),
-                _ => return Err(Ended),
+        let holds = loop {
+            let mut entered = pin!(self.0.entered.notified());
+            entered.as_mut().enable();
+            if let Some(holds) = self.wait_at(place) {
+                break holds;
             }
-        }
+            // This node may not have heard of the epoch yet in which it was appended.
+            timeout(watch::patience(self.0.settings.lease), entered).await.map_err(|_| Ended)?;
+        };
         self.0.awaited.notify_one();
         holds.await.map_err(|_| Ended)
+    }
+
+    /// Waits for `place`, if this node is in its epoch.
+    fn wait_at(&self, place: Position) -> Option<oneshot::Receiver<()>> {
+        // Whoever ends the epoch lets go of all who wait under the same lock.
+        let mut waiting = self.waiting();
+        if self.now().epoch != Some(place.epoch) {
+            return None;
+        }
+        let (done, holds) = oneshot::channel();
+        waiting.entry(place.n).or_default().push(done);
+        Some(holds)
+    }
+
+    /// Whether Redis was away when it was last asked.
+    pub fn is_away(&self) -> bool {
+        self.now().away.is_some()
     }
 
     /// Something was applied here.

@@ -80,6 +80,7 @@ impl Fleet {
         begin_anew(follower, at).await;
         let mut now = self.now();
         (now.epoch, now.since, now.away) = (Some(extent.epoch), self.0.clock.mono(), None);
+        self.0.entered.notify_waiters();
     }
 
     fn end_epoch(&self) {
@@ -123,6 +124,10 @@ impl Fleet {
     async fn keep_lease(&self, epoch: u64) -> Began {
         let mut failures = 0;
         loop {
+            if self.now().has_left {
+                // What is brought is appended and acknowledged all the same.
+                return std::future::pending().await;
+            }
             let Some(incarnation) = self.now().incarnation.clone() else {
                 match self.register(epoch).await {
                     Ok(Ok(_)) => continue,

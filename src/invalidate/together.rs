@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ahash::RandomState;
 use bytes::Bytes;
@@ -41,6 +41,8 @@ type Then = Box<dyn FnOnce(&Invalidator, &Record, store::Applied, Option<FillTic
 /// What this process has brought, until it reads it back.
 pub(in crate::invalidate) struct Own {
     by: u64,
+    /// Of the secret under which credentials are digested here.
+    secret: OnceLock<u64>,
     count: AtomicU64,
     waiting: Mutex<HashMap<u64, Brought>>,
     /// Somebody is about to append that everything is outdated.
@@ -61,6 +63,7 @@ impl Default for Own {
     fn default() -> Self {
         Self {
             by: RandomState::new().hash_one(()),
+            secret: OnceLock::new(),
             count: AtomicU64::new(0),
             waiting: Mutex::default(),
             owes_everything: AtomicBool::new(false),
@@ -78,6 +81,10 @@ impl Own {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         waiting.insert(count, brought);
         Some(Name { by: self.by, count })
+    }
+
+    fn secret(&self) -> u64 {
+        self.secret.get().copied().unwrap_or_default()
     }
 
     fn take(&self, name: &Name) -> Option<Brought> {
@@ -98,7 +105,7 @@ impl Follower for Invalidator {
     }
 
     fn apply(&self, at: Position, bytes: Bytes) {
-        let (name, record) = match wire::read(&bytes, &self.0.settings.dependencies) {
+        let (name, record) = match wire::read(&bytes, &self.0.settings.dependencies, self.0.own.secret()) {
             Ok((name, record)) => (Some(name), record),
             Err((record, why)) => {
                 tracing::warn!(place = %at, why, "a record of the fleet cannot be read: everything is outdated here");
@@ -146,7 +153,7 @@ impl Invalidator {
         let (said, heard) = oneshot::channel();
         match self.0.own.bring(Brought { record: Arc::clone(&record), by, then }) {
             Some(name) => {
-                let bytes = Bytes::from(wire::write(&record, name));
+                let bytes = Bytes::from(wire::write(&record, name, self.0.own.secret()));
                 tokio::spawn(carry(fleet.clone(), bytes, said));
             }
             None => self.owe_everything(fleet),
@@ -173,7 +180,7 @@ impl Invalidator {
             let outdate = Outdate { reach: Reach::all(), hold: Hold::Settle, ..Outdate::default() };
             let record = Record { causes: vec![invalidator.follow(invalidation)], outdate };
             let count = own.count.fetch_add(1, Ordering::Relaxed);
-            let bytes = Bytes::from(wire::write(&record, Name { by: own.by, count }));
+            let bytes = Bytes::from(wire::write(&record, Name { by: own.by, count }, own.secret()));
             let mut failures = 0;
             loop {
                 // What comes from now on needs another one.
@@ -189,10 +196,15 @@ impl Invalidator {
         });
     }
 
-    /// Makes this process a node of `fleet`: from now on the journal keeps the order. To be called before anything is applied;
-    /// only the first call counts.
-    pub fn join(&self, fleet: Fleet) {
-        let _already_joined = self.0.fleet.set(fleet);
+    /// Makes this process a node of `fleet`: from now on the journal keeps the order. `secret` is the fingerprint of that under
+    /// which credentials are digested here. To be called before anything is applied; only the first call counts.
+    pub fn join(&self, fleet: Fleet, secret: u64) {
+        let _already_joined = (self.0.own.secret.set(secret), self.0.fleet.set(fleet));
+    }
+
+    /// The fleet that this node has joined; `None`: it is alone.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.0.fleet.get()
     }
 
     /// Applies a record through the journal: when this returns it holds here, and on every node unless it says otherwise.
@@ -272,7 +284,7 @@ async fn carry(fleet: Fleet, record: Bytes, said: oneshot::Sender<Result<(), Uns
             }
             Err(_) => {
                 failures += 1;
-                if failures >= ATTEMPTS {
+                if failures >= ATTEMPTS || fleet.is_away() {
                     let _ = said.take().map(|said| said.send(Err(Unsure)));
                 }
                 sleep(backoff(failures, record.len() as u64)).await;
@@ -304,7 +316,7 @@ mod tests {
     fn written(rules: Dependencies, tag: &str) -> Bytes {
         let cause = of(Source::Webhook, tag).followed(&rules);
         let outdate = Outdate { reach: cause.invalidation.reach.clone(), ..Outdate::default() };
-        wire::write(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 }).into()
+        wire::write(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 }, 0).into()
     }
 
     fn at(world: &World, n: u64) -> Position {

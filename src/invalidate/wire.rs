@@ -9,7 +9,7 @@ use crate::invalidate::invalidation::Invalidation;
 use crate::invalidate::record::{Cause, Record};
 use crate::invalidate::{Source, batch};
 use crate::route::derive::Dependencies;
-use crate::route::reach::Reach;
+use crate::route::reach::{Item, Reach};
 use crate::store::author::Author;
 use crate::store::position::{Hold, Mode, Outdate};
 
@@ -31,6 +31,8 @@ pub(in crate::invalidate) struct Name {
 struct Envelope {
     v: u32,
     name: Name,
+    /// Under which secret credentials were digested.
+    secret: u64,
     mode: Mode,
     hold: Hold,
     author: Option<Author>,
@@ -52,8 +54,17 @@ struct Told {
     without_derived: bool,
 }
 
+impl Envelope {
+    fn is_about_credentials(&self) -> bool {
+        let mut items =
+            self.causes.iter().flat_map(|told| told.asked.items.iter().chain(&told.derived.items));
+        matches!(self.author, Some(Author::Credential(_))) && self.mode == Mode::Soft
+            || items.any(|item| matches!(item, Item::Tag(tag) if tag.is_of_credential()))
+    }
+}
+
 /// Writes a record down.
-pub(in crate::invalidate) fn write(record: &Record, name: Name) -> Vec<u8> {
+pub(in crate::invalidate) fn write(record: &Record, name: Name, secret: u64) -> Vec<u8> {
     let Outdate { mode, hold, author, .. } = record.outdate;
     let told = |Cause { invalidation, asked, .. }: &Cause| {
         let (asked, derived) =
@@ -68,7 +79,7 @@ pub(in crate::invalidate) fn write(record: &Record, name: Name) -> Vec<u8> {
         }
     };
     let causes = record.causes.iter().map(told).collect();
-    let envelope = Envelope { v: VERSION, name, mode, hold, author, causes };
+    let envelope = Envelope { v: VERSION, name, secret, mode, hold, author, causes };
     serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
@@ -79,6 +90,7 @@ pub(in crate::invalidate) fn write(record: &Record, name: Name) -> Vec<u8> {
 pub(in crate::invalidate) fn read(
     bytes: &[u8],
     dependencies: &Dependencies,
+    secret: u64,
 ) -> Result<(Name, Record), (Record, String)> {
     let unread = |why: String| {
         let invalidation = Invalidation {
@@ -94,6 +106,10 @@ pub(in crate::invalidate) fn read(
     let envelope: Envelope = serde_json::from_slice(bytes).map_err(|why| unread(why.to_string()))?;
     if envelope.v != VERSION {
         return Err(unread(format!("it is of version {}, this build reads {VERSION}", envelope.v)));
+    }
+    if envelope.secret != secret && envelope.is_about_credentials() {
+        let why = "it names credentials under another secret: give all nodes one `identity.secret`, and the same credentials";
+        return Err(unread(why.to_owned()));
     }
     let Envelope { name, mode, hold, author, causes, .. } = envelope;
     let heard = |told: Told| {
@@ -148,6 +164,29 @@ mod tests {
         prop::option::of(who)
     }
 
+    #[test]
+    fn credentials_under_another_secret_are_nobody_known_so_everything_goes() {
+        let tag = |tag| Reach::of([tag]);
+        let digest = crate::route::identity::Digest::from([1; 16]);
+        let plain = tag(Tag::named("a:1"));
+        for (reach, mode, is_read) in [
+            (plain.clone(), Mode::Hard, true),
+            (plain, Mode::Soft, false),
+            (tag(Tag::credential(&digest)), Mode::Hard, false),
+        ] {
+            let author = Some(Author::Credential(digest));
+            let invalidation = Invalidation { reach: reach.clone(), mode, author, ..Invalidation::default() };
+            let cause = Cause { invalidation, asked: 1, ..Cause::default() };
+            let outdate = Outdate { reach, mode, author, ..Outdate::default() };
+            let bytes = write(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 }, 7);
+            assert!(read(&bytes, &Dependencies::default(), 7).is_ok());
+            let elsewhere = read(&bytes, &Dependencies::default(), 8);
+            assert_eq!(elsewhere.is_ok(), is_read);
+            let everything = |(record, _): &(Record, String)| record.outdate.reach == Reach::all();
+            assert!(elsewhere.as_ref().err().is_none_or(everything));
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_by_another_node_as_it_was(
@@ -164,7 +203,8 @@ mod tests {
             };
             let cause = Cause { invalidation, asked: asked.len(), ..Cause::default() };
             let record = Record { causes: vec![cause], outdate: Outdate { reach, mode, hold, author } };
-            let (name, read) = read(&write(&record, Name { by, count }), &Dependencies::default()).unwrap();
+            let bytes = write(&record, Name { by, count }, 7);
+            let (name, read) = read(&bytes, &Dependencies::default(), 7).unwrap();
             prop_assert_eq!(name, Name { by, count });
             prop_assert_eq!((read.outdate.mode, read.outdate.hold, read.outdate.author), (mode, hold, author));
             let is_whole = record.outdate.reach.items.contains(&Item::All);

@@ -42,6 +42,11 @@ impl Tag {
         Self(tag.into())
     }
 
+    /// Whether it is of somebody's credentials.
+    pub fn is_of_credential(&self) -> bool {
+        self.0.starts_with("\u{1}credential:")
+    }
+
     /// Every entry of a route, by its template.
     pub fn route(template: &str) -> Self {
         Self(format!("\u{1}route:{template}").into())

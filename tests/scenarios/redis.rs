@@ -23,7 +23,7 @@ const SILENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(3)];
 /// Pages that live for an hour, before a backend that publishes on `url`.
 fn listening(url: &str) -> String {
     format!(
-        "redis: {{ url: '{url}', subscribe: {CHANNEL} }}\n\
+        "redis: {{ subscribe_url: '{url}', subscribe: {CHANNEL} }}\n\
          routes: {{ '/pages/{{id}}': 1h, /other: 1h }}\n\
          events: {{ page.changed: '/pages/{{id}}' }}\n"
     )
