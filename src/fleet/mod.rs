@@ -4,4 +4,10 @@
 //! Invariant: whoever has no lease serves nothing that is kept, and whoever has one has applied all that was acknowledged
 //! before. It refuses to know what an invalidation reaches, and HTTP.
 
+mod ask;
 pub mod journal;
+pub mod redis_journal;
+mod request;
+pub mod script;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
