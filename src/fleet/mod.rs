@@ -9,6 +9,7 @@
 //! Invariant: whoever has no lease serves nothing that is kept, and whoever has one has applied all that was acknowledged
 //! before. It refuses to know what an invalidation reaches, and HTTP.
 
+mod ask;
 pub mod journal;
 mod node;
 pub mod redis_journal;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use larder::config::{
-    Config, EX_CONFIG, Env, Flags, Report, Severity, Source, check_without_env, load, load_str,
-};
+use larder::config::{Config, EX_CONFIG, Env, Flags, Report, Source, check_without_env, load, load_str};
 
 use crate::resolve;
 
