@@ -26,7 +26,7 @@ impl Journal {
         }
     }
 
-    /// Gives a record of at most [`MAX_RECORD`] bytes its place. Sent twice, it has two.
+    /// Gives a record of at most [`MAX_RECORD`](crate::fleet::journal::MAX_RECORD) bytes its place. Sent twice, it has two.
     ///
     /// # Errors
     /// [`Away`].
@@ -49,7 +49,7 @@ impl Journal {
         self.place(epoch, Request::Append { record, ends: Some((write.to_owned(), outcome)) }).await
     }
 
-    /// Up to [`MAX_READ`] records behind the cursor; waits for the first one, for `wait` at most. On a connection of its
+    /// Up to [`MAX_READ`](crate::fleet::journal::MAX_READ) records behind the cursor; waits for the first one, for `wait` at most. On a connection of its
     /// own: one read at a time. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Journal {
     /// again, it leaves the entry as it is.
     ///
     /// # Errors
-    /// [`Away`]; refused as well if there are [`MAX_MEMBERS`].
+    /// [`Away`]; refused as well if there are [`MAX_MEMBERS`](crate::fleet::journal::MAX_MEMBERS).
     pub async fn register(
         &self,
         epoch: u64,
@@ -148,7 +148,7 @@ impl Journal {
     /// attempt to send the write takes this anew, and so does every epoch in which it is not over.
     ///
     /// # Errors
-    /// [`Away`].
+    /// [`Away`]; refused as well if there are [`MAX_INTENTS`](crate::fleet::journal::MAX_INTENTS).
     pub async fn intend(
         &self,
         epoch: u64,

@@ -26,14 +26,20 @@ use crate::fleet::sim::SimJournal;
 /// Largest record, in bytes; who has more to say outdates everything.
 pub const MAX_RECORD: usize = 128 << 10;
 
-/// Most bytes of an incarnation, of what it says of itself, and of a write's name.
-pub const MAX_NAME: usize = 4 << 10;
+/// Most bytes of an incarnation, and of a write's name.
+pub const MAX_NAME: usize = 256;
+
+/// Most bytes of what an incarnation says of itself.
+pub const MAX_ABOUT: usize = 4 << 10;
 
 /// Most records of one read: with [`MAX_RECORD`] they fit into a reply.
 pub const MAX_READ: usize = 100;
 
 /// Most incarnations in a registry, the dead among them that nobody has shut out yet.
 pub const MAX_MEMBERS: usize = 1000;
+
+/// Most writes of which nobody has said the end, of all nodes together.
+pub const MAX_INTENTS: usize = 10_000;
 
 /// Records that a journal keeps at least; Redis may keep some hundreds more. Who lags further behind meets a gap.
 pub const RETAINED: u64 = 100_000;

@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 
-use crate::fleet::journal::{Away, Extent, Incarnation, Intent, MAX_NAME, MAX_RECORD, Member, Outcome};
+use crate::fleet::journal::{
+    Away, Extent, Incarnation, Intent, MAX_ABOUT, MAX_NAME, MAX_RECORD, Member, Outcome,
+};
 
 /// One script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +63,16 @@ impl Request {
             Self::Append { record, ends } => {
                 fits(record) && ends.as_ref().is_none_or(|(write, _)| is_name(write))
             }
-            Self::Register { who, about } => is_name(&who.0) && about.len() <= MAX_NAME,
+            Self::Register { who, about } => is_name(&who.0) && about.len() <= MAX_ABOUT,
             Self::Renew { who, .. } | Self::Fence { who, .. } | Self::Leave { who } => is_name(&who.0),
             Self::Intend { who, write, record } => is_name(&who.0) && is_name(write) && fits(record),
             Self::Close { write, .. } => is_name(write),
         };
-        let limits = || format!("a record has {MAX_RECORD} bytes, a name 1 to {MAX_NAME}");
+        let limits = || {
+            format!(
+                "a record has at most {MAX_RECORD} bytes, a name 1 to {MAX_NAME}, what is told {MAX_ABOUT}"
+            )
+        };
         if is_sound { Ok(()) } else { Err(Away::Refused(limits())) }
     }
 

@@ -12,7 +12,9 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, Value, from_redis_value};
 
-use crate::fleet::journal::{Away, Extent, Incarnation, Intent, MAX_MEMBERS, Member, Outcome, Settings};
+use crate::fleet::journal::{
+    Away, Extent, Incarnation, Intent, MAX_INTENTS, MAX_MEMBERS, Member, Outcome, Settings,
+};
 use crate::fleet::request::{Answer, Request};
 use crate::redis::{Connection, Error, refused};
 
@@ -247,7 +249,9 @@ fn arguments(command: &mut Cmd, request: &Request, settings: &Settings) {
         Request::Behind { place } => command.arg(place),
         Request::Fence { who, renewals } => command.arg(&who.0).arg(renewals),
         Request::Leave { who } => command.arg(&who.0),
-        Request::Intend { who, write, record } => command.arg(&who.0).arg(write).arg(&record[..]),
+        Request::Intend { who, write, record } => {
+            command.arg(&who.0).arg(write).arg(&record[..]).arg(MAX_INTENTS)
+        }
         Request::Close { write, outcome } => command.arg(write).arg(word(outcome)),
     };
 }

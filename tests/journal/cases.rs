@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder::fleet::journal::{
-    Away, Began, Behind, Closed, Extent, Fenced, Incarnation, Intended, Intent, Journal, MAX_MEMBERS,
-    MAX_NAME, MAX_READ, MAX_RECORD, Member, Outcome, Read, Renewed, Settings,
+    Away, Began, Behind, Closed, Extent, Fenced, Incarnation, Intended, Intent, Journal, MAX_ABOUT,
+    MAX_INTENTS, MAX_MEMBERS, MAX_NAME, MAX_READ, MAX_RECORD, Member, Outcome, Read, Renewed, Settings,
 };
 use larder::fleet::sim::Key;
 use larder::store::position::Position;
@@ -33,6 +33,8 @@ cases! {
     what_holds_an_open_write_is_not_forgotten,
     names_and_records_have_limits,
     a_registry_has_an_end,
+    what_is_open_has_an_end,
+    a_read_that_waits_is_told_of_another_epoch_in_the_end,
 }
 
 const NONE: Duration = Duration::ZERO;
@@ -419,6 +421,9 @@ async fn what_holds_an_open_write_is_not_forgotten(ground: &mut Ground) {
     let mut last = 0;
     while last < 5 * RETAINED {
         last = append(&journal, epoch, "x").await;
+        if !last.is_multiple_of(10) {
+            continue;
+        }
         let extent = journal.begin().await.unwrap();
         let kept = extent.last + 1 - extent.first;
         assert!(kept >= extent.last.min(RETAINED) && kept <= RETAINED + MORE, "{extent:?}");
@@ -451,6 +456,9 @@ async fn names_and_records_have_limits(ground: &mut Ground) {
         assert_eq!(journal.renew(epoch, &node(name), 0).await.map_err(is_refused), Err(true));
         assert_eq!(journal.intend(epoch, &ann, name, largest.clone()).await.map_err(is_refused), Err(true));
     }
+    let (most, more) = ("x".repeat(MAX_ABOUT), "x".repeat(MAX_ABOUT + 1));
+    assert!(journal.register(epoch, &ann, &most).await.unwrap().is_ok());
+    assert_eq!(journal.register(epoch, &ann, &more).await.map_err(is_refused), Err(true));
     for n in 1..=MAX_READ as u64 {
         assert_eq!(journal.append(epoch, largest.clone()).await, Ok(Ok(n)));
     }
@@ -473,4 +481,34 @@ async fn a_registry_has_an_end(ground: &mut Ground) {
     assert_eq!(members(&journal).await.len(), MAX_MEMBERS);
     journal.leave(epoch, &node("0")).await.unwrap().unwrap();
     register(&journal, epoch, "one more").await;
+}
+
+async fn what_is_open_has_an_end(ground: &mut Ground) {
+    let journal = ground.journal();
+    let epoch = journal.begin().await.unwrap().epoch;
+    let ann = register(&journal, epoch, "ann").await;
+    for n in 0..MAX_INTENTS {
+        assert_eq!(journal.intend(epoch, &ann, &n.to_string(), record("x")).await, Ok(Intended::Kept));
+    }
+    assert_eq!(journal.intend(epoch, &ann, "more", record("x")).await.map_err(is_refused), Err(true));
+    assert_eq!(journal.intend(epoch, &ann, "0", record("x")).await, Ok(Intended::Kept));
+    assert_eq!(journal.fence(epoch, &ann, 0).await, Ok(Fenced::ShutOut));
+    assert_eq!(intents(&journal, epoch).await.len(), MAX_INTENTS, "all of them fit into one answer");
+    ground.lose(Key::Meta);
+    assert_eq!(journal.begin().await.unwrap().last, MAX_INTENTS as u64);
+}
+
+async fn a_read_that_waits_is_told_of_another_epoch_in_the_end(ground: &mut Ground) {
+    let (waits, other) = (ground.journal(), ground.journal());
+    let epoch = waits.begin().await.unwrap().epoch;
+    append(&waits, epoch, "a").await;
+    let cursor = Position { epoch, n: 1 };
+    waits.read(cursor, NONE).await.unwrap();
+    let (read, began) = tokio::join!(waits.read(cursor, Duration::from_millis(200)), async {
+        ground.flush();
+        let began = Began { epoch: other.begin().await.unwrap().epoch };
+        append(&other, began.epoch, "b").await;
+        began
+    });
+    assert_eq!(read, Ok(Read::Began(began)));
 }

@@ -177,6 +177,19 @@ fn the_database_of_the_address_is_where_it_lies_and_a_namespace_has_its_own() {
 }
 
 #[test]
+fn who_is_told_to_follow_says_nothing_before_he_knows_whom() {
+    play_on_redis(async |ground: &mut Ground| {
+        let journal = ground.journal();
+        let epoch = journal.begin().await.unwrap().epoch;
+        // Nobody is there to follow, so what is stored, run id and reign are as they were.
+        only(ground).command("REPLICAOF 127.0.0.1 1");
+        assert!(journal.members().await.is_err());
+        assert!(journal.behind(epoch, 0).await.is_err());
+        assert!(ground.journal().read(Position { epoch, n: 0 }, Duration::ZERO).await.is_err());
+    });
+}
+
+#[test]
 fn nothing_of_it_ever_expires() {
     play_on_redis(async |ground: &mut Ground| {
         let journal = ground.journal();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::fleet::journal::{
-    Away, Began, Extent, Incarnation, Intent, MAX_MEMBERS, MAX_READ, Member, Outcome, Read,
+    Away, Began, Extent, Incarnation, Intent, MAX_INTENTS, MAX_MEMBERS, MAX_READ, Member, Outcome, Read,
 };
 use crate::fleet::request::{Answer, Request};
 use crate::store::position::Position;
@@ -102,11 +102,7 @@ impl Data {
                 Answer::Done
             }
             Request::Members => Answer::Members(self.extent(), self.shown(|_| true)),
-            Request::Intend { who, write, record } if self.members.contains_key(&who.0) => {
-                self.intents.insert(write, Intended { who: who.0, place: 0, record });
-                Answer::Done
-            }
-            Request::Intend { .. } => Answer::Unknown,
+            Request::Intend { who, write, record } => self.intend(who.0, write, record)?,
             Request::Intents => Answer::Intents(self.open()),
             Request::Close { write, outcome } => self.close(&write, outcome),
         })
@@ -267,6 +263,17 @@ impl Data {
             member.fence = last;
         }
         Answer::Out
+    }
+
+    fn intend(&mut self, who: String, write: String, record: Bytes) -> Result<Answer, Away> {
+        if !self.members.contains_key(&who) {
+            return Ok(Answer::Unknown);
+        }
+        if self.intents.len() >= MAX_INTENTS && !self.intents.contains_key(&write) {
+            return Err(Away::Refused("there are too many intents".to_owned()));
+        }
+        self.intents.insert(write, Intended { who, place: 0, record });
+        Ok(Answer::Done)
     }
 
     fn close(&mut self, write: &str, outcome: Outcome) -> Answer {
