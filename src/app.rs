@@ -118,6 +118,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         flow: flow.clone(),
         digest,
         channels: subscription.clone(),
+        cache_path: config.admin.cache_path.clone(),
     });
     background.extend(listener);
     if let Some(subscription) = &subscription {
@@ -268,12 +269,10 @@ impl Doors {
         let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources)));
         let both = api.into_iter().chain(probes);
         both.map(|(listener, router)| {
-            tokio::spawn(async move {
-                // It answers until the process ends: probes are asked to the last.
-                if let Err(why) = admin::serve(listener, router, std::future::pending()).await {
-                    tracing::error!(%why, "the admin listener ended");
-                }
-            })
+            // It answers until the process ends: probes are asked to the last.
+            tokio::spawn(server::aside::serve(listener, move |request, peer| {
+                admin::answer(router.clone(), request, peer)
+            }))
         })
         .collect()
     }

@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod body;
 pub mod clock;
 pub mod drain;
+pub mod fault;
 pub mod metrics;
 pub mod ready;
 pub mod redis;

@@ -1,6 +1,7 @@
 //! What a request to the admin API says: JSON, and nothing that an HTML form can send.
 //!
-//! Invariant: a key that is not known is refused with the one that was probably meant; it is never passed over.
+//! Invariant: a key that is not known is refused with the one that was probably meant, and so is what stands elsewhere; nothing is
+//! passed over.
 
 use std::fmt;
 
@@ -32,6 +33,10 @@ impl<S: Send + Sync> FromRequest<S> for Document {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        // A `?dry_run=true` that is passed over is a purge.
+        if request.uri().query().is_some_and(|query| !query.is_empty()) {
+            return Err(Problem::bad_request("Nothing is read behind a `?` here: say it in the body."));
+        }
         let headers = request.headers().clone();
         let is_json = media_type(&headers).map(|text| is_json(&text));
         let bytes = Bytes::from_request(request, state).await.map_err(|refused| match refused.status() {

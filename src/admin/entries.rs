@@ -1,17 +1,21 @@
-//! What is kept: found, looked at, dropped. Never a body, and never a credential.
+//! What is kept: found, looked at, put, dropped. Never told is a body, and never a credential.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, FromRequestParts, Path, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts as Head;
 use serde_json::{Value, json};
 
 use crate::admin::access::Caller;
+use crate::admin::body::Document;
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
-use crate::admin::{Sources, purge, switches};
+use crate::admin::{Sources, elsewhere, purge, switches};
 use crate::clock::Now;
+use crate::flow::put::{Brought, NotPut};
 use crate::invalidate::audit::Query;
 use crate::invalidate::{Invalidation, Source};
 use crate::metrics::UNMATCHED;
@@ -19,6 +23,7 @@ use crate::route::reach::{Item, Reach};
 use crate::route::tag::Tag;
 use crate::store::Store;
 use crate::store::entry::{Entry, EntryId};
+use crate::store::ticket::FillTicket;
 
 /// Entries in one answer, unless it says otherwise, and at most.
 const USUAL: usize = 100;
@@ -38,10 +43,7 @@ pub(crate) async fn list(
     let wanted = wanted(&sources, &parameters)?;
     let parts = sources.flow.parts();
     let store = Arc::clone(&parts.store);
-    // It may have to look at all that is kept.
-    let found = tokio::task::spawn_blocking(move || find(&store, &wanted, after, limit + 1));
-    let stopped = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The process is about to stop.");
-    let mut found = found.await.map_err(stopped)?;
+    let mut found = elsewhere(move || find(&store, &wanted, after, limit + 1)).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let now = parts.clock.now();
@@ -55,7 +57,7 @@ pub(crate) async fn one(
     State(sources): State<Sources>,
     Path(number): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let entry = entry(&sources, &number)?;
+    let entry = entry(&sources, &number).await?;
     Ok(Json(told(&entry, sources.flow.parts().clock.now())))
 }
 
@@ -65,9 +67,38 @@ pub(crate) async fn remove(
     Extension(caller): Extension<Caller>,
     Path(number): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let entry = entry(&sources, &number)?;
+    let entry = entry(&sources, &number).await?;
     let paths = entry.tags().iter().filter(|tag| tag.is_path()).cloned();
     drop_all(&sources, caller, Reach::of(paths)).await
+}
+
+/// From when the head of the request was there, and its body was not.
+pub(crate) struct Began(FillTicket);
+
+impl FromRequestParts<Sources> for Began {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Head, sources: &Sources) -> Result<Self, Infallible> {
+        let parts = sources.flow.parts();
+        Ok(Self(parts.store.ticket(parts.clock.mono())))
+    }
+}
+
+/// `PUT /v1/entries`: kept as what everybody's GET of the target is answered with.
+pub(crate) async fn put(
+    State(sources): State<Sources>,
+    Extension(caller): Extension<Caller>,
+    Began(began): Began,
+    document: Document,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let brought = Value::Object(document.object(&["target", "status", "headers", "body"])?);
+    let brought: Brought =
+        serde_json::from_value(brought).map_err(|why| Problem::unprocessable(format!("{why}.")))?;
+    let entry = sources.flow.put(&brought, &began, caller.name).await.map_err(|why| match why {
+        NotPut::Overtaken => Problem::new(StatusCode::CONFLICT, format!("{why}.")),
+        _ => Problem::unprocessable(format!("{why}.")),
+    })?;
+    Ok((StatusCode::CREATED, Json(told(&entry, sources.flow.parts().clock.now()))))
 }
 
 /// `DELETE /v1/entries?path=`: the entries of a path or a template, with every query.
@@ -92,8 +123,9 @@ async fn drop_all(sources: &Sources, caller: Caller, reach: Reach) -> Result<Jso
     Ok(Json(purge::carry_out(sources, invalidation, false).await?.to_json()))
 }
 
-fn entry(sources: &Sources, number: &str) -> Result<Arc<Entry>, Problem> {
-    let entry = id(number).ok().and_then(|id| sources.flow.parts().store.entry(id));
+async fn entry(sources: &Sources, number: &str) -> Result<Arc<Entry>, Problem> {
+    let (id, store) = (id(number), Arc::clone(&sources.flow.parts().store));
+    let entry = elsewhere(move || id.ok().and_then(|id| store.entry(id))).await?;
     entry.ok_or_else(|| Problem::not_found("There is no such entry, or not any more."))
 }
 
@@ -169,7 +201,7 @@ fn told(entry: &Entry, now: Now) -> Value {
         "tags": shown.map(Tag::as_str).collect::<Vec<_>>(),
         "whose": if key.is_some_and(|key| key.is_of_a_credential) { "a credential" } else { "shared" },
         "by_content": key.is_some_and(|key| key.is_by_content),
-        "part": entry.part.is_some(),
+        "part": entry.part().is_some(),
         "position": entry.position().to_string(),
     })
 }

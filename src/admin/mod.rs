@@ -18,29 +18,30 @@ mod purge;
 mod status;
 mod switches;
 
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::request::Parts as Head;
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use axum::{Json, Router, middleware};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
-use tokio::net::TcpListener;
 
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
 use crate::admin::problem::Problem;
-use crate::flow::explain::wire::{Asked, Explanation};
+use crate::body::{Body, BodyError};
+use crate::flow::explain::asked::Asked;
+use crate::flow::explain::wire::Explanation;
 use crate::flow::purge::METHOD as PURGE;
 use crate::flow::{Flow, hook};
-use crate::invalidate::hooks::Refusal;
 use crate::invalidate::subscription::{Status, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
@@ -49,7 +50,7 @@ use crate::token::Keyring;
 pub use crate::token::{Role, Token};
 
 /// `admin:` of the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Where the admin API listens (default 127.0.0.1:8081); `None`: no admin listener (`admin: off`).
     pub listen: Option<SocketAddr>,
@@ -59,6 +60,8 @@ pub struct Settings {
     pub tokens: Vec<Token>,
     /// A further listener that carries `/livez /readyz /metrics` only.
     pub probes: Option<SocketAddr>,
+    /// What stands for [`CACHE_PATH`].
+    pub cache_path: String,
 }
 
 impl Settings {
@@ -81,6 +84,8 @@ pub struct Sources {
     pub digest: String,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
+    /// What stands for [`CACHE_PATH`].
+    pub cache_path: String,
 }
 
 impl Sources {
@@ -88,6 +93,11 @@ impl Sources {
         self.channels.as_ref().map(Subscription::status)
     }
 }
+
+/// Where a cache inside an application has its endpoints, unless `admin.cache_path` says otherwise.
+pub const CACHE_PATH: &str = "/api/cache";
+/// Where it may have its figures besides.
+const STATS: &str = "/api/v1/cache/stats";
 
 /// A path and what answers there; with the role that it takes, or `None`: it is for everyone.
 struct Route(&'static str, Option<Role>, fn() -> MethodRouter<Sources>);
@@ -99,11 +109,12 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 21] = [
+const API: [Route; 22] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
     Route("/v1/entries", Some(Role::Read), || get(entries::list)),
+    Route("/v1/entries", Some(Role::All), || put(entries::put)),
     Route("/v1/entries", Some(Role::Purge), || delete(entries::remove_path)),
     Route("/v1/entries/{id}", Some(Role::Read), || get(entries::one)),
     Route("/v1/entries/{id}", Some(Role::Purge), || delete(entries::remove)),
@@ -118,7 +129,7 @@ const API: [Route; 21] = [
     Route("/service/{service}/purge", Some(Role::Purge), || post(compat::fastly_keys)),
     Route("/service/{service}/purge_all", Some(Role::Purge), || post(compat::fastly_all)),
     Route("/api/cache/stats", Some(Role::Read), || get(status::stats)),
-    Route("/api/v1/cache/stats", Some(Role::Read), || get(status::stats)),
+    Route(STATS, Some(Role::Read), || get(status::stats)),
     Route("/api/cache/health", Some(Role::Read), || get(status::health)),
     Route("/api/cache/invalidate", Some(Role::Purge), || post(compat::invalidate)),
 ];
@@ -131,7 +142,7 @@ pub fn router(listen: SocketAddr, sources: Sources) -> Router {
         PROBES.iter().any(|Route(probe, ..)| *probe == path) || hooks.has(Path::of(path).decoded())
     };
     let access = Arc::new(Access::new(listen, keys, is_open));
-    routes(PROBES.into_iter().chain(API))
+    routes(PROBES.into_iter().chain(API), &sources.cache_path)
         .fallback(otherwise)
         .method_not_allowed_fallback(otherwise_here)
         .with_state(sources)
@@ -144,29 +155,38 @@ pub fn router(listen: SocketAddr, sources: Sources) -> Router {
 /// `/livez /readyz /metrics` only, open to everyone who reaches the listener.
 pub fn probes_router(sources: Sources) -> Router {
     let nowhere = async || Problem::not_found("This listener has probes and metrics only.");
-    let router = routes(PROBES).fallback(nowhere).method_not_allowed_fallback(not_allowed);
+    let router = routes(PROBES, CACHE_PATH).fallback(nowhere).method_not_allowed_fallback(not_allowed);
     router.with_state(sources).layer(middleware::map_response(never_stored))
 }
 
-/// Answers on `listener` until `shutdown` is done and open requests have ended.
-///
-/// # Errors
-/// None in practice: a failing accept is tried again.
-pub async fn serve(
-    listener: TcpListener,
+/// Answers one request that came from `peer`.
+pub async fn answer(
     router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+    mut request: http::Request<Incoming>,
+    peer: SocketAddr,
+) -> http::Response<Body> {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    match TowerToHyperService::new(router).call(request).await {
+        Ok(response) => response.map(|body| Body::stream(body.map_err(BodyError::from))),
+        Err(never) => match never {},
+    }
 }
 
-fn routes(routes: impl IntoIterator<Item = Route>) -> Router<Sources> {
-    routes.into_iter().fold(Router::new(), |router, Route(path, needs, methods)| match needs {
-        None => router.route(path, methods()),
-        Some(role) => {
-            let lock = middleware::from_fn_with_state(role, access::may);
-            router.route(path, methods().route_layer(lock))
+fn routes(routes: impl IntoIterator<Item = Route>, cache_path: &str) -> Router<Sources> {
+    routes.into_iter().fold(Router::new(), |router, Route(path, needs, methods)| {
+        let moved = path.strip_prefix(CACHE_PATH).map(|rest| format!("{cache_path}{rest}"));
+        let path = match &moved {
+            // It stands there already, under its other name.
+            Some(moved) if moved == STATS => return router,
+            Some(moved) => moved,
+            None => path,
+        };
+        match needs {
+            None => router.route(path, methods()),
+            Some(role) => {
+                let lock = middleware::from_fn_with_state(role, access::may);
+                router.route(path, methods().route_layer(lock))
+            }
         }
     })
 }
@@ -182,30 +202,11 @@ async fn otherwise(State(sources): State<Sources>, request: Request) -> Response
     }
 }
 
-/// Its signature is its lock. Receiving is a task of its own: a sender who leaves takes nothing back.
+/// Its signature is its lock.
 async fn webhook(sources: &Sources, request: Request) -> Response {
-    if request.method() != Method::POST {
-        return hook::method_not_allowed().map(axum::body::Body::new);
-    }
-    let path = Path::of(request.uri().path()).decoded().to_owned();
-    let headers = request.headers().clone();
-    let hooks = sources.flow.parts().hooks.clone();
-    let body = match Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(refused) if refused.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return hook::respond(Err(&hooks.refuse(Refusal::TooLarge))).map(axum::body::Body::new);
-        }
-        Err(_) => return Problem::bad_request("The body was cut.").into_response(),
-    };
-    let now = sources.flow.parts().clock.now();
-    let received = tokio::spawn(async move { hooks.receive(&path, &headers, body, now).await }).await;
-    match received {
-        Ok(received) => hook::respond(received.as_ref()).map(axum::body::Body::new),
-        Err(_) => {
-            let detail = "The webhook could not be received; send it again.";
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
-        }
-    }
+    let (head, body) = request.into_parts();
+    let body = Body::stream(body.map_err(BodyError::from));
+    hook::receive_aside(&sources.flow, head, body).await.map(axum::body::Body::new)
 }
 
 /// The same where a path is known and the method is not.
@@ -231,8 +232,17 @@ async fn explain(State(sources): State<Sources>, document: Document) -> Result<J
     let asked = Value::Object(document.object(&["method", "target", "headers", "body"])?);
     let asked: Asked =
         serde_json::from_value(asked).map_err(|why| Problem::unprocessable(format!("{why}.")))?;
-    let explanation = sources.flow.explain(&asked);
+    let explanation = elsewhere(move || sources.flow.explain(&asked)).await?;
     explanation.map(Json).map_err(|why| Problem::unprocessable(format!("{why}.")))
+}
+
+/// Does what may have to look at all that is kept where no request waits for it.
+///
+/// # Errors
+/// 503: the process is about to stop.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let stopped = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The process is about to stop.");
+    tokio::task::spawn_blocking(work).await.map_err(stopped)
 }
 
 /// What is true now is not true later.
@@ -258,9 +268,11 @@ mod tests {
     use crate::route::target::Rules;
     use crate::store::{self, Store};
     use crate::upstream::{self, Upstream};
+    use std::future::IntoFuture;
+    use std::io;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
 
     /// A walk without routes, before an origin that is not there.
@@ -332,10 +344,13 @@ mod tests {
                 metrics,
                 digest: "d".into(),
                 channels: None,
+                cache_path: CACHE_PATH.into(),
             };
             let (stop, stopped) = oneshot::channel::<()>();
             let done = async move { drop(stopped.await) };
-            let task = tokio::spawn(serve(listener, router(address, sources), done));
+            let service = router(address, sources).into_make_service_with_connect_info::<SocketAddr>();
+            let serving = axum::serve(listener, service).with_graceful_shutdown(done);
+            let task = tokio::spawn(serving.into_future());
             Self { address, readiness, stop, task }
         }
 
@@ -611,30 +626,34 @@ mod tests {
     #[tokio::test]
     async fn the_openapi_file_says_what_may_be_asked() {
         let (admin, file) = (Admin::loopback().await, described());
-        for (_, path, operation) in operations(&file) {
+        for (method, path, operation) in operations(&file) {
             let said = &operation["requestBody"];
             let schema = &said["content"]["application/json"]["schema"];
             if said.is_null() {
                 continue;
             }
-            assert_status(&admin.post(&path, "", "{").await, 400);
-            let empty = admin.post(&path, "", "").await;
+            let ask = async |body: &str| {
+                let fields = "host: localhost\r\ncontent-type: application/json\r\n";
+                admin.send_body(&method, &path, fields, body).await
+            };
+            assert_status(&ask("{").await, 400);
+            let empty = ask("").await;
             let refused = !matches!(status(&empty), "200" | "404");
             assert!(refused || said["required"] == false, "{path}: {empty}");
             if schema["additionalProperties"] != false {
                 continue;
             }
-            assert_status(&admin.post(&path, "", "[]").await, 422);
-            let answer = admin.post(&path, "", r#"{"unheard_of": 1}"#).await;
+            assert_status(&ask("[]").await, 422);
+            let answer = ask(r#"{"unheard_of": 1}"#).await;
             assert_status(&answer, 422);
             assert!(answer.contains("The key `unheard_of` is not known"), "{answer}");
             for key in schema["properties"].as_object().unwrap().keys() {
-                let answer = admin.post(&path, "", &serde_json::json!({ key: [[]] }).to_string()).await;
+                let answer = ask(&serde_json::json!({ key: [[]] }).to_string()).await;
                 assert_status(&answer, 422);
                 assert!(!answer.contains("is not known"), "{path} {key}: {answer}");
             }
             for key in schema["required"].as_array().into_iter().flatten() {
-                let answer = admin.post(&path, "", "{}").await;
+                let answer = ask("{}").await;
                 assert!(matches!(status(&answer), "400" | "422"), "{path} without {key}: {answer}");
             }
         }
@@ -656,6 +675,8 @@ mod tests {
             ("/v1/cache/disable", r#"{"for": "31d"}"#, 422, "at most 30days"),
             ("/client/v4/zones/z/purge_cache", r#"{"purge_everything": false}"#, 422, "can only be true"),
             ("/service/s/purge", "", 400, "surrogate_keys"),
+            ("/v1/purge?dry_run=true", r#"{"tags": ["a"]}"#, 400, "in the body"),
+            ("/service/s/purge_all?soft=1", "", 400, "in the body"),
         ] {
             let answer = admin.post(path, "", body).await;
             assert_status(&answer, status);

@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::admin::Sources;
+use crate::admin::problem::Problem;
+use crate::admin::{CACHE_PATH, Sources, elsewhere};
 use crate::metrics;
 use crate::ready::State as Life;
 
@@ -36,11 +37,19 @@ pub(crate) async fn readyz(State(sources): State<Sources>) -> Response {
 }
 
 /// `GET /metrics`
-pub(crate) async fn scrape(State(sources): State<Sources>) -> Response {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], sources.metrics.encode()).into_response()
+pub(crate) async fn scrape(State(sources): State<Sources>) -> Result<Response, Problem> {
+    let text = elsewhere(move || sources.metrics.encode()).await?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
 
-/// `GET /openapi.json`
-pub(crate) async fn openapi() -> Response {
-    ([(CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
+/// `GET /openapi.json`, with the paths where they stand.
+pub(crate) async fn openapi(State(sources): State<Sources>) -> Response {
+    let file = include_str!("openapi.json");
+    if sources.cache_path == CACHE_PATH {
+        return ([(CONTENT_TYPE, "application/json")], file).into_response();
+    }
+    let moved = file.replace(&format!("\"{CACHE_PATH}/"), &format!("\"{}/", sources.cache_path));
+    // Read again, since a path may now stand there twice.
+    let moved: Value = serde_json::from_str(&moved).unwrap_or_default();
+    Json(moved).into_response()
 }

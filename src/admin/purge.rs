@@ -20,6 +20,7 @@ use crate::flow::purge;
 use crate::invalidate::audit::{self, Audited, Query, Tally};
 use crate::invalidate::event::{self, BadEvent, Event};
 use crate::invalidate::{Invalidation, Source};
+use crate::route::derive::Followed;
 use crate::route::host::Scheme;
 use crate::route::path::Path;
 use crate::route::reach::{Item, Paths, Reach};
@@ -75,7 +76,7 @@ pub(crate) async fn events(
     Extension(caller): Extension<Caller>,
     document: Document,
 ) -> Result<Json<Value>, Problem> {
-    let names = sources.flow.parts().invalidator.names();
+    let names = &sources.flow.parts().invalidator.settings().events;
     match event::received(&document.headers, &document.bytes, names).map_err(|why| bad(&why))? {
         Event::Unmatched { name, .. } => {
             sources.metrics.event_unmatched();
@@ -101,13 +102,16 @@ pub(crate) async fn invalidations(
     let query = query.map_err(|why| Problem::bad_request(why.to_string()))?;
     let limit = parameters.limit("limit", USUAL, MOST)?;
     let mut found = sources.flow.parts().invalidator.audit(&query);
-    let more = found.len() > limit;
-    if since.is_some() {
-        found.truncate(limit);
-    } else {
+    let mut next = None;
+    if since.is_none() {
         found.drain(..found.len().saturating_sub(limit));
+    } else if found.len() > limit {
+        // What was applied together has one place, so it stands on one page: the next one begins behind that.
+        let last = found[limit - 1].position;
+        let page = limit + found[limit..].iter().take_while(|audited| audited.position == last).count();
+        next = (page < found.len()).then(|| last.to_string());
+        found.truncate(page);
     }
-    let next = found.last().filter(|_| more && since.is_some()).map(|last| last.position.to_string());
     let list: Vec<Value> = found.iter().map(|audited| told(audited)).collect();
     Ok(Json(json!({ "invalidations": list, "next": next })))
 }
@@ -150,7 +154,7 @@ pub(crate) async fn by_object(
     for key in ["dry_run", "cascade"] {
         object.remove(key);
     }
-    let names = sources.flow.parts().invalidator.names();
+    let names = &sources.flow.parts().invalidator.settings().events;
     let text = Value::Object(object).to_string();
     let Event::Outdates(outdates) = event::read(text.as_bytes(), names).map_err(|why| bad(&why))? else {
         return Err(Problem::unprocessable("This is an event; send it to /v1/events."));
@@ -171,7 +175,7 @@ pub(crate) async fn carry_out(
     let parts = sources.flow.parts();
     let invalidator = &parts.invalidator;
     if is_dry {
-        let preview = invalidator.preview(&invalidation);
+        let preview = invalidator.preview(invalidation).await;
         let (position, entries) = (parts.store.applied(), preview.entries);
         return Ok(Done { position, entries, items: preview.items, derived: preview.derived, is_dry });
     }
@@ -188,8 +192,7 @@ pub(crate) async fn carry_out(
     let mut items = audit::words(&reach.items);
     let derived = items.split_off(asked);
     let applied = invalidator.apply(invalidation).await;
-    let entries = Tally::of(&applied.reached);
-    Ok(Done { position: applied.position, entries, items, derived, is_dry })
+    Ok(Done { position: applied.position, entries: applied.entries, items, derived, is_dry })
 }
 
 /// Counts by template.
@@ -212,6 +215,7 @@ fn told(audited: &Audited) -> Value {
         "mode": audited.mode.as_str(),
         "reach": audited.items(),
         "derived": audited.derived(),
+        "derived_too_much": audited.followed == Followed::TooMany,
         "invalidated": audited.entries.total,
         "by_route": by_route(&audited.entries),
     })

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
-use crate::admin::{Sources, switches};
+use crate::admin::{Sources, elsewhere, switches};
 use crate::invalidate::subscription::Status;
-use crate::metrics::Cache;
+use crate::metrics::{Cache, CacheState};
 use crate::route::table::Route;
 
 /// How long the origin has to take a connection before it counts as away.
@@ -50,10 +50,10 @@ impl Answered {
 }
 
 /// `GET /v1/status`
-pub(crate) async fn status(State(sources): State<Sources>) -> Json<Value> {
+pub(crate) async fn status(State(sources): State<Sources>) -> Result<Json<Value>, Problem> {
     let parts = sources.flow.parts();
-    let (upstream, state) = (upstream(&sources).await, sources.flow.state());
-    Json(json!({
+    let (upstream, state) = (upstream(&sources).await, state(&sources).await?);
+    Ok(Json(json!({
         "state": sources.readiness.state().as_str(),
         "version": env!("CARGO_PKG_VERSION"),
         "config": { "digest": sources.digest },
@@ -64,7 +64,7 @@ pub(crate) async fn status(State(sources): State<Sources>) -> Json<Value> {
         "position": parts.store.applied().to_string(),
         "channels": sources.channels().as_ref().map(channels),
         "upstream": upstream,
-    }))
+    })))
 }
 
 /// `GET /v1/routes`
@@ -78,6 +78,10 @@ pub(crate) async fn routes(State(sources): State<Sources>) -> Json<Value> {
             "scope": settings.rule.scope.as_str(),
             "bypass": settings.bypass,
             "off": sources.flow.switches().off(route.index, now),
+            "demoted": sources.flow.demotion(route.index).map(|demotion| json!({
+                "ago": now.saturating_sub(demotion.at).as_secs(),
+                "status": demotion.status.as_u16(),
+            })),
             "requests": answered.by_result(),
             "hit_ratio": answered.hit_ratio(),
             "entries": entries,
@@ -97,7 +101,7 @@ pub(crate) async fn stats(
     if by.iter().any(|part| !["layer", "route"].contains(part)) {
         return Err(Problem::bad_request("`by` lists `layer`, `route` or both."));
     }
-    let (parts, state) = (sources.flow.parts(), sources.flow.state());
+    let (parts, state) = (sources.flow.parts(), state(&sources).await?);
     let mut all = Answered::default();
     let mut routes = Map::new();
     for (route, answered, entries) in each_route(&sources) {
@@ -138,8 +142,8 @@ pub(crate) async fn stats(
 }
 
 /// `GET /api/cache/health`: always 200; whoever wants a status asks `/readyz`.
-pub(crate) async fn health(State(sources): State<Sources>) -> Json<Value> {
-    let (upstream, state) = (upstream(&sources).await, sources.flow.state());
+pub(crate) async fn health(State(sources): State<Sources>) -> Result<Json<Value>, Problem> {
+    let (upstream, state) = (upstream(&sources).await, state(&sources).await?);
     let word = |is_well: bool| if is_well { "healthy" } else { "degraded" };
     let channels = sources.channels();
     let hears = channels.as_ref().is_none_or(|channels| channels.connected);
@@ -150,11 +154,17 @@ pub(crate) async fn health(State(sources): State<Sources>) -> Json<Value> {
     if channels.is_some() {
         layers["redis"] = json!({ "status": word(hears) });
     }
-    Json(json!({
+    Ok(Json(json!({
         "status": word(hears && is_reachable && !state.is_disabled),
         "layers": layers,
         "upstream": { "status": word(is_reachable) },
-    }))
+    })))
+}
+
+/// Names that nobody carries any more are forgotten on the way, and there may be many.
+async fn state(sources: &Sources) -> Result<CacheState, Problem> {
+    let flow = sources.flow.clone();
+    elsewhere(move || flow.state()).await
 }
 
 /// Every route with its answers and its entries, what no route matches among them.

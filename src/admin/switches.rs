@@ -12,7 +12,6 @@ use crate::admin::body::{Document, nearest};
 use crate::admin::problem::{Problem, quoted};
 use crate::admin::{Sources, purge};
 use crate::flow::switch::Covers;
-use crate::invalidate::audit::Tally;
 use crate::route::path::Path;
 use crate::route::table::Route;
 
@@ -30,11 +29,10 @@ pub(crate) async fn disable(
     let period = period(&object)?;
     let applied = sources.flow.disable(covers, period, caller.name.clone()).await;
     tracing::warn!(actor = caller.name, ?covers, ?period, "caching is switched off");
-    let entries = Tally::of(&applied.reached);
     Ok(Json(json!({
         "position": applied.position.to_string(),
-        "invalidated": entries.total,
-        "by_route": purge::by_route(&entries),
+        "invalidated": applied.entries.total,
+        "by_route": purge::by_route(&applied.entries),
         "switches": list(&sources),
     })))
 }

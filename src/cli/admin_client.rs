@@ -107,11 +107,12 @@ impl Access {
 }
 
 impl Admin {
-    /// Sends `body` to `path`, and gives what is answered.
+    /// Sends `body` to `path`, and gives what is answered. A success has the member `sure`: what answers to anything with 200
+    /// has done nothing.
     ///
     /// # Errors
     /// Why nothing came of it, and what to do.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub(crate) async fn post(&self, path: &str, body: &Value, sure: &str) -> Result<Value, Failure> {
         let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let field = token.as_deref().map(|token| ("authorization", token));
         let text = body.to_string();
@@ -121,7 +122,8 @@ impl Admin {
         if !answer.status.is_success() {
             return Err(self.refused(&answer, path));
         }
-        serde_json::from_slice(&answer.body).map_err(|_| {
+        let done: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        done.filter(|done| done.get(sure).is_some()).ok_or_else(|| {
             Failure::new(format!(
                 "{} answered something else than the admin API's JSON: is it one?",
                 self.address
@@ -137,7 +139,9 @@ impl Admin {
     }
 
     fn refused(&self, answer: &Answer, path: &str) -> Failure {
-        let detail = answer.member("detail");
+        // FastAPI has a `detail` in its errors, too.
+        let is_own = answer.field("content-type").starts_with("application/problem+json");
+        let detail = if is_own { answer.member("detail") } else { Value::Null };
         let detail = detail.as_str().unwrap_or_default();
         let address = &self.address;
         let words = match answer.status {
@@ -284,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn where_nobody_listens_is_said_with_what_to_do() {
         let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let failure = admin(&gone, None).post("/v1/purge", &Value::Null).await.unwrap_err();
+        let failure = admin(&gone, None).post("/v1/purge", &Value::Null, "position").await.unwrap_err();
         assert_eq!(failure.code, FAILED);
         assert!(failure.words.contains(&gone) && failure.words.contains("--admin"), "{}", failure.words);
     }

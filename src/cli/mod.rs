@@ -1,7 +1,5 @@
 //! The command line: one file per command, and the exit codes that they share.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "commands talk to people and programs")]
-
 pub mod admin_client;
 mod client;
 pub mod config;
@@ -90,11 +88,16 @@ impl From<Failure> for Said {
 
 /// Says it on stdout and stderr.
 pub(crate) fn say(Said { code, out, err }: Said) -> ExitCode {
-    // Where problems cannot be told, the exit code still tells of them.
-    let _ = io::stderr().write_all(err.as_bytes());
+    complain(&err);
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
     exit(code, written)
+}
+
+/// Tells people, on stderr. Where that cannot be, the exit code still tells: a full disk, or a log that nobody reads any more,
+/// ends nothing, as `eprint!` would.
+pub(crate) fn complain(words: &str) {
+    let _ = io::stderr().write_all(words.as_bytes());
 }
 
 /// Does the work of a command, and says what came of it.
@@ -110,8 +113,7 @@ pub(crate) fn exit(code: u8, written: io::Result<()>) -> ExitCode {
     match written {
         // Whoever closes the pipe (`| head`) has read enough.
         Err(why) if code == 0 && why.kind() != io::ErrorKind::BrokenPipe => {
-            // With stderr full as well, the exit code still tells.
-            let _ = writeln!(io::stderr(), "larder: cannot write: {why}");
+            complain(&format!("larder: cannot write: {why}\n"));
             ExitCode::from(FAILED)
         }
         _ => ExitCode::from(code),
@@ -127,7 +129,7 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> 
             Ok(done)
         }
         Err(why) => {
-            eprintln!("larder: the runtime did not start: {why}");
+            complain(&format!("larder: the runtime did not start: {why}\n"));
             Err(ExitCode::from(FAILED))
         }
     }

@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> ExitCode {
 async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
     let admin = args.access.find(env)?;
     let (path, body) = body(args);
-    let done = admin.post(path, &body).await?;
+    let done = admin.post(path, &body, "switches").await?;
     Ok(Said::data(if args.json { format!("{done:#}\n") } else { told(args, &done) }))
 }
 

@@ -92,7 +92,7 @@ impl<'c> Stage<'c> {
     }
 
     fn failure(&self, case: &Case, expected: &Expected) -> Option<Failure> {
-        let request = &case.request;
+        let (request, answer) = (&case.request, case.answer.as_ref());
         match expected {
             Expected::Invalidates(facts) => self.invalidates(case, facts, true),
             Expected::Keeps(facts) => self.invalidates(case, facts, false),
@@ -106,15 +106,15 @@ impl<'c> Stage<'c> {
                     actual: format!("it falls under `{found}`"),
                 })
             }
-            Expected::Scope(wanted) => self.scope(request, *wanted),
-            Expected::Tags(facts) => self.tags(request, facts),
-            Expected::SameAs(other) => self.compares(request, other, true),
-            Expected::DiffersFrom(other) => self.compares(request, other, false),
+            Expected::Scope(wanted) => self.scope(self.part(request, answer), *wanted),
+            Expected::Tags(facts) => self.tags(case, facts),
+            Expected::SameAs(other) => self.compares(case, other, true),
+            Expected::DiffersFrom(other) => self.compares(case, other, false),
         }
     }
 
-    fn scope(&self, request: &Request, wanted: Sharing) -> Option<Failure> {
-        let (found, actual) = match self.part(request) {
+    fn scope(&self, part: Part, wanted: Sharing) -> Option<Failure> {
+        let (found, actual) = match part {
             Part::Read { share: Share::Credential(_), .. } => {
                 (Some(Sharing::Credential), shared(Sharing::Credential))
             }
@@ -125,13 +125,12 @@ impl<'c> Stage<'c> {
         (found != Some(wanted)).then(|| Failure { expected: shared(wanted), actual })
     }
 
-    fn tags(&self, request: &Request, facts: &[Fact]) -> Option<Failure> {
-        let Part::Read { share, .. } = self.part(request) else {
-            let expected = "its answer carries tags".to_owned();
-            return Some(Failure { expected, actual: format!("nothing is kept: {}", self.told(request)) });
+    fn tags(&self, case: &Case, facts: &[Fact]) -> Option<Failure> {
+        let (request, answer) = (&case.request, case.answer.as_ref());
+        let Part::Read { share, tags: carried, .. } = self.part(request, answer) else {
+            let actual = format!("nothing is kept: {}", self.told(request, answer));
+            return Some(Failure { expected: "its answer carries tags".to_owned(), actual });
         };
-        let target = self.target(request);
-        let carried = self.carried(&target, &request.headers, share);
         let lacks = |fact: &&Fact| match fact {
             Fact::Credential => share.tag().is_none(),
             Fact::Tag(tag) => !carried.contains(&Tag::named(tag)),
@@ -144,9 +143,12 @@ impl<'c> Stage<'c> {
         })
     }
 
-    fn compares(&self, request: &Request, other: &Request, same: bool) -> Option<Failure> {
+    /// What the origin answers the one it answers the other.
+    fn compares(&self, case: &Case, other: &Request, same: bool) -> Option<Failure> {
         let expected = if same { "the same entry as" } else { "another entry than" };
-        let (one, two) = (self.part(request), self.part(other));
+        let (request, answer) = (&case.request, case.answer.as_ref());
+        let (one, two) = (self.part(request, answer), self.part(other, answer));
+        let told = |request| self.told(request, answer);
         let is_same = match (&one, &two) {
             (Part::Read { key: one, .. }, Part::Read { key: two, .. }) => Some(one == two),
             _ => None,
@@ -154,8 +156,8 @@ impl<'c> Stage<'c> {
         (is_same != Some(same)).then(|| Failure {
             expected: format!("{expected} {other}"),
             actual: match is_same {
-                Some(true) => format!("both are {}", self.told(request)),
-                _ => format!("one is {}, the other {}", self.told(request), self.told(other)),
+                Some(true) => format!("both are {}", told(request)),
+                _ => format!("one is {}, the other {}", told(request), told(other)),
             },
         })
     }
@@ -164,11 +166,12 @@ impl<'c> Stage<'c> {
         let what = if wanted { "it outdates" } else { "it keeps" };
         let failure =
             |facts: &[&Fact], actual| Failure { expected: format!("{what} {}", named(facts)), actual };
-        let Part::Write = self.part(&case.request) else {
-            let actual = format!("it outdates nothing: it is {}", self.told(&case.request));
+        let (request, answer) = (&case.request, case.answer.as_ref());
+        let Part::Write = self.part(request, answer) else {
+            let actual = format!("it outdates nothing: it is {}", self.told(request, answer));
             return Some(failure(&facts.iter().collect::<Vec<_>>(), actual));
         };
-        let outdated = self.outdated(case);
+        let outdated = self.outdated(request, answer);
         let wrong: Vec<&Fact> =
             facts.iter().filter(|fact| self.is_outdated(fact, &outdated) != wanted).collect();
         (!wrong.is_empty()).then(|| failure(&wrong, self.effect(&outdated)))
@@ -210,6 +213,7 @@ mod tests {
         /api/projects: { tags: \"projects t:{header.X-T} p:{query.page} u:{user}\", key: { query: [page], headers: [X-T] } }\n  \
         /api/projects/{id}: { tags: \"project:{id}\" }\n  \
         /answers: { methods: [GET, POST], key: { body: json, ignore: $.rid } }\n  \
+        /feed: { body_tags: \"project:$.items[*].id\" }\n  /jobs/{id}: { preset: job-status, tags: \"job:{id}\" }\n  \
         /off/{r:path}: bypass\n  /me: { scope: user }\nwrites:\n  \
         PUT|PATCH /api/projects/{id}: project:{id} /stats t:{body.t}\n  \
         POST /soft: { invalidate: s, soft: true, cascade: false, when: { path: $.state, in: [done] } }\n  \
@@ -228,7 +232,7 @@ mod tests {
     fn fails(test: &str, actual: &str) {
         let Said { code, out } = said(&format!("  - {test}\n"), false);
         assert!(
-            code == FAILED && out.contains("t.yaml:17: ") && out.contains("  expected  "),
+            code == FAILED && out.contains("t.yaml:19: ") && out.contains("  expected  "),
             "{test}\n{out}"
         );
         assert!(out.contains(actual), "{test}\nshould say `{actual}`\n{out}");
@@ -262,13 +266,87 @@ mod tests {
 
     #[test]
     fn the_answer_decides_whether_a_write_had_an_effect() {
-        holds("{ request: POST /soft, answer: { state: DONE }, invalidates: s, keeps: derived }");
-        holds("{ request: POST /soft, answer: { state: open }, keeps: s }");
-        holds("{ request: PUT /api/projects/42, status: 503, invalidates: project:42 }");
-        holds("{ request: PUT /api/projects/42, status: 404, keeps: project:42 }");
-        holds("{ request: PUT /api/projects/42, status: 401, invalidates: credential, keeps: project:42 }");
+        holds("{ request: POST /soft, answer: { body: { state: DONE } }, invalidates: s, keeps: derived }");
+        holds("{ request: POST /soft, answer: { body: { state: open } }, keeps: s }");
+        holds("{ request: PUT /api/projects/42, answer: 503, invalidates: project:42 }");
+        holds("{ request: PUT /api/projects/42, answer: 404, keeps: project:42 }");
+        holds(
+            "{ request: PUT /api/projects/42, answer: { status: 401 }, invalidates: credential, keeps: project:42 }",
+        );
         holds("{ request: POST /logout, invalidates: credential }");
-        fails("{ request: PUT /api/projects/42, status: 404, invalidates: project:42 }", "it had no effect");
+        fails("{ request: PUT /api/projects/42, answer: 404, invalidates: project:42 }", "it had no effect");
+    }
+
+    #[test]
+    fn the_answer_to_a_write_names_more_that_is_outdated() {
+        let answered = |answer: &str, rest: &str| {
+            holds(&format!("{{ request: POST /api/projects?x=1, answer: {answer}, {rest} }}"));
+        };
+        let created = "{ status: 201, headers: { Location: 42, Content-Location: /api/all/../stats? } }";
+        answered(created, "invalidates: \"/api/42 /api/stats /api/projects\", keeps: /api/projects/42");
+        answered("{ headers: { Location: \"http://127.0.0.1:8080/a\" } }", "invalidates: /a");
+        answered("{ headers: { Location: \"http://else.example/a\" } }", "keeps: /a");
+        answered("{ status: 503, headers: { Location: /a } }", "invalidates: /a");
+        answered("{ status: 404, headers: { Location: /a } }", "keeps: \"/a /api/projects\"");
+        let groups = "headers: { Cache-Group-Invalidation: '\"s\", \"t 1\"' }";
+        answered(&format!("{{ {groups} }}"), "invalidates: [s, derived], keeps: t");
+        answered(&format!("{{ status: 404, {groups} }}"), "invalidates: [s, derived], keeps: /api/projects");
+        fails(
+            "{ request: POST /x, answer: { headers: { Location: /y } }, keeps: /y }",
+            "it outdates /x /y (by no rule)",
+        );
+    }
+
+    #[test]
+    fn values_come_from_both_bodies() {
+        let put = "request: PUT /api/projects/42, body: { t: 1 }";
+        holds(&format!("{{ {put}, answer: {{ body: {{ t: 2 }} }}, invalidates: \"t:1 t:2\", keeps: t:3 }}"));
+        holds(&format!("{{ {put}, answer: {{ body: \"{{no json\" }}, invalidates: t:3 }}"));
+        let coded = "headers: { Content-Encoding: gzip }, body: { t: 1 }";
+        holds(&format!("{{ {put}, answer: {{ {coded} }}, invalidates: t:3 }}"));
+    }
+
+    #[test]
+    fn the_answer_to_a_read_tells_more_of_its_tags() {
+        let feed = |answer: &str, rest: &str| {
+            holds(&format!("{{ request: GET /feed, answer: {answer}, {rest} }}"));
+        };
+        feed("{ body: { items: [{ id: 1 }, { id: 2 }] } }", "tags: \"project:1 project:2 /feed\"");
+        feed(
+            "{ headers: { Surrogate-Key: a b, Cache-Tag: \"c,d\", Cache-Groups: '\"e\"' } }",
+            "tags: \"a b c d e\"",
+        );
+        feed("{ body: no json }", "scope: shared");
+        fails(
+            "{ request: GET /feed, answer: { body: { items: [{ id: 1 }] } }, tags: project:2 }",
+            "it carries /feed project:1\n",
+        );
+    }
+
+    #[test]
+    fn an_answer_that_may_not_be_stored_is_kept_for_nobody() {
+        for (answer, why) in [
+            ("404", "no-freshness"),
+            ("{ headers: { Cache-Control: private } }", "private"),
+            ("{ headers: { Set-Cookie: a=b } }", "set-cookie"),
+            ("{ headers: { Content-Type: text/event-stream } }", "event-stream"),
+            ("{ headers: { Surrogate-Key: /a } }", "tags: one of its tags is too long, begins with a slash"),
+            ("{ body: '{\"items\": NaN}' }", "tags: its body begins like JSON and is none"),
+        ] {
+            holds(&format!("{{ request: GET /feed, answer: {answer}, scope: bypass }}"));
+            fails(&format!("{{ request: GET /feed, answer: {answer}, scope: shared }}"), &format!("({why}"));
+            fails(
+                &format!("{{ request: GET /feed, answer: {answer}, tags: x }}"),
+                "nothing is kept: not cached (",
+            );
+        }
+        holds("{ request: GET /jobs/1, answer: { body: { status: running } }, scope: bypass }");
+        holds("{ request: GET /jobs/1, answer: { body: { status: done } }, scope: shared, tags: job:1 }");
+        holds("{ request: HEAD /feed, answer: 200, same_as: GET /feed }");
+        fails(
+            "{ request: GET /feed, answer: 500, same_as: GET /feed }",
+            "one is not cached (status), the other",
+        );
     }
 
     #[test]
@@ -346,13 +424,13 @@ mod tests {
             "  - { request: GET /else, route: unmatched }\n  - { request: GET /else, route: /else }\n";
         let Said { code, out } = said(tests, false);
         assert_eq!(code, FAILED);
-        let told = "t.yaml:17: GET /else: ok\nt.yaml:18: GET /else: FAILED\n  expected  it falls under `/else`\n  \
+        let told = "t.yaml:19: GET /else: ok\nt.yaml:20: GET /else: FAILED\n  expected  it falls under `/else`\n  \
                     actual    it falls under `unmatched`\n2 tests, 1 failed\n";
         assert_eq!(out, told);
         let json: Value = serde_json::from_str(&said(tests, true).out).unwrap();
         assert_eq!(
             (&json["ok"], &json["tests"][0]["ok"], &json["tests"][1]["line"]),
-            (&json!(false), &json!(true), &json!(18))
+            (&json!(false), &json!(true), &json!(20))
         );
         assert_eq!(json["tests"][1]["failures"][0]["actual"], "it falls under `unmatched`");
         let Said { code, out } = said("", false);

@@ -60,8 +60,8 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
     let admin = args.access.find(env)?;
-    let done = admin.post("/v1/purge", &body(args)).await?;
-    Ok(Said::data(if args.json { format!("{done:#}\n") } else { told(args, &done) }))
+    let done = admin.post("/v1/purge", &body(args), "position").await?;
+    Ok(Said::data(if args.json { format!("{done:#}\n") } else { told(&done, args.soft) }))
 }
 
 fn body(args: &Args) -> Value {
@@ -86,10 +86,11 @@ fn body(args: &Args) -> Value {
     body
 }
 
-/// What it came to, for people.
-fn told(args: &Args, done: &Value) -> String {
+/// What an answer of `/v1/purge` says, for people.
+pub(crate) fn told(done: &Value, is_soft: bool) -> String {
     let count = done["invalidated"].as_u64().unwrap_or_default();
-    let verb = match (args.dry_run, args.soft) {
+    let is_dry = done["dry_run"] == true;
+    let verb = match (is_dry, is_soft) {
         (true, false) => "would remove",
         (true, true) => "would make stale",
         (false, false) => "removed",
@@ -98,10 +99,10 @@ fn told(args: &Args, done: &Value) -> String {
     let entries = if count == 1 { "entry" } else { "entries" };
     let mut text = format!("{verb} {count} {entries}");
     match done["position"].as_str() {
-        Some(position) if !args.dry_run => text.push_str(&format!(" (position {position})\n")),
+        Some(position) if !is_dry => text.push_str(&format!(" (position {position})\n")),
         _ => text.push('\n'),
     }
-    if count == 0 && !args.dry_run {
+    if count == 0 && !is_dry {
         text.push_str(
             "nothing that is stored was reached; what is being fetched just now is not stored either\n",
         );
@@ -159,7 +160,7 @@ mod tests {
             "position": "1-7", "invalidated": 12,
             "by_route": { "/api/projects/{id}": 10, "/api/stats": 2 }, "derived": ["projects", "dashboard"],
         });
-        let text = told(&args("project:42").unwrap(), &done);
+        let text = told(&done, false);
         let lines = [
             "removed 12 entries (position 1-7)",
             "  /api/projects/{id}  10",
@@ -167,12 +168,9 @@ mod tests {
             "derived: projects dashboard",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), lines);
-        let nothing = told(
-            &args("project:7").unwrap(),
-            &json!({ "position": "1-8", "invalidated": 0, "by_route": {} }),
-        );
+        let nothing = told(&json!({ "position": "1-8", "invalidated": 0, "by_route": {} }), false);
         assert!(nothing.starts_with("removed 0 entries (position 1-8)\nnothing that is stored"), "{nothing}");
-        let dry = told(&args("project:7 --dry-run --soft").unwrap(), &json!({ "invalidated": 1 }));
+        let dry = told(&json!({ "invalidated": 1, "position": "1-8", "dry_run": true }), true);
         assert_eq!(dry, "would make stale 1 entry\n");
     }
 }

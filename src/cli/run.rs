@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::access_log::may_colour;
 use crate::app::{self, Running};
-use crate::cli::{BAD_CONFIG, FAILED, block_on};
+use crate::cli::{BAD_CONFIG, FAILED, block_on, complain};
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Flags};
 
@@ -23,13 +23,13 @@ pub fn run(args: &Args) -> ExitCode {
     let config = match config::load(&args.flags, &Env::system()) {
         Ok(config) => config,
         Err(report) => {
-            eprint!("{}", report.render(may_colour(&stderr())));
+            complain(&report.render(may_colour(&stderr())));
             return ExitCode::from(BAD_CONFIG);
         }
     };
     log_to_stderr(config.log.level);
     if !config.warnings.problems.is_empty() {
-        eprint!("{}", config.warnings.render(may_colour(&stderr())));
+        complain(&config.warnings.render(may_colour(&stderr())));
     }
     block_on(serve(config)).unwrap_or_else(|code| code)
 }
@@ -39,6 +39,8 @@ pub(crate) fn log_to_stderr(level: tracing::Level) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(stderr)
+        // It would be told by `eprintln!`, which panics where stderr cannot be written.
+        .log_internal_errors(false)
         .with_ansi(may_colour(&stderr()))
         .with_target(false)
         .finish();
@@ -50,13 +52,13 @@ async fn serve(config: Config) -> ExitCode {
     let delay = config.server.shutdown_delay;
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        eprintln!("larder: signals cannot be received");
+        complain("larder: signals cannot be received\n");
         return ExitCode::from(FAILED);
     };
     let running = match app::start(config, Clock::system()).await {
         Ok(running) => running,
         Err(why) => {
-            eprintln!("larder: {why}");
+            complain(&format!("larder: {why}\n"));
             return ExitCode::from(if why.is_configuration() { BAD_CONFIG } else { FAILED });
         }
     };

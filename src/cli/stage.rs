@@ -1,35 +1,40 @@
 //! The rules of a configuration with nothing behind them: what becomes of a request, as far as it tells.
 //!
-//! A read has an entry, and tags that its request tells; a write outdates its target, what its rules name, and what is derived
-//! from that. Invariant: the same pure rules decide here as for real requests. What only an origin can tell is not known:
-//! what its answers name in `Location`, in fields for tags, or in bodies (`body_tags`).
+//! A read has an entry, and tags that its request and its answer tell, if that may be stored; a write outdates its target, what its
+//! rules and its answer name, and what is derived from that. Invariant: the same pure rules decide here as for real requests.
+//! What an origin would answer is not known here: a test says it, or it is taken for a plain 200 that may be stored.
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::Method;
 use http::header::HeaderMap;
 
-use crate::config::{Case, Config, Fact, Problem, Report, Request};
-use crate::flow::ServerError;
-use crate::policy::outdate;
+use crate::clock::{Clock, Now};
+use crate::config::{Answer, Config, Fact, Problem, Report, Request};
+use crate::flow::consequence::Effect;
+use crate::flow::tagging::Tagging;
+use crate::policy::decode::{codings, decoded};
+use crate::policy::{self, RequestHead, ResponseTimes, outdate};
 use crate::route::Reads;
-use crate::route::carried::{self, Given};
 use crate::route::host::{Hosts, Scheme};
 use crate::route::identity::Identity;
 use crate::route::key::KeyBuf;
 use crate::route::reach::{Item, Reach};
-use crate::route::share::Share;
+use crate::route::share::{Bypass, Share};
 use crate::route::table::Table;
 use crate::route::tag::Tag;
 use crate::route::target::{Rules, Target};
 use crate::route::write::Matches;
-use crate::route::written::{Content, Outcome, Written};
+use crate::route::written::{Content, Outcome, Written, groups};
+use crate::upstream;
 
 /// The rules, ready for requests.
 pub(crate) struct Stage<'c> {
     config: &'c Config,
     rules: Rules,
     scheme: Scheme,
+    /// When every test is played.
+    now: Now,
     /// The canonical host, under which everything is asked for.
     pub(crate) host: Arc<str>,
 }
@@ -40,10 +45,11 @@ pub(crate) enum Part {
     Read {
         key: KeyBuf,
         share: Share,
+        tags: Vec<Tag>,
     },
     Write,
-    /// It is forwarded, for this reason.
-    Pass(&'static str),
+    /// It is forwarded, or its answer not kept, for this reason.
+    Pass(String),
 }
 
 /// What a write outdates.
@@ -74,7 +80,7 @@ impl<'c> Stage<'c> {
             writes: config.writes.clone(),
         };
         let host = rules.hosts.canonical_name().into();
-        Ok(Self { config, rules, scheme, host })
+        Ok(Self { config, rules, scheme, now: Clock::system().now(), host })
     }
 
     /// The target of a request.
@@ -87,18 +93,29 @@ impl<'c> Stage<'c> {
         target.expect("the canonical host is served")
     }
 
-    /// What becomes of it, as the walk plans it; that the cache may be switched off does not count.
-    pub(crate) fn part(&self, request: &Request) -> Part {
+    /// What becomes of it, as the walk plans it, if it is answered so; that the cache may be switched off does not count.
+    pub(crate) fn part(&self, request: &Request, answer: Option<&Answer>) -> Part {
         let target = self.target(request);
         let (reads, bypass) = (target.route.settings.reads(&request.method), target.bypass());
         if !outdate::is_safe(&request.method) && (reads != Reads::ByContent || bypass.is_some()) {
             return Part::Write;
         }
+        self.read(&target, request, reads, bypass, answer).unwrap_or_else(Part::Pass)
+    }
+
+    fn read(
+        &self,
+        target: &Target<'_>,
+        request: &Request,
+        reads: Reads,
+        bypass: Option<Bypass>,
+        answer: Option<&Answer>,
+    ) -> Result<Part, String> {
         if reads == Reads::Not {
-            return Part::Pass("method");
+            return Err("method".to_owned());
         }
         if reads == Reads::ByTarget && !request.body.is_empty() {
-            return Part::Pass("request-body");
+            return Err("request-body".to_owned());
         }
         let scope = target.route.settings.rule.scope;
         let share = match bypass {
@@ -106,70 +123,79 @@ impl<'c> Stage<'c> {
             None => self.rules.identity.share(scope, false, &request.headers),
         };
         if let Share::Bypass(why) = share {
-            return Part::Pass(why.as_str());
+            return Err(why.as_str().to_owned());
         }
         let spec = &target.route.key.content;
         let digest = (reads == Reads::ByContent).then(|| {
             spec.admits(&request.method, &request.headers)?;
             spec.digest(&request.method, &request.headers, &request.body)
         });
-        match digest.transpose() {
-            Ok(digest) => {
-                let body = digest.as_ref().map_or(&[][..], |digest| digest.as_bytes());
-                Part::Read { key: target.key(share, &request.headers, body), share }
-            }
-            Err(why) => Part::Pass(why.as_str()),
-        }
+        let digest = digest.transpose().map_err(|why| why.as_str().to_owned())?;
+        let tags = self.kept(target, request, (reads, share), answer)?;
+        let body = digest.as_ref().map_or(&[][..], |digest| digest.as_bytes());
+        Ok(Part::Read { key: target.key(share, &request.headers, body), share, tags })
     }
 
-    /// The tags that the request for an answer tells.
-    pub(crate) fn carried(&self, target: &Target<'_>, headers: &HeaderMap, share: Share) -> Vec<Tag> {
-        let is_someones = matches!(share, Share::Credential(_));
-        let user = is_someones.then(|| self.rules.identity.user(headers)).flatten();
-        let given = Given {
-            captures: &target.captures(&self.rules),
-            query: &target.query,
-            headers,
-            key_headers: &target.route.key.headers,
-            user: user.as_deref(),
+    /// The tags of an answer, those that the request alone tells if it is not said. Errors: why it is not stored.
+    fn kept(
+        &self,
+        target: &Target<'_>,
+        request: &Request,
+        (reads, share): (Reads, Share),
+        answer: Option<&Answer>,
+    ) -> Result<Vec<Tag>, String> {
+        let (route, headers) = (target.route, &request.headers);
+        let tagging = Tagging::of(&self.rules, target, headers, share);
+        let own = target.tags().into_iter().chain(share.tag());
+        let Some(Answer { status, headers: fields, body }) = answer else {
+            return Ok(own.chain(tagging.known().to_vec()).collect());
         };
-        // What cannot be told keeps the answer from being stored.
-        let named = carried::by_route(&target.route.settings.tags, &given).unwrap_or_default();
-        target.tags().into_iter().chain(share.tag()).chain(named).collect()
+        if upstream::is_event_stream(fields) {
+            return Err("event-stream".to_owned());
+        }
+        // A HEAD is answered from what a GET would be.
+        let method = if request.method == Method::HEAD { &Method::GET } else { &request.method };
+        let asked = RequestHead { method, headers, body_keyed: reads == Reads::ByContent };
+        let times = ResponseTimes { requested: self.now, received: self.now };
+        policy::may_store(&asked, share.sharing(), *status, fields, &route.settings.rule, times)
+            .map_err(|why| why.as_str().to_owned())?;
+        let named = tagging.of_answer(route, fields, body.clone().into());
+        Ok(own.chain(named.map_err(|why| why.to_string())?).collect())
     }
 
     /// What a write outdates, as far as its request and this answer tell.
-    pub(crate) fn outdated(&self, case: &Case) -> Outdated {
-        let (request, status) = (&case.request, case.status);
-        let is_unknown =
-            status.is_server_error() && self.config.flow.on_server_error == ServerError::Invalidate;
-        let outcome = match outdate::outdates_target(&request.method, status) {
-            true => Outcome::Known(status),
-            false if is_unknown => Outcome::Unknown,
-            // The origin does not know whoever wrote.
-            false => {
-                let credential = status == StatusCode::UNAUTHORIZED;
-                return Outdated { reach: Reach::default(), credential, rules: Vec::new() };
+    pub(crate) fn outdated(&self, request: &Request, answer: Option<&Answer>) -> Outdated {
+        let plain = Answer::default();
+        let Answer { status, headers, body } = answer.unwrap_or(&plain);
+        let dependencies = &self.config.invalidate.dependencies;
+        let groups = groups(headers);
+        let effect = Effect::of_status(*status, &request.method, self.config.flow.on_server_error);
+        let (outcome, response) = match effect {
+            Effect::Known(status) => (Outcome::Known(status), content(headers, body)),
+            Effect::Unknown => (Outcome::Unknown, Content::Unread),
+            Effect::None | Effect::Stranger => {
+                let mut reach = Reach::of(groups);
+                dependencies.extend(&mut reach);
+                return Outdated { reach, credential: effect == Effect::Stranger, rules: Vec::new() };
             }
         };
         let target = self.target(request);
         let user = self.rules.identity.user(&request.headers);
-        let ruled = Matches::of(&self.rules.writes, &request.method, &target.path).outdated(&Written {
+        let mut ruled = Matches::of(&self.rules.writes, &request.method, &target.path).outdated(&Written {
             host: &self.host,
             query: request.query.as_deref(),
             headers: &request.headers,
             user: user.as_deref(),
             outcome,
-            request: &Content::of(&request.body),
-            response: &if outcome == Outcome::Unknown { Content::Unread } else { Content::of(&case.answer) },
+            request: &content(&request.headers, &request.body),
+            response: &response,
         });
-        let own = target.tags().into_iter().map(Item::Tag);
-        let (mut reach, mut alone) = (ruled.hard.cascading, ruled.hard.alone);
-        let beside = if ruled.is_alone { &mut alone } else { &mut reach };
-        own.for_each(|item| beside.add(item));
-        ruled.soft.cascading.items.into_iter().for_each(|item| reach.add(item));
-        self.config.invalidate.dependencies.extend(&mut reach);
-        alone.items.into_iter().chain(ruled.soft.alone.items).for_each(|item| reach.add(item));
+        let named = self.rules.also_outdated(self.scheme, (&target.forwarded(), &self.host), headers);
+        let own: Vec<Item> = target.tags().into_iter().chain(named).map(Item::Tag).collect();
+        ruled.add_target(&own);
+        groups.into_iter().for_each(|group| ruled.hard.cascading.add(Item::Tag(group)));
+        let (mut reach, _) = ruled.hard.followed(dependencies);
+        ruled.soft.followed(dependencies).0.items.into_iter().for_each(|item| reach.add(item));
         Outdated { reach, credential: ruled.credential, rules: ruled.rules }
     }
 
@@ -180,8 +206,9 @@ impl<'c> Stage<'c> {
             Fact::Tag(tag) => outdated.reach.covers(&Tag::named(tag)),
             Fact::Path(path) => {
                 let target = self.path(path, None);
-                let tags = self.carried(&target, &HeaderMap::new(), Share::Shared);
-                tags.iter().any(|tag| outdated.reach.covers(tag))
+                let tagging = Tagging::of(&self.rules, &target, &HeaderMap::new(), Share::Shared);
+                let own = target.tags();
+                own.iter().chain(tagging.known()).any(|tag| outdated.reach.covers(tag))
             }
         }
     }
@@ -203,8 +230,8 @@ impl<'c> Stage<'c> {
     }
 
     /// What becomes of a request, in words.
-    pub(crate) fn told(&self, request: &Request) -> String {
-        match self.part(request) {
+    pub(crate) fn told(&self, request: &Request, answer: Option<&Answer>) -> String {
+        match self.part(request, answer) {
             Part::Write => "a write".to_owned(),
             Part::Pass(why) => format!("not cached ({why})"),
             Part::Read { share, .. } => {
@@ -226,4 +253,10 @@ impl<'c> Stage<'c> {
             }
         }
     }
+}
+
+/// A body as the rules of writes read it.
+fn content(headers: &HeaderMap, body: &[u8]) -> Content {
+    let plain = codings(headers).and_then(|codings| decoded(&codings, body).map(|plain| Content::of(&plain)));
+    plain.unwrap_or(Content::Unread)
 }

@@ -1,13 +1,14 @@
-//! `tests:` as the file has them, and as they are played: a request, and what the rules have to make of it.
+//! `tests:` as the file has them, and as they are played: a request, what the origin answers, and what the rules have to
+//! make of it.
 //!
 //! Invariant: a case names one request and at least one thing that could be otherwise. How it is played is not known
 //! here.
 
 use std::fmt;
 
-use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::config::answer::{Answer, RawAnswer};
 use crate::config::collection::{Headers, Items};
 use crate::config::problem::{Place, Problem, Source};
 use crate::config::reach::CREDENTIAL;
@@ -26,10 +27,8 @@ section! {
         headers: Headers,
         /// Its body: text as it is, a mapping or a list as JSON.
         body: Content,
-        /// The status that the origin answers a write with.
-        status: Answered = "200",
-        /// The body that it answers a write with.
-        answer: Content,
+        /// What the origin answers: a status alone, or keys of its own: status, headers, body.
+        answer: RawAnswer,
         /// Tags and paths of which each has to be outdated by it; `credential`: what belongs to whoever wrote.
         invalidates: Words<Fact>,
         /// Tags and paths of which none may be outdated by it.
@@ -74,10 +73,8 @@ pub struct Case {
     pub place: Place,
     /// The request.
     pub request: Request,
-    /// What the origin answers a write with.
-    pub status: StatusCode,
-    /// The body of that answer.
-    pub answer: Vec<u8>,
+    /// What the origin answers it with, if that is said.
+    pub answer: Option<Answer>,
     /// What has to be so; at least one.
     pub expected: Vec<Expected>,
 }
@@ -162,30 +159,6 @@ impl Scalar for Fact {
     }
 }
 
-/// The status of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Answered(StatusCode);
-
-impl Scalar for Answered {
-    const WHAT: &'static str = "a status";
-
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let status = text.parse().ok().filter(|status: &StatusCode| (200..600).contains(&status.as_u16()));
-        status.map(Self).ok_or_else(|| Refusal::new(format!("`{text}` is not a status"), "write 200 to 599"))
-    }
-
-    fn show(&self) -> String {
-        self.0.as_str().to_owned()
-    }
-
-    fn schema() -> Value {
-        json!({ "anyOf": [
-            { "type": "integer", "minimum": 200, "maximum": 599 },
-            { "type": "string", "pattern": "^[2-5][0-9][0-9]$|\\$\\{" },
-        ] })
-    }
-}
-
 /// Another request: a line, or keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Other(OtherKeys);
@@ -257,8 +230,7 @@ pub(crate) fn settle(cases: &Items<RawCase>) -> Vec<Case> {
         settled.push(Case {
             place,
             request,
-            status: keys.status.as_ref().map_or(StatusCode::OK, |at| at.value.0),
-            answer: keys.answer.as_ref().map(|at| at.value.bytes()).unwrap_or_default(),
+            answer: keys.answer.as_ref().map(|at| at.value.settled()),
             expected,
         });
     }

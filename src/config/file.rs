@@ -11,6 +11,7 @@ use serde_json_path::JsonPath;
 
 use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
+use crate::config::answer::AnswerKeys;
 use crate::config::case::{CaseKeys, RawCase};
 use crate::config::collection::{Admin, Headers, Items, Routes};
 use crate::config::credential::WarmPath;
@@ -19,7 +20,9 @@ use crate::config::event::{Edges, Events};
 use crate::config::negative::Negative;
 use crate::config::preset::Preset;
 use crate::config::redis::Redis;
-use crate::config::scalar::{Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades};
+use crate::config::scalar::{
+    CachePath, Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades,
+};
 use crate::config::shape::{Words, section};
 use crate::config::token::{TokenKeys, Tokens};
 use crate::config::webhook::{WebhookKeys, Webhooks};
@@ -309,6 +312,8 @@ section! {
         tokens: Tokens,
         /// A further listener that carries /livez /readyz /metrics only.
         probes: Listen,
+        /// Under which path stats, health and invalidate stand, as of a cache inside an application.
+        cache_path: CachePath = "/api/cache",
     }
     later {}
 }
@@ -367,7 +372,7 @@ section! {
 
 /// Where a key that stands in the wrong place belongs.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&'static str, &[&str]); 16] = [
+    let homes: [(&'static str, &[&str]); 17] = [
         ("the top level", File::KEYS),
         ("`defaults` or a route", Defaults::KEYS),
         ("a route", Route::KEYS),
@@ -384,6 +389,7 @@ pub(crate) fn home(key: &str) -> Option<&'static str> {
         ("one of `webhooks`", WebhookKeys::KEYS),
         ("one of `admin.tokens`", TokenKeys::KEYS),
         ("one of `tests`", CaseKeys::KEYS),
+        ("the `answer` of a test", AnswerKeys::KEYS),
     ];
     homes.into_iter().find(|(_, keys)| keys.contains(&key)).map(|(home, _)| home)
 }

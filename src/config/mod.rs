@@ -9,6 +9,7 @@
 //! [`Config`] exists only if nothing at all was wrong. No room imports this one.
 
 mod address;
+mod answer;
 mod bound;
 mod carried;
 mod case;
@@ -45,12 +46,14 @@ mod tree;
 mod webhook;
 mod write;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{access_log, admin, flow, invalidate, route as routing, server, store, upstream, warm};
 
+pub use crate::config::answer::Answer;
 pub use crate::config::case::{Case, Expected, Fact, Sharing};
 pub use crate::config::env::Env;
 pub use crate::config::problem::{Place, Problem, Report, Severity, Source};
@@ -58,6 +61,7 @@ pub use crate::config::request::Request;
 pub use crate::config::schema::schema;
 pub use crate::config::shape::Entry;
 use crate::config::shape::Scalar;
+use crate::config::tree::MAX_BYTES;
 
 /// Exit code of a bad configuration (`EX_CONFIG` of sysexits.h).
 pub const EX_CONFIG: u8 = 78;
@@ -187,17 +191,31 @@ fn find(flags: &Flags, env: Option<&Env>) -> Result<Option<(PathBuf, String)>, R
         Some((path, source)) => (path, Some(source)),
         None => (PathBuf::from(DEFAULT_FILE), None),
     };
-    match std::fs::read_to_string(&path) {
+    match read(&path) {
         Ok(text) => Ok(Some((path, text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound && source.is_none() => Ok(None),
         Err(error) => {
             let why = match error.kind() {
                 io::ErrorKind::NotFound => "there is no such file".to_owned(),
-                io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
                 _ => error.to_string(),
             };
             let message = format!("the configuration file {} cannot be read: {why}", path.display());
             Err(Report::new(Some(path), "", vec![Problem::of(source.unwrap_or_default(), message)]))
         }
     }
+}
+
+/// No more of a file than may be in it.
+fn read(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(io::Error::other(format!("it is larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|why| {
+        let good = String::from_utf8_lossy(&why.as_bytes()[..why.utf8_error().valid_up_to()]);
+        let before = good.rsplit('\n').next().unwrap_or_default();
+        let line = good.matches('\n').count() + 1;
+        io::Error::other(format!("it is not UTF-8 at line {line}, column {}", before.chars().count() + 1))
+    })
 }

@@ -2,11 +2,10 @@
 //!
 //! Invariant: a password in a URL is shown nowhere. Nothing is resolved or connected to here.
 
-use redis::IntoConnectionInfo;
-
 use crate::config::problem::Problem;
 use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section};
 use crate::invalidate::subscription::{OnGap, Settings};
+use crate::redis::{Address, BadAddress};
 
 choice!(OnGap, "what follows a gap", {
     "purge" => OnGap::Purge, "soft-purge" => OnGap::SoftPurge, "ignore" => OnGap::Ignore,
@@ -45,11 +44,18 @@ impl Scalar for RedisUrl {
     fn parse(text: &str) -> Result<Self, Refusal> {
         const HINT: &str =
             "write redis://host:6379, rediss://user:password@host:6380/0; escape signs in a password (%40)";
-        if text.is_empty() || text.into_connection_info().is_ok() {
-            return Ok(Self(text.to_owned()));
+        if text.is_empty() {
+            return Ok(Self(String::new()));
         }
         // The text may hold a password: it is not repeated.
-        Err(Refusal::new("is not the URL of a Redis", HINT))
+        match Address::parse(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(BadAddress::Insecure) => Err(Refusal::new(
+                "says `#insecure`, but certificates are always checked",
+                "take it away; SSL_CERT_FILE names authorities of your own",
+            )),
+            Err(BadAddress::Malformed(_)) => Err(Refusal::new("is not the URL of a Redis", HINT)),
+        }
     }
 
     fn show(&self) -> String {

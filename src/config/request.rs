@@ -137,13 +137,7 @@ fn json_of(node: &Node, reader: &mut Reader<'_>) -> Option<Value> {
 
 /// The request that these keys make.
 pub(crate) fn request(line: &Line, headers: Option<&At<Headers>>, body: Option<&At<Content>>) -> Request {
-    let fields = headers.iter().flat_map(|at| &at.value.0);
-    let fields = fields.filter_map(|(name, text)| {
-        let mut value: HeaderValue = text.value.0.parse().ok()?;
-        value.set_sensitive(true);
-        Some((name.clone(), value))
-    });
-    let mut headers: HeaderMap = fields.collect();
+    let mut headers = fields(headers);
     if let Some(At { value: Content::Json(_), .. }) = body {
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     }
@@ -154,4 +148,15 @@ pub(crate) fn request(line: &Line, headers: Option<&At<Headers>>, body: Option<&
         headers,
         body: body.map(|at| at.value.bytes()).unwrap_or_default(),
     }
+}
+
+/// The fields of a request or an answer.
+pub(crate) fn fields(headers: Option<&At<Headers>>) -> HeaderMap {
+    let lines = headers.iter().flat_map(|at| &at.value.0);
+    let lines = lines.filter_map(|(name, text)| {
+        let mut value: HeaderValue = text.value.0.parse().ok()?;
+        value.set_sensitive(true);
+        Some((name.clone(), value))
+    });
+    lines.collect()
 }

@@ -217,9 +217,10 @@ fn warm(keys: Warm) -> warm::Settings {
 
 fn admin_settings(keys: Option<Admin>) -> admin::Settings {
     let Some(Admin::On(keys)) = keys else {
-        return admin::Settings { listen: None, token: None, tokens: Vec::new(), probes: None };
+        return admin::Settings::default();
     };
     admin::Settings {
+        cache_path: declared(&keys.cache_path).0,
         listen: keys.listen.map(|at| at.value.0),
         tokens: said(keys.tokens).settings(),
         token: keys.token.map(|at| at.value.0),

@@ -366,6 +366,37 @@ impl Scalar for JsonPath {
     }
 }
 
+/// `admin.cache_path`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CachePath(pub(crate) String);
+
+impl Scalar for CachePath {
+    const WHAT: &'static str = "a path";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        const TAKEN: [&str; 3] = ["v1", "client", "service"];
+        let hint = "write e.g. /api/cache";
+        let segments: Vec<&str> = text.strip_prefix('/').unwrap_or_default().split('/').collect();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        let is_plain =
+            |segment: &&str| !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(plain);
+        if !segments.iter().all(is_plain) {
+            return Err(Refusal::new(format!("`{text}` is not a path of plain segments"), hint));
+        }
+        if TAKEN.contains(&segments[0]) {
+            return Err(Refusal::new(
+                format!("what begins with `/{}` is the admin API's own", segments[0]),
+                hint,
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ const MAX_NODES: usize = 100_000;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 32;
 /// Largest document, in bytes.
-const MAX_BYTES: usize = 4 << 20;
+pub(in crate::config) const MAX_BYTES: usize = 4 << 20;
 
 /// One value of the document.
 #[derive(Clone, Debug)]

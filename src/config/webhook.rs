@@ -10,7 +10,7 @@ use crate::config::scalar::NeededSecret;
 use crate::config::shape::{At, Entry, REDACTED, Refusal, Scalar, Shape, choice, section};
 use crate::config::template::Template;
 use crate::config::tree::{Kind, Node};
-use crate::invalidate::webhook::{Scheme, Settings};
+use crate::invalidate::webhook::{Judged, Scheme, Settings};
 
 choice!(Scheme, "a scheme of signatures", {
     "standard" => Scheme::Standard,
@@ -102,6 +102,7 @@ impl Shape for Webhooks {
             let has_failed = reader.failed.iter().any(|failed| failed == "secrets");
             if !is_open && !has_failed {
                 reader.problems.extend(keys.without_secret(&key.text, key.place));
+                reader.problems.extend(keys.unfit_secrets(&key.text));
             }
             webhooks.push(RawWebhook { path, place: key.place, keys });
         }
@@ -150,6 +151,34 @@ impl WebhookKeys {
             Some(_) => None,
         }
     }
+}
+
+impl WebhookKeys {
+    /// Secrets by which nothing can be signed, or not what was meant.
+    fn unfit_secrets(&self, path: &str) -> Vec<Problem> {
+        let (Some(secrets), Some(scheme), true) = (&self.secrets, &self.scheme, self.is_on()) else {
+            return Vec::new();
+        };
+        let judged = secrets.value.0.iter().map(|secret| scheme.value.judge(&secret.0));
+        judged.filter_map(|judged| unfit(judged, path, secrets.source)).collect()
+    }
+}
+
+fn unfit(judged: Judged, path: &str, source: Source) -> Option<Problem> {
+    let nobody = |has: &str, hint: &str| {
+        Problem::of(source, format!("a secret of the webhook `{path}` has {has}")).hint(hint)
+    };
+    Some(match judged {
+        Judged::Fit => return None,
+        Judged::NoKey => nobody("no key behind `whsec_`", "copy the whole of it from the sender"),
+        Judged::Spaced => nobody("a space around it, which no field carries", "take the space away"),
+        Judged::NoField => nobody("a sign that no field carries", "use letters and digits"),
+        Judged::NoBase64 => {
+            let message = format!("what stands behind `whsec_` for the webhook `{path}` is no base64");
+            let hint = "copy the whole of it from the sender; Stripe's want `scheme: stripe`";
+            Problem::of(source, message).hint(hint).warning()
+        }
+    })
 }
 
 impl RawWebhook {

@@ -19,7 +19,7 @@ use crate::body::Body;
 use crate::clock::Now;
 use crate::flow::arriving::{Landing, Own};
 use crate::flow::coalesce::Departure;
-use crate::flow::consequence::Consequences;
+use crate::flow::consequence::{Consequences, Target};
 use crate::flow::fetch::Fetch;
 use crate::flow::{Shared, Visit, egress};
 use crate::policy::represent::Posted;
@@ -83,24 +83,20 @@ impl Adoption {
     /// Outdates what the write outdates, then answers it: with what is kept besides, if it may be.
     pub(crate) async fn conclude(
         self,
-        target: &Uri,
+        target: &Target,
         follows: Consequences,
         response: Response<Body>,
         answered: Answered,
     ) {
         let received = self.flow.clock.now();
-        let storable = self.judge(target, &response, received);
-        let renewed = match storable {
-            Some(_) => {
-                let kept = self.departure.depends().tags;
-                follows.apply_by(&self.flow, &self.began, &kept).await
-            }
-            None => {
-                follows.apply(&self.flow).await;
-                None
-            }
+        let Some(storable) = self.judge(&target.uri, &response, received) else {
+            let response = follows.conclude(&self.flow, target, response).await;
+            // He may have left.
+            let _ = answered.send(Ok(Own::passed(response)));
+            return;
         };
-        let (Some(storable), Some(ticket)) = (storable, renewed) else {
+        let kept = self.departure.depends().tags;
+        let Some(ticket) = follows.apply_by(&self.flow, &self.began, &kept).await else {
             // He may have left.
             let _ = answered.send(Ok(Own::passed(response)));
             return;
@@ -123,7 +119,7 @@ impl Adoption {
             return None;
         }
         let authority = target.authority().map_or("", Authority::as_str);
-        let is_ours = |named: &str| self.flow.is_named(self.scheme, named, authority);
+        let is_ours = |named: &str| self.flow.rules.hosts.is_named(self.scheme, named, authority);
         let posted = Posted { target, is_ours: &is_ours, status: response.status(), headers };
         let times = ResponseTimes { requested: self.requested, received };
         let storable = self.fetch.judge_posted(posted, times).ok()?;

@@ -12,7 +12,8 @@
 //! | | | R2 arrives, finds the flight outdated, opens the next | never sees the older body |
 //! | lands: refused by the gate | | R1 gets it | he asked before the write was answered |
 //!
-//! At delivery it is checked again, by the position `a` that was applied when the waiter arrived:
+//! At delivery it is checked again, by the position `a` that was raised when the waiter arrived: whatever was acknowledged
+//! by then was raised before, though another one before it may still be swept.
 //!
 //! | flight | write | reader | |
 //! |---|---|---|---|
@@ -21,6 +22,7 @@
 //! | | | arrives, joins what has no ticket | |
 //! | | | finds the entry dead, goes round again | `Whence::Found` is a hit, and checked like one (`read.rs`) |
 //! | ticket `p` | floor `f` of what it turns out to depend on | arrived at `a` | taken if `f ≤ p`, or if `a < f`: he asked before |
+//! | began before the end of a hold | | arrived after it | not taken: what the hold is for may be missing (`store/floor.rs`) |
 //!
 //! What was outdated after he arrived is nothing to him: who writes all the time keeps nobody waiting for ever.
 //!
@@ -31,9 +33,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::fault::{self, Fault};
 use crate::route::key::Key;
 use crate::route::tag::Tag;
-use crate::store::position::{Known, Outdated, Position};
+use crate::store::position::{Arrival, Known, Outdated};
 use crate::store::ticket::FillTicket;
 
 /// Most flights of one key in the air at once.
@@ -152,23 +155,22 @@ impl<L> Flight<L> {
         {
             return false;
         }
-        let Some(ticket) = self.ticket.get() else { return true };
+        let Some(ticket) = self.ticket() else { return true };
         let Depends { tags, is_all } = self.depends();
         ticket.check(Known { tags: &tags, is_all }).is_ok()
     }
 
     /// The ticket under which the origin was asked, once it was.
     pub fn ticket(&self) -> Option<&FillTicket> {
-        self.ticket.get()
+        self.ticket.get().filter(|_| !fault::is(Fault::WaiterUnchecked))
     }
 
-    /// Whether what it brought may be given to who came when everything up to `arrival` was applied. While it is held,
-    /// so are the floors that say so.
+    /// Whether what it brought may be given to who came at `arrival`. While it is held, so are the floors that say so.
     ///
     /// # Errors
-    /// [`Outdated`]: it was fetched before something that was applied by then.
-    pub fn check_for(&self, arrival: Position) -> Result<(), Outdated> {
-        let Some(ticket) = self.ticket.get() else { return Ok(()) };
+    /// [`Outdated`]: it was fetched before something that was invalidated by then.
+    pub fn check_for(&self, arrival: Arrival) -> Result<(), Outdated> {
+        let Some(ticket) = self.ticket() else { return Ok(()) };
         let Depends { tags, is_all } = self.depends();
         ticket.check_for(arrival, Known { tags: &tags, is_all })
     }

@@ -121,7 +121,7 @@ impl Fetch {
         let filled = self.wanted.fill(&self.flow, &self.route, &self.selecting, flight.ticket, candidate);
         arriving.share();
         match filled {
-            Ok(entry) if entry.part.is_none() => {
+            Ok(entry) if entry.part().is_none() => {
                 arriving.flight().departure.land(Landing::Entry(entry, Whence::Fetched));
             }
             Ok(_part) => {}

@@ -10,21 +10,21 @@ use http::request::Parts as Head;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 
 use crate::body::Body;
+use crate::fault::{self, Fault};
+use crate::flow::ending::Ending;
 use crate::flow::{ServerError, Shared, Visit};
+use crate::invalidate::applied::Reached;
 use crate::invalidate::{Author, Invalidation, Source};
 use crate::policy::outdate;
-use crate::route::derive::{Followed, MAX_DERIVED};
 use crate::route::host::Scheme;
-use crate::route::path::Path;
 use crate::route::reach::{Item, Reach};
 use crate::route::table::Route;
 use crate::route::tag::Tag;
 use crate::route::write::{Named, Outdated};
 use crate::route::written::{Content, Outcome, Written, groups};
-use crate::store::entry::Entry;
 use crate::store::position::{Hold, Mode};
 use crate::store::ticket::FillTicket;
-use crate::upstream::{self, Upgrade};
+use crate::upstream::{self, Repeated, Upgrade};
 
 /// What a write is aimed at, and who wrote.
 pub(crate) struct Target {
@@ -40,6 +40,8 @@ pub(crate) struct Target {
     headers: HeaderMap,
     user: Option<String>,
     author: Author,
+    /// The entries that are his alone.
+    own: Vec<Tag>,
     route: Arc<Route>,
     /// For how long a write of which nobody hears may go on.
     timeout: Duration,
@@ -59,6 +61,7 @@ pub(crate) enum Effect {
 }
 
 /// What follows from a write.
+#[derive(Clone)]
 pub(crate) struct Consequences {
     hard: Invalidation,
     soft: Option<Invalidation>,
@@ -74,16 +77,25 @@ impl Effect {
         method: &Method,
         on_server_error: ServerError,
     ) -> Self {
+        let is_repeated =
+            answer.as_ref().is_ok_and(|response| response.extensions().get::<Repeated>().is_some());
         match answer.as_ref().map(Response::status) {
-            Ok(status) if outdate::outdates_target(method, status) => Self::Known(status),
-            Ok(status) if status.is_server_error() && on_server_error == ServerError::Invalidate => {
-                Self::Unknown
-            }
-            Ok(StatusCode::UNAUTHORIZED) => Self::Stranger,
-            Ok(_) => Self::None,
+            // A 404 to the second copy of a DELETE may be the first one's doing.
+            Ok(status) if is_repeated && !outdate::outdates_target(method, status) => Self::Unknown,
+            Ok(status) => Self::of_status(status, method, on_server_error),
             Err(why) if why.never_sent() => Self::None,
             // The origin may have it, or as much of it as is enough.
             Err(_) => Self::Unknown,
+        }
+    }
+
+    /// The same of a write that was answered.
+    pub(crate) fn of_status(status: StatusCode, method: &Method, on_server_error: ServerError) -> Self {
+        match status {
+            _ if outdate::outdates_target(method, status) => Self::Known(status),
+            _ if status.is_server_error() && on_server_error == ServerError::Invalidate => Self::Unknown,
+            StatusCode::UNAUTHORIZED => Self::Stranger,
+            _ => Self::None,
         }
     }
 }
@@ -95,9 +107,12 @@ impl Target {
         let forward = visit.forward_target();
         let may_ask = !rules.writes.is_empty();
         let author = visit.author(head);
+        // He may read with what he writes with, or with less.
+        let mut own: Vec<Tag> = visit.whose(head).into_iter().chain(author.tag()).collect();
+        own.dedup();
         Self {
             method: head.method.clone(),
-            uri: format!("http://{}{forward}", target.authority.as_str()).parse().unwrap_or_default(),
+            uri: target.forwarded(),
             path: target.path.as_str().to_owned(),
             query: forward.query().map(str::to_owned),
             scheme: target.scheme,
@@ -106,6 +121,7 @@ impl Target {
             headers: if may_ask { head.headers.clone() } else { HeaderMap::new() },
             user: may_ask.then(|| rules.identity.user(&head.headers)).flatten(),
             author,
+            own,
             route: Arc::clone(target.route),
             timeout: visit.how(Upgrade::No).timeout,
         }
@@ -132,23 +148,26 @@ impl Target {
     ) -> Consequences {
         let headers = answer.as_ref().ok().map(Response::headers);
         // What the origin says is outdated is, whatever became of the rest.
-        let groups = headers.map(groups).unwrap_or_default();
+        let groups = headers.filter(|_| !fault::is(Fault::GroupsForgotten)).map(groups).unwrap_or_default();
         let (outcome, hold) = match effect {
             Effect::None | Effect::Stranger => return self.ineffective(effect, groups),
             Effect::Known(status) => (Outcome::Known(status), Hold::Settle),
+            Effect::Unknown if fault::is(Fault::UnknownOutcomeIgnored) => {
+                return self.ineffective(effect, groups);
+            }
             Effect::Unknown => (Outcome::Unknown, Hold::For(self.timeout)),
         };
         let mut ruled = ruled(outcome);
-        let own =
-            self.tags.iter().cloned().chain(headers.into_iter().flat_map(|named| self.named(flow, named)));
-        let own = own.map(Item::Tag).collect::<Vec<_>>();
-        // What follows from the target follows, unless every rule says that nothing does.
-        let beside = if ruled.is_alone { &mut ruled.hard.alone } else { &mut ruled.hard.cascading };
-        own.iter().for_each(|item| beside.add(item.clone()));
-        let whose = self.author.tag().filter(|_| ruled.credential);
-        groups.into_iter().chain(whose).for_each(|tag| ruled.hard.cascading.add(Item::Tag(tag)));
+        let named =
+            headers.map(|answer| flow.rules.also_outdated(self.scheme, (&self.uri, &self.host), answer));
+        let own = self.tags.iter().cloned().chain(named.unwrap_or_default());
+        let own = own.filter(|_| !fault::is(Fault::TargetForgotten)).map(Item::Tag).collect::<Vec<_>>();
+        ruled.add_target(&own);
+        let whose = if ruled.credential { &self.own[..] } else { &[] };
+        let beside = groups.into_iter().chain(whose.iter().cloned());
+        beside.for_each(|tag| ruled.hard.cascading.add(Item::Tag(tag)));
         let refresh = ruled.refresh.filter(|_| matches!(effect, Effect::Known(_))).map(|named| {
-            let (mut reach, _) = together(flow, named, Derived::Now);
+            let mut reach = together(flow, named.cascading, named.alone);
             own.into_iter().for_each(|item| reach.add(item));
             reach
         });
@@ -157,17 +176,17 @@ impl Target {
             rules => rules.join(", "),
         };
         let soft = (!ruled.soft.is_empty())
-            .then(|| self.invalidation(flow, ruled.soft, (Mode::Soft, hold), actor.clone()));
-        Consequences { hard: self.invalidation(flow, ruled.hard, (Mode::Hard, hold), actor), soft, refresh }
+            .then(|| self.invalidation(ruled.soft, (Mode::Soft, hold), actor.clone()));
+        Consequences { hard: self.invalidation(ruled.hard, (Mode::Hard, hold), actor), soft, refresh }
     }
 
     /// What follows from a write that the origin refused: what it says itself, and that it does not know the writer.
     fn ineffective(&self, effect: Effect, groups: Vec<Tag>) -> Consequences {
-        let whose = self.author.tag().filter(|_| effect == Effect::Stranger);
-        let source = if whose.is_some() { Source::Origin } else { Source::Write };
+        let whose = if effect == Effect::Stranger { &self.own[..] } else { &[] };
+        let source = if whose.is_empty() { Source::Write } else { Source::Origin };
         let hold = if groups.is_empty() { Hold::None } else { Hold::Settle };
         let hard = Invalidation {
-            reach: Reach::of(groups.into_iter().chain(whose)),
+            reach: Reach::of(groups.into_iter().chain(whose.iter().cloned())),
             hold,
             source,
             actor: self.in_words(),
@@ -182,68 +201,69 @@ impl Target {
         format!("{} {}", self.method, self.route.settings.template)
     }
 
-    /// The paths that the answer names beside the target, on the same host.
-    fn named(&self, flow: &Shared, headers: &HeaderMap) -> Vec<Tag> {
-        let is_ours = |named: &str| flow.is_named(self.scheme, named, &self.host);
-        let named = outdate::also_outdated(&self.uri, headers, &is_ours);
-        named.iter().map(|path| Tag::path(&self.host, Path::of(path.path()).decoded())).collect()
-    }
-
-    fn invalidation(
-        &self,
-        flow: &Shared,
-        named: Named,
-        (mode, hold): (Mode, Hold),
-        actor: String,
-    ) -> Invalidation {
-        let (reach, without_derived) = together(flow, named, Derived::Later);
+    fn invalidation(&self, named: Named, (mode, hold): (Mode, Hold), actor: String) -> Invalidation {
+        let Named { cascading: reach, alone } = named;
         let (source, author) = (Source::Write, Some(self.author));
-        Invalidation { reach, mode, hold, without_derived, source, actor, id: None, author }
+        Invalidation { reach, alone, mode, hold, source, actor, author, ..Invalidation::default() }
     }
 }
 
-/// When what is derived is added.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Derived {
-    Now,
-    /// By whoever applies it, unless some of it is to be left alone.
-    Later,
-}
-
-/// One reach out of both parts; true: what is derived is in it.
-fn together(flow: &Shared, named: Named, derived: Derived) -> (Reach, bool) {
-    let Named { cascading: mut reach, alone } = named;
-    if derived == Derived::Later && alone.is_empty() {
-        return (reach, false);
-    }
-    if flow.invalidator.settings().dependencies.extend(&mut reach) == Followed::TooMany {
-        tracing::warn!(most = MAX_DERIVED, "too much is derived from what a write outdated: everything goes");
-    }
-    alone.items.into_iter().for_each(|item| reach.add(item));
-    (reach, true)
+/// All of it, with what is derived from what does not stand alone.
+fn together(flow: &Shared, cascading: Reach, alone: Reach) -> Reach {
+    let mut all = cascading;
+    flow.invalidator.settings().dependencies.extend(&mut all);
+    alone.items.into_iter().for_each(|item| all.add(item));
+    all
 }
 
 impl Consequences {
     /// All that they reach, with what is derived from it.
     pub(crate) fn reach(self, flow: &Shared) -> Reach {
         let mut all = Reach::default();
-        for Invalidation { mut reach, without_derived, .. } in std::iter::once(self.hard).chain(self.soft) {
-            if !without_derived {
-                flow.invalidator.settings().dependencies.extend(&mut reach);
-            }
-            reach.items.into_iter().for_each(|item| all.add(item));
+        for Invalidation { reach, alone, .. } in std::iter::once(self.hard).chain(self.soft) {
+            together(flow, reach, alone).items.into_iter().for_each(|item| all.add(item));
         }
         all
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hard.reach.is_empty() && self.hard.alone.is_empty() && self.soft.is_none()
+    }
+
+    /// The same if nobody knows what became of the write, for as long as it may yet go on.
+    pub(crate) fn unknown(mut self, patience: Duration) -> Self {
+        let hold = Hold::For(patience);
+        self.hard.hold = hold;
+        if let Some(soft) = &mut self.soft {
+            soft.hold = hold;
+        }
+        Self { refresh: None, ..self }
     }
 
     /// Applies them. When this returns, they hold.
     pub(crate) async fn apply(self, flow: &Arc<Shared>) {
         let Self { hard, soft, refresh } = self;
-        let mut reached = Vec::new();
-        if !hard.reach.is_empty() {
-            reached = flow.invalidator.apply(hard).await.reached;
+        let mut dropped = Vec::new();
+        if !hard.reach.is_empty() || !hard.alone.is_empty() {
+            dropped.push(flow.invalidator.apply(hard).await.reached);
         }
-        follow(flow, soft, refresh, reached).await;
+        follow(flow, soft, refresh, dropped).await;
+    }
+
+    /// Applies them to the answer of `target`, of which the head has come: what leaves from now on may be told.
+    pub(crate) async fn conclude(
+        self,
+        flow: &Arc<Shared>,
+        target: &Target,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let ending = Ending::of(flow, &self, &response, target.route.settings.settle, target.timeout);
+        self.apply(flow).await;
+        match ending {
+            Some(ending) => ending.watched(response),
+            None => response,
+        }
     }
 
     /// The same for a write that began with `began`, whose own answer would carry `kept`: with the ticket under which that
@@ -257,7 +277,7 @@ impl Consequences {
         let Self { hard, soft, refresh } = self;
         let (applied, renewed) = flow.invalidator.apply_by(hard, began, kept).await;
         // What the soft part reaches of `kept` refuses the fill: the gate looks at the ticket again.
-        follow(flow, soft, refresh, applied.reached).await;
+        follow(flow, soft, refresh, vec![applied.reached]).await;
         renewed
     }
 }
@@ -266,20 +286,12 @@ async fn follow(
     flow: &Arc<Shared>,
     soft: Option<Invalidation>,
     refresh: Option<Reach>,
-    mut reached: Vec<Arc<Entry>>,
+    mut dropped: Vec<Reached>,
 ) {
     if let Some(soft) = soft {
-        reached.extend(flow.invalidator.apply(soft).await.reached);
+        dropped.push(flow.invalidator.apply(soft).await.reached);
     }
     if let Some(refresh) = refresh {
-        flow.refresh(&reached, &refresh);
-    }
-}
-
-impl Shared {
-    /// Whether `named` is another name of our `authority`.
-    pub(crate) fn is_named(&self, scheme: Scheme, named: &str, authority: &str) -> bool {
-        let named = self.rules.hosts.resolve(scheme, named);
-        named.is_ok_and(|named| named.as_str() == authority)
+        flow.refresh(dropped, refresh);
     }
 }

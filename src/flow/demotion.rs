@@ -2,14 +2,35 @@
 //!
 //! Invariant: once demoted, a route stays `auto` for as long as the process runs.
 
-use std::sync::atomic::Ordering;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use http::header::LOCATION;
 use http::{Response, StatusCode};
 
 use crate::body::Body;
-use crate::flow::{Shared, Visit};
+use crate::flow::{Flow, Shared, Visit};
 use crate::policy::Scope;
+use crate::route::table::Route;
+
+/// That, and since when, a route is public no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demotion {
+    /// When the origin asked for a credential (monotonic).
+    pub at: Duration,
+    /// With which status: 401, 403, or that of a redirect to a login.
+    pub status: StatusCode,
+}
+
+/// By route, the demotions so far.
+pub(crate) type Demotions = Box<[OnceLock<Demotion>]>;
+
+impl Flow {
+    /// Whether the route of this index was public, and is no longer.
+    pub fn demotion(&self, route: usize) -> Option<Demotion> {
+        self.0.demotion(route)
+    }
+}
 
 impl Visit<'_> {
     /// Whether a fill carries no credential because the route is public, whatever the client sent.
@@ -20,20 +41,25 @@ impl Visit<'_> {
 }
 
 impl Shared {
-    /// A public route whose origin asked for a credential is `auto` from now on.
-    pub(crate) fn demote(&self, index: usize, template: &str) {
-        let Some(demoted) = self.demoted.get(index) else { return };
-        if !demoted.swap(true, Ordering::AcqRel) {
-            self.metrics.demoted(index);
+    /// A public route whose origin asked for a credential, with this status, is `auto` from now on.
+    pub(crate) fn demote(&self, route: &Route, status: StatusCode) {
+        let Some(demoted) = self.demoted.get(route.index) else { return };
+        if demoted.set(Demotion { at: self.clock.mono(), status }).is_ok() {
+            self.metrics.demoted(route.index);
             tracing::warn!(
-                route = template,
+                route = route.settings.template,
+                status = status.as_u16(),
                 "the origin asks for a credential on a route that is `scope: public`; it is `auto` from now on"
             );
         }
     }
 
+    pub(crate) fn demotion(&self, index: usize) -> Option<Demotion> {
+        self.demoted.get(index)?.get().copied()
+    }
+
     pub(crate) fn is_demoted(&self, index: usize) -> bool {
-        self.demoted.get(index).is_some_and(|demoted| demoted.load(Ordering::Acquire))
+        self.demoted.get(index).is_some_and(|demoted| demoted.get().is_some())
     }
 }
 

@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::body::Body;
+use crate::fault::{self, Fault};
 use crate::flow::arriving::{Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
 use crate::flow::demotion::asks_for_login;
@@ -92,7 +93,7 @@ impl Fetch {
             condition: None,
             lesson: Lesson::of(visit, head, share),
             wanted: Wanted::Whole,
-            tagging: Arc::new(Tagging::of(visit, head, share)),
+            tagging: Arc::new(Tagging::of(&visit.flow.rules, visit.target, &head.headers, share)),
             of_a_write: false,
         }
     }
@@ -165,8 +166,9 @@ impl Fetch {
     /// | | takes its ticket, asks with a condition | |
     /// | dies | gets a 304, makes a new entry under the ticket | the floor is above the ticket: refused |
     /// | is softened | takes its ticket | conditional on the origin's strong entity tag, or not at all |
+    /// | is about to be reached by a sweep under way | takes its ticket, at that floor or above | no condition: nothing would refuse the 304 |
     fn ask_for_confirmation(&mut self) {
-        self.base = self.base.take().filter(|base| !base.is_dead());
+        self.base = self.base.take().filter(|base| self.flow.store.may_build_on(base));
         // RFC 9110 §13.1.2: what would be a 304 to a GET is a 412 to a POST.
         let base = self.base.as_ref().filter(|_| self.request.method() != Method::POST);
         if let Some(base) = base {
@@ -245,7 +247,7 @@ impl Fetch {
         let status = response.status();
         self.flow.forget(self.share.tag().as_ref(), status).await;
         if self.for_the_public && asks_for_login(&response) {
-            self.flow.demote(self.route.index, &self.route.settings.template);
+            self.flow.demote(&self.route, status);
             return flight.departure.land(Landing::Demoted);
         }
         let verdict = self.judge(&response, times).and_then(|kept| {
@@ -290,7 +292,9 @@ impl Fetch {
         )?;
         let tags = self.confirmed(flight.departure, base, answer).map_err(NotFreshened::NoStore)?;
         let settings = &self.route.settings;
-        let renewed = self.flow.renew(base, storable, tags, &self.selecting, settings, flight.ticket);
+        let late = fault::is(Fault::RevivedBy304).then(|| self.flow.store.ticket(times.received.mono));
+        let ticket = late.as_ref().unwrap_or(flight.ticket);
+        let renewed = self.flow.renew(base, storable, tags, &self.selecting, settings, ticket);
         let entry = renewed.unwrap_or_else(|refused| refused.entry);
         Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }
@@ -333,7 +337,11 @@ impl Fetch {
         self.lesson.note(&self.flow.store, key, Refusal { why, at: self.flow.clock.mono(), stage });
     }
 
-    fn judge(
+    /// Whether the answer may be kept, by its head, and for which requests.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn judge(
         &self,
         response: &Response<Body>,
         times: ResponseTimes,
@@ -375,5 +383,6 @@ impl Fetch {
 
 /// How much the origin has to prove to confirm an entry: that its bytes are the same, if they were called outdated.
 pub(crate) fn proof(base: &Entry) -> Proof {
-    if base.softened().is_some() { Proof::Strong } else { Proof::Any }
+    let is_outdated = base.softened().is_some() && !fault::is(Fault::SoftenedConfirmedByDate);
+    if is_outdated { Proof::Strong } else { Proof::Any }
 }

@@ -43,7 +43,7 @@ impl Question<'_> {
         *inbound.headers_mut() = headers.clone();
         let ticket = flow.store.ticket(flow.clock.mono());
         // What was outdated before the ticket must not be revived under it.
-        let stored = self.ask.base.clone().filter(|stored| !stored.is_dead());
+        let stored = self.ask.base.clone().filter(|stored| flow.store.may_build_on(stored));
         let requested = flow.clock.now();
         let answer = flow.upstream.send(inbound, visit.how(Upgrade::No)).await;
         let received = flow.clock.now();
@@ -60,7 +60,7 @@ impl Question<'_> {
         let status = response.status();
         flow.forget(self.share.tag().as_ref(), status).await;
         if for_the_public && asks_for_login(&response) {
-            flow.demote(visit.target.route.index, &visit.target.route.settings.template);
+            flow.demote(visit.target.route, status);
             return None;
         }
         if let Some(stored) = stored {

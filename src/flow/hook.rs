@@ -1,4 +1,4 @@
-//! A webhook at the front door: read whole, received, answered. Never forwarded, whatever the routes say.
+//! A webhook, at the front door or aside: read whole, received, answered. Never forwarded, whatever the routes say.
 //!
 //! Receiving is a task of its own: a sender who leaves takes nothing back.
 
@@ -10,34 +10,48 @@ use http_body::Body as _;
 
 use crate::body::Body;
 use crate::flow::content::{self, Unread};
+use crate::flow::ingress::Refusal as Unasked;
 use crate::flow::serve::Answer;
-use crate::flow::{Visit, problem};
-use crate::invalidate::event::MAX_BODY;
+use crate::flow::{Flow, Shared, Visit, problem};
 use crate::invalidate::hooks::{Receipt, Refusal};
 use crate::metrics::Cache;
+use crate::route::path::Path;
 use crate::upstream;
+
+/// What a request to the path of a webhook with another method than POST hears.
+pub(crate) const NO_POST: Unasked = Unasked {
+    status: StatusCode::METHOD_NOT_ALLOWED,
+    reason: "method",
+    detail: "a webhook is sent with POST",
+};
 
 /// Receives what was sent to the path of a webhook.
 pub(crate) async fn receive(visit: &Visit<'_>, head: Head, body: Body) -> Answer {
-    let (response, error) = if head.method == Method::POST {
-        post(visit, head, body).await
-    } else {
-        (method_not_allowed(), Some("method"))
-    };
+    let (response, error) = answer(visit.flow, visit.target.path.decoded(), head, body).await;
     let detail = Some("webhook");
     Answer { response, cache: Cache::Bypass, detail, age: None, upstream: None, error }
 }
 
-async fn post(visit: &Visit<'_>, head: Head, body: Body) -> (Response<Body>, Option<&'static str>) {
-    let is_large = |body: &Body| body.size_hint().lower() > MAX_BODY as u64;
+/// The same where operators come in.
+pub async fn receive_aside(flow: &Flow, head: Head, body: Body) -> Response<Body> {
+    let path = Path::of(head.uri.path()).decoded().to_owned();
+    answer(&flow.0, &path, head, body).await.0
+}
+
+async fn answer(flow: &Shared, path: &str, head: Head, body: Body) -> (Response<Body>, Option<&'static str>) {
+    if head.method != Method::POST {
+        return (method_not_allowed(), Some(NO_POST.reason));
+    }
+    let most = flow.hooks.max_body(path);
+    let is_large = |body: &Body| body.size_hint().lower() > most as u64;
     let read = match is_large(&body) {
         true => Err(Unread::Passes(body, "")),
-        false => content::whole(&visit.flow.contents, body).await,
+        false => content::whole(&flow.contents, body).await,
     };
     match read {
-        Ok(body) => received(visit, head, body).await,
+        Ok(body) => received(flow, path.to_owned(), head, body).await,
         Err(Unread::Passes(body, _)) if is_large(&body) => {
-            let refusal = visit.flow.hooks.refuse(Refusal::TooLarge);
+            let refusal = flow.hooks.refuse(Refusal::TooLarge(most));
             (respond(Err(&refusal)), Some(refusal.as_str()))
         }
         Err(Unread::Passes(..)) => (busy(), Some("busy")),
@@ -48,10 +62,13 @@ async fn post(visit: &Visit<'_>, head: Head, body: Body) -> (Response<Body>, Opt
     }
 }
 
-async fn received(visit: &Visit<'_>, head: Head, body: Bytes) -> (Response<Body>, Option<&'static str>) {
-    let flow = visit.flow;
+async fn received(
+    flow: &Shared,
+    path: String,
+    head: Head,
+    body: Bytes,
+) -> (Response<Body>, Option<&'static str>) {
     let (hooks, now) = (flow.hooks.clone(), flow.clock.now());
-    let path = visit.target.path.decoded().to_owned();
     let received = tokio::spawn(async move { hooks.receive(&path, &head.headers, body, now).await });
     match received.await {
         Ok(received) => (respond(received.as_ref()), received.err().map(|why| why.as_str())),
@@ -62,8 +79,8 @@ async fn received(visit: &Visit<'_>, head: Head, body: Bytes) -> (Response<Body>
     }
 }
 
-/// The answer to a webhook, here or on the admin listener.
-pub fn respond(received: Result<&Receipt, &Refusal>) -> Response<Body> {
+/// What its sender hears.
+fn respond(received: Result<&Receipt, &Refusal>) -> Response<Body> {
     let refusal = match received {
         Ok(receipt) => {
             let mut response = Response::new(Body::from(Bytes::from(receipt.to_json().to_string())));
@@ -82,14 +99,14 @@ pub fn respond(received: Result<&Receipt, &Refusal>) -> Response<Body> {
             let seconds = why.retry_after.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        Refusal::Unknown | Refusal::TooLarge | Refusal::Bad(_) => {}
+        Refusal::Unknown | Refusal::TooLarge(_) | Refusal::Bad(_) => {}
     }
     response
 }
 
 /// The answer to anything but POST.
-pub fn method_not_allowed() -> Response<Body> {
-    let mut response = problem::answer(StatusCode::METHOD_NOT_ALLOWED, "a webhook is sent with POST");
+fn method_not_allowed() -> Response<Body> {
+    let mut response = problem::answer(NO_POST.status, NO_POST.detail);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     response
 }
@@ -97,7 +114,7 @@ pub fn method_not_allowed() -> Response<Body> {
 fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::Unknown => StatusCode::NOT_FOUND,
-        Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Unproven(_) => StatusCode::UNAUTHORIZED,
         Refusal::Bad(why) if why.is_malformed() => StatusCode::BAD_REQUEST,
         Refusal::Bad(_) => StatusCode::UNPROCESSABLE_ENTITY,

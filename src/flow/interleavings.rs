@@ -5,12 +5,15 @@
 //! parts do under one lock is one step here, and which actor takes the next one is drawn by lot:
 //!
 //! ```text
-//! writer   commit ─ raise ─ slice … slice ─ acknowledged         late one: raise ─ … ─ acknowledged ─ commit, within settle
+//! writer   commit ─ raise ─ slice … slice ─ acknowledged         late one: raise ─ … ─ acknowledged ─ commit, while it is held
 //! reader   arrive ─ look up ─┬ served (fresh, or stale if softened by others)
 //!                            ├ join, wait ─ check ─ served, or again
-//!                            └ fly: found meanwhile ─ ticket ─ the origin reads ─ head ─ store and land ─ leave
-//! evictor  something leaves memory           time   moves on, but not past the settling of a late commit
+//!                            └ fly: found meanwhile ─ ticket ─ the origin reads ─ its head comes ─ store and land ─ leave
+//! evictor  something leaves memory           time   moves on, but not past the end of what a late commit is held for
 //! ```
+//! Writers sweep side by side, and each is acknowledged when its own sweep is done. What a late one commits is promised to
+//! whoever comes after the end of its hold.
+//!
 //! It is worth something only if it catches what it is for: each of [`Fault`] is planted into the actors in turn.
 
 use std::collections::HashMap;
@@ -27,7 +30,7 @@ use crate::route::reach::{Gaps, Item, Paths, Reach};
 use crate::route::tag::Tag;
 use crate::store::author::Author;
 use crate::store::entry::{Entry, tests as entry};
-use crate::store::position::{Gate, Hold, Mode, Outdate, Position};
+use crate::store::position::{Arrival, Gate, Hold, Mode, Outdate};
 use crate::store::sweep::Sweep;
 use crate::store::tag_index::Progress;
 
@@ -48,10 +51,12 @@ enum Fault {
     WaiterNotCheckedAgain,
     DeadEntryServed,
     DeadEntryConfirmed,
+    BuiltOnWhatIsBeingSwept,
     SoftenedEntryConfirmedByDate,
     OwnWriteServedStale,
     EvictedEntryStaysIndexed,
     SettlingIgnored,
+    EndOfAHoldIgnored,
     AcknowledgedBeforeItWasSwept,
     AcknowledgedBeforeTheFloor,
 }
@@ -75,6 +80,8 @@ struct World {
     now: Duration,
     /// Time stands still at the end of these until their late commits are done.
     late: Vec<Duration>,
+    /// What they committed, promised from these times on.
+    held: Vec<(Duration, Versions)>,
     committed: Versions,
     /// What whoever arrives now must not get older than, once hard invalidations are acknowledged.
     hard: Versions,
@@ -100,13 +107,14 @@ struct Writer {
     mode: Mode,
     author: Author,
     is_late: bool,
+    hold: Hold,
     at: Writing,
 }
 
 enum Writing {
     Before,
     Committed(Versions),
-    Sweeping(Versions, Sweep, Duration),
+    Sweeping(Versions, Box<Sweep>, Duration),
     Acknowledged(Vec<Arc<Entry>>, Duration),
     CommitsLate(Duration),
 }
@@ -118,7 +126,7 @@ struct Reader {
     validates: bool,
     /// Whether the origin knows entity tags, or only dates.
     by_date: bool,
-    arrived: Option<(Position, Versions)>,
+    arrived: Option<(Arrival, Versions)>,
     base: Option<Arc<Entry>>,
     at: Reading,
     rounds: usize,
@@ -131,6 +139,7 @@ enum Reading {
     OnTheGround(Departure<Landing>),
     Found(Departure<Landing>, Arc<Entry>),
     InTheAir(Departure<Landing>, Option<Arc<Entry>>, bool),
+    Told(Departure<Landing>, Versions, Option<Arc<Entry>>),
     Answered(Departure<Landing>, Versions, Option<Arc<Entry>>),
     Kept(Departure<Landing>, Arc<Entry>, bool, Whence),
     Leaves(#[allow(dead_code, reason = "held until the next step")] Departure<Landing>),
@@ -177,6 +186,7 @@ impl World {
             memory: HashMap::new(),
             now: Duration::from_secs(1),
             late: Vec::new(),
+            held: Vec::new(),
             committed: [0; RESOURCES],
             hard: [0; RESOURCES],
             own: HashMap::new(),
@@ -217,7 +227,12 @@ impl World {
         // Under a soft one nobody but the author is promised anything; a late commit is promised to nobody.
         let mode = if !is_late && self.one_in(2) { Mode::Soft } else { Mode::Hard };
         let author = author(self.below(3) as u64);
-        Actor::Writer(Writer { item, mode, author, is_late, at: Writing::Before })
+        let hold = match (is_late, self.one_in(2)) {
+            (false, _) => Hold::None,
+            (true, false) => Hold::Settle,
+            (true, true) => Hold::For(SETTLE),
+        };
+        Actor::Writer(Writer { item, mode, author, is_late, hold, at: Writing::Before })
     }
 
     fn reader(&mut self) -> Actor {
@@ -288,7 +303,8 @@ impl World {
                 Writing::CommitsLate(end)
             }
             Writing::CommitsLate(end) => {
-                self.commit(&writer.item);
+                let written = self.commit(&writer.item);
+                self.held.push((end, written));
                 let at = self.late.iter().position(|late| *late == end).unwrap();
                 self.late.swap_remove(at);
                 return Ok(Step::Ends);
@@ -302,22 +318,22 @@ impl World {
         if writer.is_late {
             self.late.push(end);
         }
-        let hold = if writer.is_late { Hold::Settle } else { Hold::None };
         let (reach, author) = (Reach { items: vec![writer.item.clone()] }, Some(writer.author));
-        let sweep = self.gate.raise(&Outdate { reach, mode: writer.mode, hold, author }, self.now);
+        let (mode, hold) = (writer.mode, writer.hold);
+        let sweep = self.gate.raise(&Outdate { reach, mode, hold, author }, self.now);
         if self.has(Fault::AcknowledgedBeforeItWasSwept) {
             self.acknowledge(writer, written);
         }
-        Writing::Sweeping(written, sweep, end)
+        Writing::Sweeping(written, Box::new(sweep), end)
     }
 
     fn read(&mut self, mut reader: Reader) -> Result<Step, String> {
         let state = std::mem::replace(&mut reader.at, Reading::Begun);
         match state {
             Reading::Begun => {
-                let own = self.own.get(&reader.who).copied().unwrap_or_default();
-                let asked = std::array::from_fn(|n| self.hard[n].max(own[n]));
-                reader.arrived.get_or_insert((self.gate.applied(), asked));
+                if reader.arrived.is_none() {
+                    reader.arrived = Some(self.arrival(reader.who));
+                }
                 if let Some(served) = self.look_up(&mut reader)? {
                     return Ok(served);
                 }
@@ -358,9 +374,11 @@ impl World {
                 let read = self.committed;
                 // What the origin confirms by its date may have changed within the second.
                 let confirmed = base.filter(|base| versions(base) == read || (reader.by_date && by_date));
+                reader.at = Reading::Told(departure, confirmed.as_deref().map_or(read, versions), confirmed);
+            }
+            Reading::Told(departure, body, confirmed) => {
                 departure.learn(self.tags[reader.key].clone(), self.one_in(2));
-                reader.at =
-                    Reading::Answered(departure, confirmed.as_deref().map_or(read, versions), confirmed);
+                reader.at = Reading::Answered(departure, body, confirmed);
             }
             Reading::Answered(departure, body, confirmed) => {
                 if self.has(Fault::TicketAfterTheOriginWasAsked) {
@@ -387,6 +405,19 @@ impl World {
         Ok(Step::Goes(Actor::Reader(reader)))
     }
 
+    /// When he comes, and what he must not get anything older than.
+    fn arrival(&self, who: Author) -> (Arrival, Versions) {
+        let own = self.own.get(&who).copied().unwrap_or_default();
+        let held = self.held.iter().filter(|(end, _)| *end <= self.now).map(|(_, written)| *written);
+        let promised = held.chain([self.hard, own]);
+        let asked = promised.fold([0; RESOURCES], |all, each| std::array::from_fn(|n| all[n].max(each[n])));
+        let arrival = self.gate.arrival(self.now);
+        if self.has(Fault::EndOfAHoldIgnored) {
+            return (Arrival { at: Duration::ZERO, ..arrival }, asked);
+        }
+        (arrival, asked)
+    }
+
     fn look_up(&mut self, reader: &mut Reader) -> Result<Option<Step>, String> {
         let found = self.memory.get(&reader.key).cloned();
         let alive = |entry: &Arc<Entry>| self.has(Fault::DeadEntryServed) || !entry.is_dead();
@@ -409,8 +440,12 @@ impl World {
 
     /// What the origin is asked to confirm, as it is now that the ticket is there.
     fn base(&self, reader: &Reader) -> Option<Arc<Entry>> {
-        let alive = |base: &&Arc<Entry>| self.has(Fault::DeadEntryConfirmed) || !base.is_dead();
-        reader.base.as_ref().filter(alive).map(Arc::clone)
+        let is_sound = |base: &&Arc<Entry>| match self.fault {
+            Some(Fault::DeadEntryConfirmed) => true,
+            Some(Fault::BuiltOnWhatIsBeingSwept) => !base.is_dead(),
+            _ => self.gate.may_build_on(base),
+        };
+        reader.base.as_ref().filter(is_sound).map(Arc::clone)
     }
 
     fn proves_by_date(&self, base: &Entry) -> bool {
@@ -455,10 +490,11 @@ impl World {
         let flight = departure.flight();
         let ticket = flight.ticket().unwrap();
         let body = Bytes::copy_from_slice(&body);
-        let entry = Arc::new(entry::like(&self.any, self.tags[reader.key].clone(), ticket.position(), body));
+        let mut entry =
+            Arc::new(entry::like(&self.any, self.tags[reader.key].clone(), ticket.position(), body));
         let settle = if self.has(Fault::SettlingIgnored) { Duration::ZERO } else { SETTLE };
         let is_admitted =
-            self.has(Fault::GateSkipped) || self.gate.admit(&entry, ticket.begun(), settle).is_ok();
+            self.has(Fault::GateSkipped) || self.gate.admit(&mut entry, ticket.begun(), settle).is_ok();
         (entry, is_admitted)
     }
 
@@ -467,7 +503,7 @@ impl World {
         if is_new_enough(reader.key, body, asked) {
             return Ok(());
         }
-        Err(format!("{how}: key {} got {body:?} at {arrival}, and {asked:?} was acknowledged", reader.key))
+        Err(format!("{how}: key {} got {body:?} at {arrival:?}, and {asked:?} was acknowledged", reader.key))
     }
 
     fn evict(&mut self) {
@@ -564,10 +600,12 @@ fn every_planted_fault_is_caught() {
         Fault::WaiterNotCheckedAgain,
         Fault::DeadEntryServed,
         Fault::DeadEntryConfirmed,
+        Fault::BuiltOnWhatIsBeingSwept,
         Fault::SoftenedEntryConfirmedByDate,
         Fault::OwnWriteServedStale,
         Fault::EvictedEntryStaysIndexed,
         Fault::SettlingIgnored,
+        Fault::EndOfAHoldIgnored,
         Fault::AcknowledgedBeforeItWasSwept,
         Fault::AcknowledgedBeforeTheFloor,
     ] {

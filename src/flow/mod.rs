@@ -15,10 +15,11 @@ mod arriving;
 mod client;
 pub mod coalesce;
 mod collect;
-mod consequence;
+pub(crate) mod consequence;
 mod content;
-mod demotion;
+pub mod demotion;
 mod egress;
+mod ending;
 pub mod explain;
 mod fetch;
 mod handling;
@@ -35,6 +36,7 @@ mod pass;
 mod plan;
 pub mod problem;
 pub mod purge;
+pub mod put;
 mod read;
 mod record;
 mod refresh;
@@ -42,14 +44,13 @@ mod relay;
 mod serve;
 mod standing;
 pub mod switch;
-mod tagging;
+pub(crate) mod tagging;
 mod tunnel;
 mod variant;
 mod verdict;
 mod write;
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -66,6 +67,7 @@ use crate::flow::arriving::Landing;
 pub use crate::flow::client::Client;
 use crate::flow::coalesce::Flights;
 use crate::flow::content::Content;
+use crate::flow::demotion::Demotions;
 pub use crate::flow::handling::Handling;
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
@@ -150,7 +152,7 @@ pub(crate) struct Shared {
     /// How much of what writes dropped is fetched again at once.
     pub(crate) refreshes: refresh::Room,
     /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
-    demoted: Vec<AtomicBool>,
+    demoted: Demotions,
     /// What is not cached for now.
     pub(crate) switches: Switches,
 }
@@ -182,7 +184,7 @@ impl Flow {
         let routes = parts.rules.table.routes();
         let settling = routes.iter().map(|route| route.settings.settle);
         parts.store.settle_within(settling.max().unwrap_or_default());
-        let demoted = routes.iter().map(|_| AtomicBool::new(false)).collect();
+        let demoted = routes.iter().map(|_| OnceLock::new()).collect();
         let switches = Switches::new(routes.len());
         let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
         let (flights, contents) = (Arc::default(), content::Room::default());

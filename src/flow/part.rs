@@ -113,7 +113,8 @@ pub(crate) fn rest(
         return Wanted::Whole;
     }
     let Some(entry) = flow.sound_part(key, selecting) else { return Wanted::Whole };
-    let stored = entry.stored_part().filter(|stored| stored.range.total() <= route.settings.entry);
+    let headers = entry.response.headers();
+    let stored = entry.stored_part(&headers).filter(|stored| stored.range.total() <= route.settings.entry);
     match stored.and_then(partial::ask_for_rest) {
         None => Wanted::Whole,
         Some((range, condition)) => {
@@ -143,7 +144,8 @@ impl Wanted {
                 return Ok(());
             }
         }
-        let stored = beginning.stored_part().ok_or(NotTheRest)?;
+        let headers = beginning.response.headers();
+        let stored = beginning.stored_part(&headers).ok_or(NotTheRest)?;
         let headers = partial::complete(stored, response.headers()).ok_or(NotTheRest)?;
         let left = stored.range.total() - stored.range.length();
         if response.body().size_hint().exact().is_some_and(|length| length != left) {
@@ -244,7 +246,9 @@ fn combined(
     newer.storable.part()?;
     let older = flow.sound_part(&newer.key, selecting)?;
     let longest = route.settings.entry;
-    let (storable, body) = partial::combine(older.stored_part()?, &newer.storable, &newer.body, longest)?;
+    let headers = older.response.headers();
+    let (storable, body) =
+        partial::combine(older.stored_part(&headers)?, &newer.storable, &newer.body, longest)?;
     let selector = flow.select(selecting, storable.headers(), &route.settings.rule).ok()?;
     let (key, tags, settle) = (newer.key.clone(), newer.tags.clone(), newer.settle);
     Some((Candidate { key, tags, storable, selector, body, settle }, older))
@@ -258,7 +262,8 @@ impl Shared {
 
     /// One that something may be built on: what was softly invalidated is older than whatever comes now.
     fn sound_part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
-        self.part(key, selecting).filter(|part| part.softened().is_none())
+        let is_sound = |part: &Arc<Entry>| part.softened().is_none() && self.store.may_build_on(part);
+        self.part(key, selecting).filter(is_sound)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn purge(visit: &Visit<'_>, head: &Head) -> Answer {
                 ..Invalidation::default()
             };
             let applied = visit.flow.invalidator.apply(invalidation).await;
-            let (position, invalidated) = (applied.position.to_string(), applied.reached.len());
+            let (position, invalidated) = (applied.position.to_string(), applied.entries.total);
             let body =
                 serde_json::json!({ "status": "ok", "id": position, "invalidated": invalidated }).to_string();
             problem::json(StatusCode::OK, "application/json", body)

@@ -24,7 +24,7 @@ use crate::policy::{self, Selector};
 use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::store::entry::{Entry, Refreshing};
-use crate::store::position::Position;
+use crate::store::position::Arrival;
 use crate::upstream;
 
 /// Most flights that one request takes part in; then it is answered 503.
@@ -38,8 +38,8 @@ pub(crate) struct Question<'a> {
     pub(crate) selecting: &'a HeaderMap,
     pub(crate) share: Share,
     pub(crate) ask: Ask,
-    /// What was applied when the request came.
-    arrival: Position,
+    /// When the request came.
+    arrival: Arrival,
     /// The part that the origin is asked for; `None`: the whole.
     part: Option<Asked>,
     collapsed: bool,
@@ -66,8 +66,8 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
 
 /// Answers a read: from the store, or by asking the origin until there is an answer for this request.
 pub(crate) async fn read(visit: &Visit<'_>, head: &Head, mut share: Share) -> Answer {
-    // Before anything is looked up: what he gets is no older than what was applied by now.
-    let arrival = visit.flow.store.applied();
+    // Before anything is looked up: what he gets is no older than what was acknowledged by now.
+    let arrival = visit.flow.store.arrival(visit.now.mono);
     for round in 0..ROUNDS {
         let mut ask = match from_store(visit, head, share) {
             Ok(answer) => return answer,
@@ -106,7 +106,7 @@ impl<'a> Question<'a> {
         share: Share,
         ask: Ask,
         part: Option<Asked>,
-        arrival: Position,
+        arrival: Arrival,
     ) -> Self {
         Self { visit, head, selecting, share, ask, arrival, part, collapsed: false }
     }
@@ -123,7 +123,7 @@ impl<'a> Question<'a> {
 fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, entry: &Arc<Entry>) {
     let Some(claim) = Refreshing::claim(entry) else { return };
     let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(entry)), together: true };
-    let arrival = visit.flow.store.applied();
+    let arrival = visit.flow.store.arrival(visit.now.mono);
     let question = Question::of(visit, head, selecting, share, ask, None, arrival);
     // Whoever has a flight that is not outdated does it already.
     if let Role::Pilot(departure) = question.join() {

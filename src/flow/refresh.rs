@@ -1,7 +1,8 @@
 //! What a write dropped and was hot, fetched again before it is asked for (`refresh: true`).
 //!
 //! ```text
-//! reached ─ hot, everybody's, asked by its target ─ hottest first, MOST ─ settle ─ AT_ONCE ─ the walk of a read
+//! reached ─ hot, everybody's, asked by its target ─ hottest first, MOST ─ settle ─ AT_ONCE ─ the walk of a read ─┐
+//!                                                                           └───── overtaken by another write ────┘
 //! ```
 //! Invariant: it is a read like any, with a ticket of its own and under the join rule; only what everybody shares is
 //! fetched, with nobody's credentials; and it waits for nobody, nor anybody for it.
@@ -19,9 +20,11 @@ use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use crate::body::Body;
+use crate::clock::Now;
 use crate::drain::Phase;
 use crate::flow::ingress::Named;
 use crate::flow::{Client, Shared};
+use crate::invalidate::applied::Reached;
 use crate::policy::Selector;
 use crate::route::Reads;
 use crate::route::host::Scheme;
@@ -30,6 +33,7 @@ use crate::route::reach::Reach;
 use crate::route::share::Share;
 use crate::store::Found;
 use crate::store::entry::Entry;
+use crate::store::position::Outdated;
 
 /// Hits that make an entry hot, however old it is; a fresh one is by its first.
 const HOT: u32 = 3;
@@ -37,6 +41,10 @@ const HOT: u32 = 3;
 const MOST: usize = 32;
 /// Most that are fetched again at once, by all writes together.
 const AT_ONCE: usize = 4;
+/// Most times that one entry is fetched again for a write: another one may come before the fetch is done, or settled.
+const ROUNDS: usize = 8;
+/// Shortest pause before the second time; it doubles.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Most writes that wait to have something fetched again; what more of them dropped is fetched when it is asked for.
 const WAITING: usize = 256;
 
@@ -63,38 +71,47 @@ struct Wanted {
 
 impl Shared {
     /// Fetches again, behind everybody's back, what of `dropped` lies in `reach` and was hot.
-    pub(crate) fn refresh(self: &Arc<Self>, dropped: &[Arc<Entry>], reach: &Reach) {
-        let now = self.clock.now();
+    pub(crate) fn refresh(self: &Arc<Self>, dropped: Vec<Reached>, reach: Reach) {
+        let Ok(waiting) = Arc::clone(&self.refreshes.waiting).try_acquire_owned() else { return };
+        let flow = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut drain = flow.drain.clone();
+            tokio::select! {
+                () = drain.reached(Phase::Draining) => {}
+                () = flow.fetch_the_hottest(dropped, reach) => {}
+            }
+            drop(waiting);
+        });
+    }
+
+    /// To look for them takes its time where much was dropped, so it is done where no task waits for it.
+    async fn fetch_the_hottest(self: &Arc<Self>, dropped: Vec<Reached>, reach: Reach) {
+        let (flow, now) = (Arc::clone(self), self.clock.now());
+        let wanted = tokio::task::spawn_blocking(move || flow.hottest(&dropped, &reach, now));
+        if let Ok(wanted) = wanted.await {
+            self.fetch_again(wanted).await;
+        }
+    }
+
+    fn hottest(&self, dropped: &[Reached], reach: &Reach, now: Now) -> Vec<Wanted> {
         let is_hot = |entry: &Entry| match entry.hits() {
             0 => false,
             hits => hits >= HOT || entry.life.is_fresh(now),
         };
         let is_meant =
             |entry: &&Arc<Entry>| is_hot(entry) && entry.tags().iter().any(|tag| reach.covers(tag));
-        let mut hot: Vec<&Arc<Entry>> = dropped.iter().filter(is_meant).collect();
+        let mut hot: Vec<&Arc<Entry>> =
+            dropped.iter().flat_map(|reached| reached.iter()).filter(is_meant).collect();
         hot.sort_by_key(|entry| std::cmp::Reverse(entry.hits()));
         let mut seen: HashSet<(&Key, String), ahash::RandomState> = HashSet::default();
         let distinct =
             hot.into_iter().filter(|entry| seen.insert((entry.key(), format!("{:?}", entry.selector))));
-        let wanted: Vec<Wanted> = distinct.filter_map(|entry| self.wanted(entry)).take(MOST).collect();
-        let Ok(waiting) = Arc::clone(&self.refreshes.waiting).try_acquire_owned() else { return };
-        if wanted.is_empty() {
-            return;
-        }
-        let flow = Arc::clone(self);
-        tokio::spawn(async move {
-            let mut drain = flow.drain.clone();
-            tokio::select! {
-                () = drain.reached(Phase::Draining) => {}
-                () = flow.fetch_again(wanted) => {}
-            }
-            drop(waiting);
-        });
+        distinct.filter_map(|entry| self.wanted(entry)).take(MOST).collect()
     }
 
     /// How an entry is asked for again; `None`: it is a part, somebody's own, or not by its target alone.
     fn wanted(&self, entry: &Entry) -> Option<Wanted> {
-        if entry.part.is_some() {
+        if entry.part().is_some() {
             return None;
         }
         let told = entry.key().told().filter(|told| !told.is_of_a_credential && !told.is_by_content)?;
@@ -125,28 +142,37 @@ impl Shared {
         (reads && same && !identity.has_credentials(&head.headers)).then_some(settings.settle)
     }
 
-    /// Each after the `settle` of its route: what is fetched before is not stored.
     async fn fetch_again(self: &Arc<Self>, wanted: Vec<Wanted>) {
-        let due: Vec<_> =
-            wanted.into_iter().map(|wanted| (tokio::time::sleep(wanted.settle), wanted)).collect();
-        stream::iter(due)
-            .for_each_concurrent(MOST, |(settled, wanted)| async move {
-                settled.await;
-                let Ok(_turn) = self.refreshes.at_once.acquire().await else { return };
-                if !self.is_stored_again(&wanted) {
-                    let answer = Arc::clone(self).walk(
-                        wanted.head,
-                        Body::Empty,
-                        wanted.client,
-                        None,
-                        self.clock.now(),
-                    );
-                    // Its flight ends by itself; the turn is given back when it has.
-                    let mut body = answer.await.response.into_body();
-                    while let Some(Ok(_)) = body.frame().await {}
-                }
-            })
-            .await;
+        stream::iter(wanted).for_each_concurrent(MOST, |wanted| self.fetch_one_again(wanted)).await;
+    }
+
+    /// After the `settle` of its route: what is fetched before is not stored. What another write overtakes had been dropped
+    /// by this one, so this one goes on.
+    async fn fetch_one_again(self: &Arc<Self>, wanted: Wanted) {
+        let mut pause = wanted.settle;
+        for _ in 0..ROUNDS {
+            tokio::time::sleep(pause).await;
+            let Ok(_turn) = self.refreshes.at_once.acquire().await else { return };
+            if self.is_stored_again(&wanted) {
+                return;
+            }
+            let now = self.clock.now();
+            let answer =
+                Arc::clone(self).walk(wanted.head.clone(), Body::Empty, wanted.client, None, now).await;
+            // Its flight ends by itself; the turn is given back when it has.
+            let mut body = answer.response.into_body();
+            while let Some(Ok(_)) = body.frame().await {}
+            if !self.is_overtaken(&wanted.key, now.mono) {
+                return;
+            }
+            pause = 2 * pause.max(PAUSE);
+        }
+    }
+
+    /// Whether what was fetched for `key` since `begun` (monotonic) is not stored because of another write.
+    fn is_overtaken(&self, key: &Key, begun: Duration) -> bool {
+        let by_writes = [Outdated::Invalidated, Outdated::Settling].map(Outdated::as_str);
+        self.store.refusal(key).is_some_and(|refusal| refusal.at >= begun && by_writes.contains(&refusal.why))
     }
 
     fn is_stored_again(&self, wanted: &Wanted) -> bool {

@@ -1,6 +1,6 @@
 //! What a client gets: from an entry, from an answer that is still coming, or from Larder itself.
 //!
-//! Invariant: it is what the origin sent plus `Age`, `Cache-Status` and `X-Cache`; a stored head is copied, never changed.
+//! Invariant: it is what the origin sent plus `Age`, `Cache-Status` and `X-Cache`; a stored head never changes.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -79,7 +79,7 @@ pub(crate) fn entry(
     }
     let whole = |headers| respond(entry.response.status, headers, entry.response.body.clone().into());
     let head = entry.stamp.head(age, ttl, || {
-        let plain = respond(entry.response.status, entry.response.headers.clone(), Body::Empty);
+        let plain = respond(entry.response.status, entry.response.headers(), Body::Empty);
         mark(plain).response.into_parts().0.headers
     });
     Answer { response: whole(head), cache, detail: None, age: Some(age), upstream: None, error: None }
@@ -87,14 +87,15 @@ pub(crate) fn entry(
 
 /// Answers `request` from a stored part; `None` if not all that it asks for lies there, or `If-Range` speaks of another.
 pub(crate) fn part(request: &RequestHead<'_>, entry: &Entry, route: &Route, now: Now) -> Option<Answer> {
-    let (range, stored) = (entry.part?, &entry.response);
-    let (headers, etag) = (&stored.headers, stored.headers.get(ETAG));
-    let asked = Asked::by(request).filter(|_| range::if_range_holds(request.headers, headers, etag))?;
+    let (range, stored) = (entry.part()?, &entry.response);
+    let headers = stored.headers();
+    let etag = headers.get(ETAG);
+    let asked = Asked::by(request).filter(|_| range::if_range_holds(request.headers, &headers, etag))?;
     let (bytes, given) = partial::locate(asked, &range, stored.body.len() as u64)?;
     let has_it = is_conditional(request.headers)
-        && validate::not_modified(request, StatusCode::PARTIAL_CONTENT, etag, headers);
+        && validate::not_modified(request, StatusCode::PARTIAL_CONTENT, etag, &headers);
     let mut response =
-        if has_it { not_modified(headers) } else { cut(stored, &bytes, given.content_range()) };
+        if has_it { not_modified(&headers) } else { cut(stored, headers, &bytes, given.content_range()) };
     let age = entry.life.age(now).as_secs();
     response.headers_mut().insert(AGE, HeaderValue::from(age));
     let status = CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None };
@@ -115,17 +116,31 @@ fn is_selective(headers: &HeaderMap) -> bool {
 
 /// The stored response, or the part or the 304 that the request asks for (RFC 9110 §13.2.2, §14.2).
 fn stored(request: &RequestHead<'_>, stored: &entry::Response) -> Response<Body> {
-    let headers = &stored.headers;
-    let etag = headers.get(ETAG);
-    if is_conditional(request.headers) && validate::not_modified(request, stored.status, etag, headers) {
-        return not_modified(headers);
+    if is_conditional(request.headers)
+        && let Some(not_modified) = confirmed(request, stored)
+    {
+        return not_modified;
     }
+    let headers = stored.headers();
     let part = if request.headers.contains_key(RANGE) {
-        range::select(request, stored.status, headers, etag, stored.body.len() as u64)
+        range::select(request, stored.status, &headers, headers.get(ETAG), stored.body.len() as u64)
     } else {
         Part::Whole
     };
-    partial(stored, &part)
+    partial(stored, headers, &part)
+}
+
+/// The 304 that the request asks for, if the stored response is what the client has.
+fn confirmed(request: &RequestHead<'_>, stored: &entry::Response) -> Option<Response<Body>> {
+    // What belongs into a 304 holds all that the conditions are about.
+    let mut headers = stored.head.pick(|name| validate::belongs_in_304(name, false));
+    let etag = headers.get(ETAG);
+    validate::not_modified(request, stored.status, etag, &headers).then(|| {
+        if headers.contains_key(ETAG) {
+            headers.remove(LAST_MODIFIED);
+        }
+        respond(StatusCode::NOT_MODIFIED, headers, Body::Empty)
+    })
 }
 
 fn is_conditional(headers: &HeaderMap) -> bool {
@@ -139,23 +154,28 @@ pub(crate) fn answers_with_304(request: &RequestHead<'_>, response: &Response<Bo
         && validate::not_modified(request, response.status(), headers.get(ETAG), headers)
 }
 
-fn partial(stored: &entry::Response, part: &Part) -> Response<Body> {
+fn partial(stored: &entry::Response, headers: HeaderMap, part: &Part) -> Response<Body> {
     let content_range = part.content_range(stored.body.len() as u64);
     match part {
-        Part::Whole => respond(stored.status, stored.headers.clone(), stored.body.clone().into()),
-        Part::Bytes(bytes) => cut(stored, bytes, content_range),
+        Part::Whole => respond(stored.status, headers, stored.body.clone().into()),
+        Part::Bytes(bytes) => cut(stored, headers, bytes, content_range),
         Part::Unsatisfiable => {
-            ranged(StatusCode::RANGE_NOT_SATISFIABLE, stored.headers.clone(), Bytes::new(), content_range)
+            ranged(StatusCode::RANGE_NOT_SATISFIABLE, headers, Bytes::new(), content_range)
         }
     }
 }
 
 /// 206 with these bytes of a stored body.
-fn cut(stored: &entry::Response, bytes: &Range<u64>, content_range: Option<HeaderValue>) -> Response<Body> {
+fn cut(
+    stored: &entry::Response,
+    headers: HeaderMap,
+    bytes: &Range<u64>,
+    content_range: Option<HeaderValue>,
+) -> Response<Body> {
     let slice = usize::try_from(bytes.start).ok().zip(usize::try_from(bytes.end).ok());
     let (start, end) = slice.expect("a stored body lies in memory");
     let body = stored.body.slice(start..end);
-    ranged(StatusCode::PARTIAL_CONTENT, stored.headers.clone(), body, content_range)
+    ranged(StatusCode::PARTIAL_CONTENT, headers, body, content_range)
 }
 
 fn ranged(

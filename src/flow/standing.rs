@@ -21,9 +21,10 @@ use crate::store::author::Author;
 use crate::store::entry::Entry;
 
 impl Visit<'_> {
-    /// Who asks, as the author of what he writes: his credentials if he shows any, on public routes too.
+    /// Who asks, as the author of what he writes: his credentials if he shows any, on public routes too, less what only
+    /// writes carry.
     pub(crate) fn author(&self, head: &Head) -> Author {
-        let digest = self.flow.rules.identity.digest(&head.headers);
+        let digest = self.flow.rules.identity.digest_of_writer(&head.headers);
         digest.map_or(Author::Address(self.client.origin), Author::Credential)
     }
 

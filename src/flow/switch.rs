@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::flow::Flow;
-use crate::invalidate::{Invalidation, Source};
+use crate::invalidate::{Applied, Invalidation, Source};
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
-use crate::store::Applied;
 
 /// Caches.
 const ON: u64 = 0;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::request::Parts as Head;
 use serde_json::Value;
 
+use crate::fault::{self, Fault};
 use crate::flow::Visit;
 use crate::flow::arriving::Landing;
 use crate::flow::coalesce::Departure;
@@ -25,6 +25,7 @@ use crate::route::carried::{self, Given, Unfit};
 use crate::route::share::Share;
 use crate::route::table::Route;
 use crate::route::tag::Tag;
+use crate::route::target::{Rules, Target};
 use crate::store::entry::Entry;
 
 /// Most bodies that are searched at once: each may take many times its own length.
@@ -53,21 +54,19 @@ pub(crate) struct Tagging {
 }
 
 impl Tagging {
-    /// For a request that goes to the origin for these entries.
-    pub(crate) fn of(visit: &Visit<'_>, head: &Head, share: Share) -> Self {
-        let (route, rules) = (visit.target.route, &visit.flow.rules);
+    /// For a request with these fields that goes to the origin for these entries.
+    pub(crate) fn of(rules: &Rules, target: &Target<'_>, headers: &HeaderMap, share: Share) -> Self {
         // What all share is nobody's, whoever fetches it.
-        let user =
-            matches!(share, Share::Credential(_)).then(|| rules.identity.user(&head.headers)).flatten();
-        let captures = visit.target.captures(rules);
+        let user = matches!(share, Share::Credential(_)).then(|| rules.identity.user(headers)).flatten();
+        let captures = target.captures(rules);
         let given = Given {
             captures: &captures,
-            query: &visit.target.query,
-            headers: &head.headers,
-            key_headers: &route.key.headers,
+            query: &target.query,
+            headers,
+            key_headers: &target.route.key.headers,
             user: user.as_deref(),
         };
-        let settings = &route.settings;
+        let settings = &target.route.settings;
         let named = carried::by_route(&settings.tags, &given);
         match carried::prefixes(&settings.body_tags, &given) {
             Ok(prefixes) => Self { tags: named, prefixes },
@@ -80,15 +79,32 @@ impl Tagging {
         self.tags.as_deref().unwrap_or_default()
     }
 
+    /// What route and origin tag a whole answer with.
+    ///
+    /// # Errors
+    /// Why it is not to be stored.
+    pub(crate) fn of_answer(
+        self,
+        route: &Arc<Route>,
+        answer: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Vec<Tag>, Stop> {
+        let mut named = self.known().to_vec();
+        named.extend(self.by_fields(answer)?);
+        let codings = codings(answer).map_err(Unfit::from);
+        named.extend(Search { route: Arc::clone(route), tagging: Arc::new(self), codings, body }.run()?);
+        Ok(carried::together(named)?)
+    }
+
     /// Whether anything is looked for in bodies.
     fn is_by_body(&self) -> bool {
-        self.prefixes.iter().any(|prefixes| !prefixes.is_empty())
+        self.prefixes.iter().any(|prefixes| !prefixes.is_empty()) && !fault::is(Fault::BodyTagsForgotten)
     }
 
     /// The tags that the fields of the answer add.
     fn by_fields(&self, answer: &HeaderMap) -> Result<Vec<Tag>, Unfit> {
         self.tags.as_ref().map_err(|why| *why)?;
-        carried::by_fields(answer)
+        if fault::is(Fault::FieldTagsForgotten) { Ok(Vec::new()) } else { carried::by_fields(answer) }
     }
 }
 
@@ -125,7 +141,8 @@ impl Fetch {
         answer: &HeaderMap,
     ) -> Result<Vec<Tag>, NoStore> {
         let known = departure.depends().tags;
-        let both = || base.tags().iter().chain(known.iter()).cloned();
+        let before = if fault::is(Fault::ConfirmedWithoutTags) { &[] } else { base.tags() };
+        let both = || before.iter().chain(known.iter()).cloned();
         let all = self.tagging.by_fields(answer).and_then(|named| carried::together(both().chain(named)));
         let all = all.map_err(|why| self.untold(why))?;
         departure.learn(all.iter().cloned(), true);
@@ -160,7 +177,7 @@ impl Fetch {
             let apart = tokio::task::spawn_blocking(move || search.run()).await;
             apart.unwrap_or(Err(Stop::Untold(Unfit::Unsearched)))
         };
-        match found.and_then(|found| beside(departure, found).map_err(Stop::Untold)) {
+        match found.and_then(|found| Ok(beside(departure, found)?)) {
             Ok(found) => {
                 departure.learn(found, true);
                 Ok(())
@@ -192,9 +209,14 @@ struct Search {
 }
 
 /// Why a body is not stored.
-enum Stop {
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stop {
+    /// `store_if`
+    #[error("{}", .0.as_str())]
     State(NoStore),
-    Untold(Unfit),
+    /// What would outdate it cannot be told.
+    #[error("tags: {0}")]
+    Untold(#[from] Unfit),
 }
 
 impl Search {
@@ -215,7 +237,7 @@ impl Search {
             Some(json) => carried::by_body(&json, &settings.body_tags, &self.tagging.prefixes),
             None => Ok(Vec::new()),
         });
-        named.map_err(Stop::Untold)
+        Ok(named?)
     }
 
     fn json(&self) -> Result<Option<Value>, Unfit> {

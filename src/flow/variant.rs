@@ -75,7 +75,7 @@ impl Shared {
     ) -> Result<Arc<Entry>, Refused> {
         let (rule, settle) = (&settings.rule, settings.settle);
         let old = || base.selector.clone();
-        let selector = if selects_as_before(&base.response.headers, freshened.headers()) {
+        let selector = if selects_as_before(&base.response.headers(), freshened.headers()) {
             old()
         } else {
             // What is storable has a `Vary` that can be read.

@@ -24,12 +24,14 @@
 //! | | fetches after that time | stored |
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use http::request::Parts as Head;
 use tokio::sync::oneshot;
 
 use crate::body::Body;
+use crate::fault::{self, Fault};
 use crate::flow::adopt::{Adoption, Answered};
 use crate::flow::arriving::Own;
 use crate::flow::consequence::{Effect, Target};
@@ -104,12 +106,23 @@ impl Errand {
         });
         // Whoever asked may have left; what had to be done is done.
         match (adoption, answer) {
-            (Some(adoption), Ok(response)) => {
-                adoption.conclude(&target.uri, follows, response, answered).await;
-            }
-            (_, answer) => {
-                follows.apply(&flow).await;
+            (_, answer) if fault::is(Fault::AnsweredFirst) => {
                 let _ = answered.send(answer.map(Own::passed));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    follows.apply(&flow).await;
+                });
+            }
+            (Some(adoption), Ok(response)) => {
+                adoption.conclude(&target, follows, response, answered).await;
+            }
+            (_, Ok(response)) => {
+                let response = follows.conclude(&flow, &target, response).await;
+                let _ = answered.send(Ok(Own::passed(response)));
+            }
+            (_, Err(why)) => {
+                follows.apply(&flow).await;
+                let _ = answered.send(Err(why));
             }
         }
     }

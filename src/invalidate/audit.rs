@@ -13,8 +13,9 @@ use crate::invalidate::Source;
 use crate::invalidate::event::BadEvent;
 use crate::invalidate::purge;
 use crate::metrics::UNMATCHED;
-use crate::route::reach::{Gaps, Item, Paths, Reach};
-use crate::route::tag::Tag;
+use crate::route::derive::Followed;
+use crate::route::meet;
+use crate::route::reach::{Item, Reach};
 use crate::store::entry::Entry;
 use crate::store::position::{Mode, Position};
 
@@ -43,6 +44,8 @@ pub struct Audited {
     pub reach: Reach,
     /// How many items of the reach were asked for.
     pub asked: usize,
+    /// Whether that is all that is derived, or everything was outdated in its stead.
+    pub followed: Followed,
     /// What it reached.
     pub entries: Tally,
 }
@@ -110,8 +113,7 @@ impl Tally {
     pub fn of(entries: &[Arc<Entry>]) -> Self {
         let mut routes = BTreeMap::<&str, u64>::new();
         for entry in entries {
-            let route = entry.tags().iter().find_map(Tag::template);
-            *routes.entry(route.unwrap_or(UNMATCHED)).or_default() += 1;
+            *routes.entry(entry.route().unwrap_or(UNMATCHED)).or_default() += 1;
         }
         let routes = routes.into_iter().map(|(route, count)| (route.to_owned(), count)).collect();
         Self { total: entries.len() as u64, routes }
@@ -144,7 +146,10 @@ impl Query {
             Since::Time(time) => audited.at >= time,
         };
         since
-            && self.tag.as_ref().is_none_or(|tag| audited.reach.items.iter().any(|item| may_meet(tag, item)))
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|tag| audited.reach.items.iter().any(|item| meet::items(tag, item)))
     }
 }
 
@@ -152,25 +157,6 @@ impl Query {
 fn position(text: &str) -> Option<Position> {
     let (epoch, n) = text.split_once('-')?;
     Some(Position { epoch: u64::from_str_radix(epoch, 16).ok()?, n: n.parse().ok()? })
-}
-
-/// Whether there may be something that both reach.
-fn may_meet(one: &Item, other: &Item) -> bool {
-    let begin_alike = |one: &str, other: &str| one.starts_with(other) || other.starts_with(one);
-    match (one, other) {
-        (Item::Tag(tag), item) | (item, Item::Tag(tag)) => item.covers(tag),
-        (Item::All, _) | (_, Item::All) => true,
-        (Item::Tags(one), Item::Tags(other)) => begin_alike(Gaps::prefix(one), Gaps::prefix(other)),
-        (Item::Paths { host: one, paths: these }, Item::Paths { host: other, paths: those }) => {
-            let same_host = one.is_none() || other.is_none() || one == other;
-            same_host
-                && match (these, those) {
-                    (Paths::One(path), paths) | (paths, Paths::One(path)) => paths.contain(path),
-                    _ => begin_alike(&these.prefix(), &those.prefix()),
-                }
-        }
-        (Item::Tags(_), Item::Paths { .. }) | (Item::Paths { .. }, Item::Tags(_)) => false,
-    }
 }
 
 /// The list.
@@ -184,15 +170,17 @@ struct Ring {
 }
 
 impl Audit {
-    /// Puts one into its place.
-    pub(in crate::invalidate) fn add(&self, audited: Audited) {
+    /// Puts what was applied together into its place, in one step: who reads on from that place misses none of it.
+    pub(in crate::invalidate) fn add(&self, together: impl IntoIterator<Item = Audited>) {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.items += audited.reach.items.len();
-        // Who applied first may come here second.
-        let behind =
-            ring.records.iter().rev().take_while(|known| known.position.n > audited.position.n).count();
-        let place = ring.records.len() - behind;
-        ring.records.insert(place, Arc::new(audited));
+        for audited in together {
+            ring.items += audited.reach.items.len();
+            // Who applied first may come here second.
+            let behind =
+                ring.records.iter().rev().take_while(|known| known.position.n > audited.position.n).count();
+            let place = ring.records.len() - behind;
+            ring.records.insert(place, Arc::new(audited));
+        }
         while ring.records.len() > MAX_RECORDS || (ring.items > MAX_ITEMS && ring.records.len() > 1) {
             let gone = ring.records.pop_front();
             ring.items -= gone.map_or(0, |gone| gone.reach.items.len());
@@ -219,8 +207,9 @@ mod tests {
             actor: "ci".into(),
             id: None,
             mode: Mode::Hard,
-            reach: purge::of_words(words).unwrap(),
+            reach: purge::of_words(words, &crate::invalidate::event::Names::default()).unwrap(),
             asked: 1,
+            followed: Followed::All,
             entries: Tally::default(),
         }
     }
@@ -234,7 +223,7 @@ mod tests {
     fn the_list_is_in_the_order_of_application_whoever_came_first() {
         let audit = Audit::default();
         for n in [2, 1, 4, 3] {
-            audit.add(audited(n, "a"));
+            audit.add([audited(n, "a")]);
         }
         assert_eq!(places(&audit, None, None), [1, 2, 3, 4]);
         assert_eq!(places(&audit, None, Some("0-2")), [3, 4]);
@@ -248,9 +237,9 @@ mod tests {
         let audit = Audit::default();
         let words = ["project:42", "project:*", "projects", "/api/stats", "/api/*", "/x/{id}/y"];
         for (n, word) in (1..).zip(words) {
-            audit.add(audited(n, word));
+            audit.add([audited(n, word)]);
         }
-        audit.add(Audited { reach: Reach::all(), ..audited(7, "a") });
+        audit.add([Audited { reach: Reach::all(), ..audited(7, "a") }]);
         for (tag, found) in [
             ("project:42", &[1, 2, 7][..]),
             ("project:*", &[1, 2, 7]),
@@ -268,14 +257,14 @@ mod tests {
     fn the_list_is_bounded_in_records_and_in_items() {
         let audit = Audit::default();
         for n in 0..MAX_RECORDS as u64 + 5 {
-            audit.add(audited(n, "a"));
+            audit.add([audited(n, "a")]);
         }
         let all = places(&audit, None, None);
         assert_eq!((all.len(), all[0]), (MAX_RECORDS, 5));
         let many: String = (0..purge::MAX_ITEMS).map(|n| format!("t{n} ")).collect();
         let large = audited(20_000, &many);
         for n in 0..20 {
-            audit.add(Audited { position: Position { epoch: 0, n: 20_000 + n }, ..large.clone() });
+            audit.add([Audited { position: Position { epoch: 0, n: 20_000 + n }, ..large.clone() }]);
         }
         assert_eq!(places(&audit, None, None).len(), MAX_ITEMS / purge::MAX_ITEMS);
     }

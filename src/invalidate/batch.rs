@@ -15,10 +15,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::invalidate::journal::Cause;
-use crate::invalidate::purge;
+use crate::invalidate::{Applied, purge};
 use crate::route::reach::{Item, Reach};
 use crate::route::tag::Tag;
-use crate::store::Applied;
 use crate::store::entry::Entry;
 use crate::store::position::{Hold, Mode};
 

@@ -149,21 +149,23 @@ pub fn read(body: &[u8], names: &Names) -> Result<Event, BadEvent> {
         return Err(BadEvent::TooLarge);
     }
     let text = std::str::from_utf8(body).map_err(|_| BadEvent::NotText)?;
+    // RFC 8259 §8.1 lets a reader pass over a byte order mark; with it JSON would not begin like JSON, and be a word.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match text.trim_start().as_bytes().first() {
         None => Err(BadEvent::Nothing),
         Some(b'{') => object(text, names),
         Some(b'[' | b'"') => match json(text.as_bytes())? {
-            Value::String(words) => plain(&words),
+            Value::String(words) => plain(&words, names),
             Value::Array(words) => {
                 let words = words.iter().map(|word| word.as_str().ok_or(()));
                 let words: Result<Vec<&str>, ()> = words.collect();
                 let words =
                     words.map_err(|()| BadEvent::shape("a list holds strings, one for each tag or path"))?;
-                purge::of_list(&words).map(outdates)
+                purge::of_list(&words, names).map(outdates)
             }
             _ => Err(BadEvent::shape("JSON here is a string, a list of strings or an object")),
         },
-        Some(_) => plain(text),
+        Some(_) => plain(text, names),
     }
 }
 
@@ -190,9 +192,11 @@ pub fn received(headers: &HeaderMap, body: &[u8], names: &Names) -> Result<Event
 /// # Errors
 /// [`BadEvent::NotJson`], [`BadEvent::TooDeep`], or [`BadEvent::TooLarge`].
 pub fn json(body: &[u8]) -> Result<Value, BadEvent> {
-    if body.len() > MAX_BODY {
-        return Err(BadEvent::TooLarge);
-    }
+    if body.len() > MAX_BODY { Err(BadEvent::TooLarge) } else { json_of(body) }
+}
+
+/// The same of as many bytes as somebody else allows.
+pub(in crate::invalidate) fn json_of(body: &[u8]) -> Result<Value, BadEvent> {
     let value = serde_json::from_slice(body).map_err(|why| BadEvent::NotJson(why.to_string()))?;
     if is_deeper(&value, MAX_DEPTH) { Err(BadEvent::TooDeep) } else { Ok(value) }
 }
@@ -250,8 +254,8 @@ fn plain_value(value: &Value) -> Option<String> {
     }
 }
 
-fn plain(words: &str) -> Result<Event, BadEvent> {
-    purge::of_words(words).map(outdates)
+fn plain(words: &str, names: &Names) -> Result<Event, BadEvent> {
+    purge::of_words(words, names).map(outdates)
 }
 
 fn outdates(reach: Reach) -> Event {
@@ -357,6 +361,8 @@ mod tests {
         for (body, reached) in [
             ("project:42 dashboard", "project:42 dashboard"),
             ("  /api/stats\n\tprojects  ", "/api/stats projects"),
+            ("\u{feff}project:42", "project:42"),
+            ("\u{feff}{\"tags\": [\"a\"]}", "a"),
             (r#""project:42 dashboard""#, "project:42 dashboard"),
             (r#"["project:42", "/api/{x}"]"#, "project:42 /api/*"),
             (r#"{"tags": "a b", "prefixes": ["/x"]}"#, "a b /x/**"),

@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::clock::Now;
 use crate::invalidate::allowance::TooOften;
-use crate::invalidate::event::{BadEvent, Event, MAX_BODY};
+use crate::invalidate::event::{BadEvent, Event};
 use crate::invalidate::seen::{self, Id, Seen, Times};
 use crate::invalidate::webhook::{self, Refused, Scheme, Settings, Signed, TOLERANCE};
 use crate::invalidate::{Invalidator, Source};
@@ -78,9 +78,9 @@ pub enum Refusal {
     /// No webhook has this path.
     #[error("no webhook is configured under this path")]
     Unknown,
-    /// Its body is larger than [`MAX_BODY`].
-    #[error("a webhook has at most {MAX_BODY} bytes")]
-    TooLarge,
+    /// Its body is larger than this, the most that its scheme may have.
+    #[error("such a webhook has at most {0} bytes")]
+    TooLarge(usize),
     /// It is not from whom it says, or not now.
     #[error(transparent)]
     Unproven(#[from] Refused),
@@ -110,7 +110,7 @@ impl Refusal {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
-            Self::TooLarge => "too-large",
+            Self::TooLarge(_) => "too-large",
             Self::Unproven(why) => why.as_str(),
             Self::Bad(why) => why.as_str(),
             Self::TooOften(_) => "too-often",
@@ -134,6 +134,11 @@ impl Hooks {
     pub fn has(&self, path: &str) -> bool {
         // Every request asks.
         !self.0.hooks.is_empty() && self.find(path).is_some()
+    }
+
+    /// Most bytes of what is sent to a decoded path; 0, if it is that of no webhook.
+    pub fn max_body(&self, path: &str) -> usize {
+        self.find(path).map_or(0, |hook| hook.settings.scheme.max_body())
     }
 
     /// Receives what was sent to a decoded path, and applies it.
@@ -165,12 +170,13 @@ impl Hooks {
         now: Now,
     ) -> Result<Receipt, Refusal> {
         let hook = self.find(path).ok_or(Refusal::Unknown)?;
-        if body.len() > MAX_BODY {
-            return Err(Refusal::TooLarge);
+        let most = hook.settings.scheme.max_body();
+        if body.len() > most {
+            return Err(Refusal::TooLarge(most));
         }
         let signed = webhook::verify(&hook.settings, headers, body, now.wall)?;
         let invalidator = &self.0.invalidator;
-        let event = webhook::read(hook.settings.scheme, headers, body, invalidator.names())?;
+        let event = webhook::read(hook.settings.scheme, headers, body, &invalidator.settings().events)?;
         let claim = match known_by(hook.settings.scheme, &signed, &event, body) {
             Some(id) => match hook.seen.claim(id, times(&signed, now)).await {
                 Ok(claim) => Some(claim),
@@ -375,7 +381,10 @@ mod tests {
         let path = "/hooks/standard";
         assert_eq!(send(headers.clone(), body.clone(), path).await, "not-json");
         assert_eq!(send(headers.clone(), body.clone(), "/hooks").await, "unknown");
-        assert_eq!(send(headers.clone(), vec![0; MAX_BODY + 1].into(), path).await, "too-large");
+        assert_eq!(
+            send(headers.clone(), vec![0; Scheme::Standard.max_body() + 1].into(), path).await,
+            "too-large"
+        );
         assert_eq!(send(headers.clone(), "x".into(), path).await, "forged");
         headers.remove("webhook-id");
         assert_eq!(send(headers, body, path).await, "unsigned");

@@ -1,25 +1,34 @@
 //! The order of invalidations: what is appended gets its place, and is read back in that order by the one who applies it.
 //!
-//! Invariant: places are given in the order of appending, without gaps, and a record is read only behind everything that
+//! Invariant: places are given in the order of appending, without gaps, and a record is read once, behind everything that
 //! stands before it. It refuses to know what applying means.
 //!
-//! Whoever reads a position from `applied` trusts that everything up to it has been applied. Were two records applied out
-//! of order, a fetch could slip between them:
+//! Whoever reads a position from the gate trusts that the floors of everything up to it are raised. Were those of two records
+//! raised out of order, a fetch could slip between them:
 //!
 //! | record 1 (tag `a`) | record 2 (tag `b`) | fetch of `a` |
 //! |---|---|---|
 //! | appended | appended | |
-//! | | applied: `applied = 2` | |
+//! | | raised: the gate stands at 2 | |
 //! | | | ticket at 2; the origin still says the old |
-//! | applied: floor of `a` = 1 | | |
+//! | raised: floor of `a` = 1 | | |
 //! | acknowledged | | stored: its ticket is above the floor. Wrong for ever |
 //!
-//! So there is one applier: it takes its turn, reads the oldest record that was not applied, applies it, says so, reads on.
+//! So one at a time takes the turn, reads the oldest record that was not raised, raises it, reads on. That is short. Their
+//! sweeps go on side by side behind it, and a record is acknowledged when its own is done (`store/sweep.rs` has that race).
+//! What all of a node has applied without a gap is what it renews its lease with.
+//!
+//! | record 1, large | record 2, small | other nodes, when there are any |
+//! |---|---|---|
+//! | raised; slice 1 | raised; swept: acknowledged, if this node is alone | |
+//! | | this node renews at 0 | whoever acknowledges 2 for all of them waits until each has renewed at 2 |
+//! | the last slice; this node renews at 2 | | acknowledged |
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::invalidate::Invalidation;
+use crate::route::derive::Followed;
 use crate::store::position::{Outdate, Position};
 
 /// One application, and what it is for.
@@ -38,6 +47,8 @@ pub struct Cause {
     pub invalidation: Invalidation,
     /// How many items of its reach were asked for.
     pub asked: usize,
+    /// Whether all of its consequences are in it, or everything in their stead.
+    pub followed: Followed,
 }
 
 /// Where the order is kept.
@@ -78,17 +89,18 @@ impl Journal {
         }
     }
 
-    /// The oldest record that was not applied here, and its place.
+    /// The oldest record that was not read here, and its place: whoever gets it has to raise it before he reads on.
     pub fn read(&self) -> Option<(Position, Arc<Record>)> {
         match self {
-            Self::Local(local) => local.records().waiting.front().cloned(),
+            Self::Local(local) => local.records().waiting.pop_front(),
         }
     }
 
-    /// Says that this node has applied everything up to `applied`; whether it may go on.
-    pub fn renew(&self, applied: Position) -> Lease {
+    /// Says that this node has applied everything up to `applied`, without a gap; whether it may go on.
+    pub fn renew(&self, _applied: Position) -> Lease {
         match self {
-            Self::Local(local) => local.renew(applied),
+            // A node that is alone cannot be shut out.
+            Self::Local(_) => Lease::Held,
         }
     }
 
@@ -101,7 +113,7 @@ impl Journal {
     }
 }
 
-/// The journal of a node that is alone. It holds what waits to be applied, and that is what its own callers brought.
+/// The journal of a node that is alone. It holds what waits to be raised, and that is what its own callers brought.
 #[derive(Debug)]
 pub struct Local(Mutex<Records>);
 
@@ -120,15 +132,6 @@ impl Local {
         position
     }
 
-    /// A node that is alone cannot be shut out.
-    fn renew(&self, applied: Position) -> Lease {
-        let mut records = self.records();
-        while records.waiting.front().is_some_and(|(position, _)| position.n <= applied.n) {
-            records.waiting.pop_front();
-        }
-        Lease::Held
-    }
-
     fn records(&self) -> MutexGuard<'_, Records> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_read_in_the_order_of_their_places_until_they_are_applied() {
+    fn records_are_read_once_in_the_order_of_their_places() {
         let began = Position { epoch: 7, n: 3 };
         let journal = Journal::local(began);
         assert!(journal.read().is_none());
@@ -149,10 +152,8 @@ mod tests {
             [(7, 4), (7, 5), (7, 6)]
         );
         for place in places {
-            for _ in 0..2 {
-                assert_eq!(journal.read().map(|(place, _)| place), Some(place), "until it is applied");
-            }
-            assert_eq!(journal.renew(place), Lease::Held);
+            assert_eq!(journal.read().map(|(place, _)| place), Some(place));
+            assert_eq!(journal.renew(began), Lease::Held, "however far it is");
             assert_eq!(journal.fence(place), Fence::Closed);
         }
         assert!(journal.read().is_none());

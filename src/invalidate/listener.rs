@@ -12,6 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::fault::{self, Fault};
 use crate::invalidate::event::{self, Event};
 use crate::invalidate::pace::{Complaints, Ids, Pace};
 use crate::invalidate::said::{Said, is_pattern, shown};
@@ -154,7 +155,7 @@ impl Listener {
             OnGap::SoftPurge => (Some(Mode::Soft), "everything kept is stale"),
             OnGap::Ignore => (None, "everything is kept all the same"),
         };
-        if let Some(mode) = mode {
+        if let Some(mode) = mode.filter(|_| !fault::is(Fault::GapIgnored)) {
             let reach = Reach::all();
             let (source, actor) = (Source::Gap, "redis.on_gap".to_owned());
             let gap =
@@ -189,9 +190,9 @@ impl Listener {
     }
 
     fn hear(&mut self, channel: &[u8], payload: &[u8]) {
-        match event::read(payload, self.invalidator.names()) {
+        match event::read(payload, &self.invalidator.settings().events) {
             Ok(Event::Outdates(outdates)) => {
-                if outdates.id.as_ref().is_some_and(|id| !self.ids.is_new(id)) {
+                if outdates.id.is_some() && !self.ids.is_new(payload) {
                     return;
                 }
                 let invalidation = outdates.invalidation(Source::Redis, shown(channel));

@@ -2,18 +2,21 @@
 //!
 //! ```text
 //! write, origin, gap ─────────────────────┐
-//! webhook, redis, admin ─ (batch, window) ┴ expand ─ journal ─ applied in order ─ audited, counted ─ acknowledged
+//! webhook, redis, admin ─ (batch, window) ┴ expand ─ journal ─ raised in order ─ swept side by side ─ audited, counted ─ acknowledged
 //! ```
 //! Invariant: when [`Invalidator::apply`] returns, the invalidation and all that follows from it is applied. What a write
-//! brings waits for nothing on its way but its turn. It refuses to know who is answered, and how.
+//! brings waits for nothing on its way but its turn to be raised, and for what it reaches itself. What has begun is done,
+//! whether or not anybody waits for it. It refuses to know who is answered, and how.
 
 pub mod allowance;
+pub mod applied;
 pub mod audit;
 mod batch;
 pub mod event;
 #[cfg(test)]
 mod forgeries;
 pub mod hooks;
+mod invalidation;
 pub mod journal;
 mod listener;
 mod pace;
@@ -21,6 +24,7 @@ pub mod purge;
 mod said;
 mod seen;
 pub mod subscription;
+mod sweeper;
 #[cfg(test)]
 mod testing;
 pub mod webhook;
@@ -29,20 +33,27 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::fault::{self, Fault};
 use crate::invalidate::allowance::{Allowance, TooOften};
+pub use crate::invalidate::applied::Applied;
 use crate::invalidate::audit::{Audit, Audited, Query, Tally};
 use crate::invalidate::batch::{Batches, Joined, Waiting};
+pub use crate::invalidate::invalidation::{Invalidation, Source};
+use crate::invalidate::invalidation::{is_everything, is_whole_store};
 use crate::invalidate::journal::{Cause, Fence, Journal, Lease, Record};
+use crate::invalidate::pace::Complaints;
+use crate::invalidate::sweeper::{Course, Sweeper, elsewhere};
 use crate::metrics::Metrics;
-use crate::route::derive::Dependencies;
-use crate::route::reach::{Item, Reach};
+use crate::route::derive::{Dependencies, Followed, MAX_DERIVED};
 use crate::route::tag::Tag;
 pub use crate::store::author::Author;
-use crate::store::position::{Hold, Mode, Outdate};
+use crate::store::position::{Outdate, Position};
+use crate::store::sweep::Sweep;
 use crate::store::ticket::FillTicket;
-use crate::store::{Applied, Store};
+use crate::store::{self, Store};
 
 /// `invalidation:`, `events:` and `webhooks:` of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -59,67 +70,6 @@ pub struct Settings {
     pub webhooks: Vec<webhook::Settings>,
     /// `redis.subscribe`; `None`: no channel is listened to.
     pub subscription: Option<subscription::Settings>,
-}
-
-/// What is to be outdated, whoever says so.
-#[derive(Clone, Debug, Default)]
-pub struct Invalidation {
-    /// What.
-    pub reach: Reach,
-    /// Removed, or made stale.
-    pub mode: Mode,
-    /// For how long it is not stored again.
-    pub hold: Hold,
-    /// Whether what is derived from it (`dependencies`) is left alone.
-    pub without_derived: bool,
-    /// Where it comes from.
-    pub source: Source,
-    /// Who said so, in the words of the audit list: a token's name, a webhook's path, a channel, a write's rule.
-    pub actor: String,
-    /// The name that its sender gave it, by which it is known again.
-    pub id: Option<String>,
-    /// Who wrote; under a soft invalidation he is never served what is older.
-    pub author: Option<Author>,
-}
-
-/// Where an invalidation comes from; the `source` label of metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// A write through the proxy.
-    #[default]
-    Write,
-    /// What an origin said about credentials: a 401.
-    Origin,
-    /// A webhook.
-    Webhook,
-    /// A message on a Redis channel.
-    Redis,
-    /// A lost subscription (`redis.on_gap`).
-    Gap,
-    /// The admin API, the command line, or `PURGE`.
-    Admin,
-}
-
-impl Source {
-    /// The word for metrics, logs and the audit list.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Write => "write",
-            Self::Origin => "origin",
-            Self::Webhook => "webhook",
-            Self::Redis => "redis",
-            Self::Gap => "gap",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// Whether nothing here waits for it but whoever said so.
-    fn may_wait(self) -> bool {
-        match self {
-            Self::Webhook | Self::Redis | Self::Admin => true,
-            Self::Write | Self::Origin | Self::Gap => false,
-        }
-    }
 }
 
 /// What an invalidation would do now.
@@ -143,34 +93,45 @@ struct Shared {
     clock: Clock,
     metrics: Arc<Metrics>,
     journal: Journal,
-    /// Held by whoever applies.
+    /// Held by whoever raises.
     turn: Mutex<()>,
+    sweeper: Sweeper,
     batches: Batches,
     audit: Audit,
     allowance: Allowance,
+    complaints: Mutex<Complaints>,
     before_all: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// The write that an invalidation belongs to: its ticket, and the tags of its own answer.
 type Writer<'a> = (&'a FillTicket, &'a [Tag]);
 
+/// A record that is raised, on its way.
+struct Raised {
+    record: Arc<Record>,
+    sweep: Sweep,
+    /// When (monotonic) it got its place.
+    appended: Duration,
+}
+
 impl Invalidator {
     /// The applier for `store`.
     pub fn new(settings: Settings, store: Arc<Store>, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let (journal, batches) = (Journal::local(store.applied()), Batches::new(settings.max_batch));
-        let (turn, audit, allowance) = (Mutex::default(), Audit::default(), Allowance::default());
-        let before_all = OnceLock::new();
+        let sweeper = Sweeper::new(Arc::clone(&store));
         Self(Arc::new(Shared {
             settings,
             store,
             clock,
             metrics,
             journal,
-            turn,
+            turn: Mutex::default(),
+            sweeper,
             batches,
-            audit,
-            allowance,
-            before_all,
+            audit: Audit::default(),
+            allowance: Allowance::default(),
+            complaints: Mutex::default(),
+            before_all: OnceLock::new(),
         }))
     }
 
@@ -183,15 +144,18 @@ impl Invalidator {
     /// others, for no longer than `invalidation.debounce`; it is applied even if nobody waits for this any more.
     pub async fn apply(&self, invalidation: Invalidation) -> Applied {
         let since = self.0.clock.mono();
-        let cause = self.expand(invalidation);
+        let cause = self.follow(invalidation);
         if self.0.settings.debounce.is_zero() || !cause.invalidation.source.may_wait() {
-            return self.alone(cause, since, None).0;
+            return self.alone(cause, since, None).0.end().await;
         }
         let (answer, applied) = oneshot::channel();
         match self.0.batches.join(Waiting { cause, since, answer }) {
             Joined::First(number) => self.open_window(number),
             Joined::Behind => {}
             Joined::Full(batch) => self.together(batch),
+        }
+        if fault::is(Fault::BatchAnsweredFirst) {
+            return Applied::of(self.0.store.applied(), Arc::default());
         }
         applied.await.expect("what has joined a batch is applied with it")
     }
@@ -205,7 +169,8 @@ impl Invalidator {
         kept: &[Tag],
     ) -> (Applied, Option<FillTicket>) {
         let since = self.0.clock.mono();
-        self.alone(self.expand(invalidation), since, Some((began, kept)))
+        let (course, renewed) = self.alone(self.follow(invalidation), since, Some((began, kept)));
+        (course.end().await, renewed)
     }
 
     /// Whether somebody outside may have this now; to be asked before [`Self::apply`].
@@ -218,11 +183,15 @@ impl Invalidator {
     }
 
     /// What it would reach now, with all that is derived from it. Nothing is done.
-    pub fn preview(&self, invalidation: &Invalidation) -> Preview {
-        let Cause { invalidation, asked } = self.expand(invalidation.clone());
-        let mut items = audit::words(&invalidation.reach.items);
-        let derived = items.split_off(asked.min(items.len()));
-        Preview { items, derived, entries: Tally::of(&self.0.store.find(&invalidation.reach)) }
+    pub async fn preview(&self, invalidation: Invalidation) -> Preview {
+        let store = Arc::clone(&self.0.store);
+        let Cause { invalidation, asked, .. } = invalidation.followed(&self.0.settings.dependencies);
+        elsewhere(move || {
+            let mut items = audit::words(&invalidation.reach.items);
+            let derived = items.split_off(asked.min(items.len()));
+            Preview { items, derived, entries: Tally::of(&store.find(&invalidation.reach)) }
+        })
+        .await
     }
 
     /// What was invalidated lately, the oldest first.
@@ -235,11 +204,6 @@ impl Invalidator {
         self.together(self.0.batches.hurry());
     }
 
-    /// `events:`, for whoever reads messages.
-    pub fn names(&self) -> &event::Names {
-        &self.0.settings.events
-    }
-
     /// What the configuration says of invalidation.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
@@ -250,12 +214,18 @@ impl Invalidator {
         &self.0.metrics
     }
 
-    fn expand(&self, mut invalidation: Invalidation) -> Cause {
-        let asked = invalidation.reach.items.len();
-        if !invalidation.without_derived {
-            self.0.settings.dependencies.extend(&mut invalidation.reach);
+    /// Adds what follows from it; says so if that is too much to be told apart.
+    fn follow(&self, invalidation: Invalidation) -> Cause {
+        let cause = invalidation.followed(&self.0.settings.dependencies);
+        if cause.followed == Followed::TooMany {
+            let Invalidation { source, actor, .. } = &cause.invalidation;
+            let mut complaints = self.0.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+            complaints.make(Instant::now(), || {
+                let what = format!("what {actor:?} invalidated ({})", source.as_str());
+                format!("more than {MAX_DERIVED} items are derived from {what}: everything goes")
+            });
         }
-        Cause { invalidation, asked }
+        cause
     }
 
     fn open_window(&self, number: u64) {
@@ -267,16 +237,25 @@ impl Invalidator {
         });
     }
 
-    /// Applies one by itself.
-    fn alone(&self, cause: Cause, since: Duration, by: Option<Writer<'_>>) -> (Applied, Option<FillTicket>) {
+    /// Begins to apply one by itself.
+    fn alone(
+        &self,
+        cause: Cause,
+        since: Duration,
+        by: Option<Writer<'_>>,
+    ) -> (Course<Applied>, Option<FillTicket>) {
         let Invalidation { reach, mode, hold, author, .. } = &cause.invalidation;
         let outdate = Outdate { reach: reach.clone(), mode: *mode, hold: *hold, author: *author };
-        let (record, applied, renewed) = self.commit(Record { causes: vec![cause], outdate }, by);
-        self.note(&record.causes[0], since, &applied);
-        (applied, renewed)
+        let (raised, renewed) = self.raise(Record { causes: vec![cause], outdate }, by);
+        let course = self.sweep(raised, move |invalidator, record, done| {
+            let applied = Applied::of(done.position, done.reached);
+            invalidator.0.audit.add([invalidator.note(&record.causes[0], since, &applied)]);
+            applied
+        });
+        (course, renewed)
     }
 
-    /// Applies a batch, and answers everyone in it.
+    /// Begins to apply a batch, and answers everyone in it when that is done.
     fn together(&self, batch: Vec<Waiting>) {
         for ((mode, hold), group) in batch::alike(batch) {
             let mut callers = Vec::with_capacity(group.len());
@@ -286,58 +265,97 @@ impl Invalidator {
             });
             let causes: Vec<Cause> = causes.collect();
             let outdate = Outdate { reach: batch::merged(&causes), mode, hold, author: None };
-            let (record, applied, _) = self.commit(Record { causes, outdate }, None);
-            let shares = batch::shares(&record.causes, &applied.reached);
-            for ((cause, (since, answer)), reached) in record.causes.iter().zip(callers).zip(shares) {
-                let applied = Applied { position: applied.position, reached };
-                self.note(cause, since, &applied);
-                // He may have left.
-                let _ = answer.send(applied);
-            }
+            let (raised, _) = self.raise(Record { causes, outdate }, None);
+            let _under_way = self.sweep(raised, move |invalidator, record, done| {
+                let shares = batch::shares(&record.causes, &done.reached);
+                let shares = shares.into_iter().map(|reached| Applied::of(done.position, Arc::new(reached)));
+                let shares: Vec<Applied> = shares.collect();
+                let noted = record.causes.iter().zip(&callers).zip(&shares);
+                let noted =
+                    noted.map(|((cause, (since, _)), applied)| invalidator.note(cause, *since, applied));
+                invalidator.0.audit.add(noted.collect::<Vec<_>>());
+                for ((_, answer), applied) in callers.into_iter().zip(shares) {
+                    // He may have left.
+                    let _ = answer.send(applied);
+                }
+            });
         }
     }
 
-    /// Gives a record its place, and applies what is not applied yet up to it, in order.
-    fn commit(&self, record: Record, by: Option<Writer<'_>>) -> (Arc<Record>, Applied, Option<FillTicket>) {
-        let Shared { journal, store, clock, metrics, .. } = &*self.0;
-        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let appended = clock.mono();
-        let own = journal.append(record);
-        loop {
-            let (position, record) = journal.read().expect("a record stands there until it is applied");
-            let now = clock.mono();
-            // Before, or those who come between would be the herd.
-            if record.outdate.reach.items.iter().any(is_whole_store)
-                && let Some(act) = self.0.before_all.get()
-            {
-                act();
+    /// Gives a record its place, and raises what is not raised yet up to it, in order.
+    fn raise(&self, record: Record, by: Option<Writer<'_>>) -> (Raised, Option<FillTicket>) {
+        let Shared { journal, clock, .. } = &*self.0;
+        let mut others = Vec::new();
+        let own = {
+            let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let appended = clock.mono();
+            let own = journal.append(record);
+            loop {
+                let (position, record) = journal.read().expect("a record stands there until it is raised");
+                let by = by.filter(|_| position == own);
+                let (sweep, renewed) = self.raise_next(position, &record, by);
+                let raised = Raised { record, sweep, appended };
+                if position == own {
+                    break (raised, renewed);
+                }
+                others.push(raised);
             }
-            let (applied, renewed) = match by.filter(|_| position == own) {
-                Some((began, kept)) => store.outdate_by(&record.outdate, now, began, kept),
-                None => (store.outdate(&record.outdate, now), None),
-            };
-            debug_assert_eq!(applied.position, position, "nothing is outdated but through the journal");
-            metrics.invalidation_applied(applied.reached.len() as u64, clock.mono().saturating_sub(appended));
-            let standing = (journal.renew(position), journal.fence(position));
+        };
+        // Nobody here waits for what others have appended.
+        others.into_iter().for_each(|raised| drop(self.sweep(raised, |_, _, _| ())));
+        own
+    }
+
+    fn raise_next(
+        &self,
+        position: Position,
+        record: &Record,
+        by: Option<Writer<'_>>,
+    ) -> (Sweep, Option<FillTicket>) {
+        let Shared { store, clock, before_all, .. } = &*self.0;
+        let outdate = &record.outdate;
+        // Before, or those who come between would be the herd.
+        if outdate.reach.items.iter().any(is_whole_store)
+            && let Some(act) = before_all.get()
+        {
+            act();
+        }
+        let (sweep, renewed) = match by {
+            Some((began, kept)) => store.raise_by(outdate, clock.mono(), began, kept),
+            None => (store.raise(outdate, clock.mono()), None),
+        };
+        debug_assert_eq!(sweep.position(), position, "nothing is raised but through the journal");
+        (sweep, renewed)
+    }
+
+    /// Sweeps what is raised to its end; then it may be acknowledged, and `then` does so.
+    fn sweep<T: Send + 'static>(
+        &self,
+        raised: Raised,
+        then: impl FnOnce(&Self, &Record, store::Applied) -> T + Send + 'static,
+    ) -> Course<T> {
+        let Raised { record, sweep, appended } = raised;
+        let invalidator = self.clone();
+        self.0.sweeper.begin(sweep, move |done| {
+            let Shared { journal, store, clock, metrics, .. } = &*invalidator.0;
+            let lag = clock.mono().saturating_sub(appended);
+            metrics.invalidation_applied(done.reached.len() as u64, lag);
+            let standing = (journal.renew(store.applied()), journal.fence(done.position));
             debug_assert_eq!(
                 standing,
                 (Lease::Held, Fence::Closed),
                 "a node that is alone is never shut out"
             );
-            if position == own {
-                return (record, applied, renewed);
-            }
-        }
+            then(&invalidator, &record, done)
+        })
     }
-}
 
-impl Invalidator {
-    /// Writes down what was applied, and counts it.
-    fn note(&self, cause: &Cause, since: Duration, applied: &Applied) {
-        let Cause { invalidation: of, asked } = cause;
+    /// Counts what was applied; gives what is to be written down.
+    fn note(&self, cause: &Cause, since: Duration, applied: &Applied) -> Audited {
+        let Cause { invalidation: of, asked, followed } = cause;
         let now = self.0.clock.now();
         self.0.metrics.invalidated(of.source.as_str(), of.mode.as_str(), now.mono.saturating_sub(since));
-        self.0.audit.add(Audited {
+        Audited {
             position: applied.position,
             at: now.wall,
             source: of.source,
@@ -346,32 +364,20 @@ impl Invalidator {
             mode: of.mode,
             reach: of.reach.clone(),
             asked: *asked,
-            entries: Tally::of(&applied.reached),
-        });
-    }
-}
-
-/// Whether nothing is left after it.
-fn is_whole_store(item: &Item) -> bool {
-    matches!(item, Item::All | Item::Paths { .. }) && is_everything(item)
-}
-
-/// Whether it reaches names that nobody ever heard of.
-pub(in crate::invalidate) fn is_everything(item: &Item) -> bool {
-    let unheard_of = "/\u{2}/\u{2}";
-    match item {
-        Item::All => true,
-        Item::Tag(_) => false,
-        Item::Tags(gaps) => gaps.matches(unheard_of),
-        Item::Paths { host, paths } => host.is_none() && paths.contain(unheard_of),
+            followed: *followed,
+            entries: applied.entries.clone(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invalidate::sweeper::AT_ONCE;
     use crate::invalidate::testing::{World, of};
-    use crate::store::position::Known;
+    use crate::route::reach::{ItemTemplate, Reach};
+    use crate::store::entry::Entry;
+    use crate::store::position::{Known, Mode};
     use futures_util::FutureExt as _;
     use std::pin::pin;
 
@@ -514,17 +520,128 @@ mod tests {
         assert_eq!(apply(&world, of(Source::Webhook, "a")).position.n, 2);
     }
 
+    /// Keeps so many entries with this tag.
+    fn keep_many(world: &World, many: usize, tag: &str) -> Vec<Arc<Entry>> {
+        (0..many).map(|n| world.keep(&format!("{tag}/{n}"), &[Tag::named(tag)])).collect()
+    }
+
+    #[tokio::test]
+    async fn a_large_one_goes_on_behind_the_back_of_a_caller_who_has_left() {
+        let world = World::new(Settings::default());
+        let kept = keep_many(&world, 2 * AT_ONCE, "large");
+        {
+            let mut leaves = pin!(world.invalidator.apply(of(Source::Admin, "large")));
+            assert!(leaves.as_mut().now_or_never().is_none(), "the worker is let go");
+        }
+        assert!(kept.iter().any(|entry| !entry.is_dead()));
+        while world.invalidator.audit(&Query::default()).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(kept.iter().all(|entry| entry.is_dead()));
+        assert_eq!(world.invalidator.audit(&Query::default())[0].entries.total, kept.len() as u64);
+        world.assert_metric(&format!("larder_invalidated_entries_total {}", kept.len()));
+    }
+
+    #[tokio::test]
+    async fn a_small_one_is_answered_while_a_large_one_is_under_way() {
+        let world = World::new(Settings::default());
+        let kept = keep_many(&world, 2 * AT_ONCE, "large");
+        let (own, mut large) =
+            (world.keep("a", &[Tag::named("a")]), pin!(world.invalidator.apply(of(Source::Admin, "large"))));
+        let held = world.invalidator.0.sweeper.hold().await;
+        assert!(large.as_mut().now_or_never().is_none());
+        let began = world.store.ticket(Duration::ZERO);
+        let small = apply(&world, of(Source::Write, "a"));
+        assert_eq!((small.position.n, small.entries.total, own.is_dead()), (2, 1, true));
+        assert!(world.store.applied().n == 0 && kept.iter().any(|entry| !entry.is_dead()));
+        assert!(began.check(Known { tags: &[Tag::named("a")], is_all: true }).is_err());
+        drop(held);
+        let large = large.await;
+        assert_eq!((large.position.n, large.reached.len(), world.store.applied().n), (1, kept.len(), 2));
+        let places: Vec<_> =
+            world.invalidator.audit(&Query::default()).iter().map(|audited| audited.position.n).collect();
+        assert_eq!(places, [1, 2], "the list is in the order of places, whoever was done first");
+    }
+
+    #[tokio::test]
+    async fn large_ones_take_turns() {
+        let world = World::new(Settings::default());
+        let (larger, large) =
+            (keep_many(&world, 6 * AT_ONCE, "larger"), keep_many(&world, 2 * AT_ONCE, "large"));
+        let mut first = pin!(world.invalidator.apply(of(Source::Admin, "larger")));
+        let mut second = pin!(world.invalidator.apply(of(Source::Admin, "large")));
+        assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+        second.await;
+        assert!(large.iter().all(|entry| entry.is_dead()));
+        assert!(larger.iter().any(|entry| !entry.is_dead()), "it came first, and has more to do");
+        first.await;
+        assert!(larger.iter().all(|entry| entry.is_dead()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_batch_answers_everyone_in_it_when_it_is_done() {
+        let world = batching(2);
+        let kept = keep_many(&world, 2 * AT_ONCE, "large");
+        let (first, second) = tokio::join!(
+            world.invalidator.apply(of(Source::Webhook, "large")),
+            world.invalidator.apply(of(Source::Redis, "nobody"))
+        );
+        assert!(kept.iter().all(|entry| entry.is_dead()));
+        assert_eq!([first.entries.total, second.entries.total], [kept.len() as u64, 0]);
+    }
+
+    #[test]
+    fn what_others_have_appended_is_raised_before_and_swept_without_them() {
+        let world = World::new(Settings::default());
+        let (theirs, own) = (world.keep("a", &[Tag::named("a")]), world.keep("b", &[Tag::named("b")]));
+        let outdate = Outdate { reach: Reach::of([Tag::named("a")]), ..Outdate::default() };
+        world.invalidator.0.journal.append(Record { causes: Vec::new(), outdate });
+        assert_eq!(apply(&world, of(Source::Write, "b")).position.n, 2);
+        assert!(theirs.is_dead() && own.is_dead());
+        assert_eq!(world.store.applied().n, 2);
+    }
+
+    #[test]
+    fn consequences_that_are_too_many_are_told_whatever_the_source() {
+        let template = |word: &str| ItemTemplate::parse(word).unwrap();
+        let edges = vec![(template("a:{x}"), vec![template("a:{x}0"), template("a:{x}1")])];
+        let world = World::new(Settings { dependencies: Dependencies::new(edges), ..Settings::default() });
+        let sources =
+            [Source::Write, Source::Origin, Source::Webhook, Source::Redis, Source::Gap, Source::Admin];
+        for source in sources {
+            let kept = world.keep("k", &[Tag::named("another")]);
+            let beside = Reach::of([Tag::named("beside")]);
+            apply(&world, Invalidation { alone: beside, ..of(source, "a:1") });
+            assert!(kept.is_dead(), "{source:?}: everything goes");
+        }
+        apply(&world, of(Source::Admin, "b:1"));
+        let audited = world.invalidator.audit(&Query::default());
+        let told: Vec<_> = audited.iter().map(|audited| (audited.source, audited.followed)).collect();
+        let all_followed = (Source::Admin, Followed::All);
+        assert_eq!(told[..6], sources.map(|source| (source, Followed::TooMany)));
+        assert_eq!(told[6], all_followed);
+        assert_eq!(
+            (audited[0].items(), audited[0].derived()),
+            (vec!["a:1".into(), "beside".into()], vec!["everything".into()])
+        );
+    }
+
     #[test]
     fn everything_is_rationed_for_those_who_wish_it_and_for_nobody_else() {
         let world = World::new(Settings::default());
         let all =
             |source, reach: &Reach| Invalidation { reach: reach.clone(), source, ..Invalidation::default() };
-        let below = purge::of_words("/{rest:path}").unwrap();
+        let below = purge::of_words("/{rest:path}", &event::Names::default()).unwrap();
         for n in 0..allowance::BURST {
             let reach = if n % 2 == 0 { &below } else { &Reach::all() };
             world.invalidator.allow(&all(Source::Admin, reach)).unwrap();
         }
-        for reach in [Reach::all(), below, purge::of_words("*").unwrap(), purge::of_words("/*").unwrap()] {
+        for reach in [
+            Reach::all(),
+            below,
+            purge::of_words("*", &event::Names::default()).unwrap(),
+            purge::of_words("/*", &event::Names::default()).unwrap(),
+        ] {
             let why = world.invalidator.allow(&all(Source::Webhook, &reach)).unwrap_err();
             assert_eq!(why.retry_after, allowance::EVERY, "{reach:?}");
         }
@@ -532,13 +649,13 @@ mod tests {
         world.invalidator.allow(&of(Source::Admin, "project:* /api/*")).unwrap();
     }
 
-    #[test]
-    fn a_preview_says_what_would_go_and_does_nothing() {
+    #[tokio::test]
+    async fn a_preview_says_what_would_go_and_does_nothing() {
         let world = World::new(Settings::default());
         let route = Tag::route("/api/{id}");
         let entry = world.keep("a", &[Tag::named("a"), route.clone()]);
         world.keep("b", &[Tag::named("a"), Tag::named("z")]);
-        let preview = world.invalidator.preview(&of(Source::Admin, "a /x"));
+        let preview = world.invalidator.preview(of(Source::Admin, "a /x")).await;
         assert_eq!((preview.items, preview.derived), (vec!["a".to_owned(), "/x".to_owned()], vec![]));
         let routes = vec![("/api/{id}".to_owned(), 1), ("unmatched".to_owned(), 1)];
         assert_eq!(preview.entries, Tally { total: 2, routes });

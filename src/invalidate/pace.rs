@@ -2,33 +2,37 @@
 //! nobody can read. It refuses to know where they come from.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until};
 
 use crate::invalidate::allowance::Allowance;
+use crate::invalidate::seen::Id;
 use crate::invalidate::{Invalidation, is_everything};
 use crate::route::reach::Reach;
 use crate::store::position::Mode;
 
-/// Ids of messages that are remembered; the oldest is forgotten first.
+/// Messages with an id that are remembered; the oldest is forgotten first.
 const MAX_IDS: usize = 4096;
 
 /// Bad messages are logged once in this time at most.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Ids that were heard before.
+/// Messages with an id that were heard before. Two that say different things are two, whatever they are called: to take one
+/// for the other would leave something old standing.
 #[derive(Default)]
 pub(in crate::invalidate) struct Ids {
-    known: HashSet<Arc<str>>,
-    by_age: VecDeque<Arc<str>>,
+    known: HashSet<Id>,
+    by_age: VecDeque<Id>,
 }
 
 impl Ids {
-    /// Remembers `id`; false if it was remembered before.
-    pub(in crate::invalidate) fn is_new(&mut self, id: &str) -> bool {
-        if self.known.contains(id) {
+    /// Remembers a message that has an id; false if it was remembered before.
+    pub(in crate::invalidate) fn is_new(&mut self, message: &[u8]) -> bool {
+        let digest = Sha256::digest(message);
+        let id: Id = std::array::from_fn(|at| digest[at]);
+        if !self.known.insert(id) {
             return false;
         }
         if self.by_age.len() == MAX_IDS
@@ -36,8 +40,6 @@ impl Ids {
         {
             self.known.remove(&oldest);
         }
-        let id: Arc<str> = id.into();
-        self.known.insert(Arc::clone(&id));
         self.by_age.push_back(id);
         true
     }
@@ -135,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_known_until_many_newer_ones_came() {
+    fn a_message_is_known_until_many_newer_ones_came() {
         let mut ids = Ids::default();
-        assert!(ids.is_new("a") && ids.is_new("b") && !ids.is_new("a"));
+        assert!(ids.is_new(b"a") && ids.is_new(b"b") && !ids.is_new(b"a"));
         for n in 0..MAX_IDS - 1 {
-            assert!(ids.is_new(&n.to_string()));
+            assert!(ids.is_new(n.to_string().as_bytes()));
         }
-        assert!(!ids.is_new("b") && ids.is_new("a"), "`a` was the oldest");
+        assert!(!ids.is_new(b"b") && ids.is_new(b"a"), "`a` was the oldest");
         assert_eq!((ids.known.len(), ids.by_age.len()), (MAX_IDS, MAX_IDS));
     }
 

@@ -60,7 +60,7 @@ pub(in crate::invalidate) fn of_object(text: &str, names: &Names) -> Result<Outd
     let purge: Purge = serde_json::from_str(text).map_err(|why| BadEvent::Shape(why.to_string()))?;
     let mut items = Vec::new();
     for word in &purge.tags.0 {
-        items.extend(tags(word)?);
+        items.extend(tags(word, names)?);
     }
     let each = |words: &Words, read: &dyn Fn(&str) -> Result<Item, BadEvent>| {
         words.0.iter().map(|word| read(word.trim())).collect::<Result<Vec<_>, _>>()
@@ -79,16 +79,16 @@ pub(in crate::invalidate) fn of_object(text: &str, names: &Names) -> Result<Outd
 }
 
 /// What plain words name.
-pub(in crate::invalidate) fn of_words(words: &str) -> Result<Reach, BadEvent> {
-    let items: Vec<Item> = words.split_whitespace().map(item).collect::<Result<_, _>>()?;
+pub(in crate::invalidate) fn of_words(words: &str, names: &Names) -> Result<Reach, BadEvent> {
+    let items = each_word(words, names)?;
     if items.is_empty() { Err(BadEvent::Nothing) } else { gathered(items) }
 }
 
 /// What a list of strings names.
-pub(in crate::invalidate) fn of_list(words: &[&str]) -> Result<Reach, BadEvent> {
+pub(in crate::invalidate) fn of_list(words: &[&str], names: &Names) -> Result<Reach, BadEvent> {
     let mut items = Vec::new();
     for word in words {
-        items.extend(tags(word)?);
+        items.extend(tags(word, names)?);
     }
     if items.is_empty() { Err(BadEvent::Nothing) } else { gathered(items) }
 }
@@ -128,13 +128,29 @@ pub fn item(word: &str) -> Result<Item, BadEvent> {
 }
 
 /// A tag, and what its words would be: some origins have tags with spaces, some senders put several into one string.
-fn tags(text: &str) -> Result<Vec<Item>, BadEvent> {
-    let mut items: Vec<Item> = text.split_whitespace().map(item).collect::<Result<_, _>>()?;
+fn tags(text: &str, names: &Names) -> Result<Vec<Item>, BadEvent> {
+    let mut items = each_word(text, names)?;
     if items.is_empty() {
         return Err(bad(text, "an empty string names nothing"));
     }
-    if items.len() > 1 && tag::is_name(text.trim()) {
+    if text.trim().contains(char::is_whitespace) && tag::is_name(text.trim()) {
         items.push(literal(text.trim()));
+    }
+    Ok(items)
+}
+
+/// What each word names. A URL is the path that it locates, and the tag that it may be as well.
+fn each_word(words: &str, names: &Names) -> Result<Vec<Item>, BadEvent> {
+    let mut items = Vec::new();
+    for word in words.split_whitespace() {
+        match located(word, names).filter(|_| !word.starts_with('/')) {
+            None => items.push(item(word)?),
+            Some((host, path)) => {
+                let host = host.map(|host| format!("//{host}")).unwrap_or_default();
+                items.push(item(&format!("{host}{path}"))?);
+                items.extend(tag::is_name(word).then(|| literal(word)));
+            }
+        }
     }
     Ok(items)
 }
@@ -328,6 +344,18 @@ mod tests {
     }
 
     #[test]
+    fn a_url_among_words_is_the_path_that_it_locates_and_a_tag_that_may_be_called_so() {
+        let url = "https://api.example.com/a?x";
+        let both = [Item::Tag(path("/a")), Item::Tag(Tag::named(url))];
+        assert_eq!(of_words(url, &names()).unwrap().items, both);
+        assert_eq!(of_list(&[url], &names()).unwrap().items, both);
+        assert_eq!(purge(&format!(r#"{{"tags": ["{url}"]}}"#)).unwrap().reach.items, both);
+        assert!(of_words("https://www.example.org/a/{x}", &names()).unwrap().covers(&path("/a/b")));
+        let long = format!("https://api.example.com/{}", "a".repeat(tag::MAX_LENGTH));
+        assert_eq!(of_words(&long, &names()).unwrap().items.len(), 1, "no tag is called so");
+    }
+
+    #[test]
     fn a_typo_in_a_purge_is_an_error_and_says_what_there_is() {
         for (text, says) in [
             (r#"{"tag": ["a"]}"#, "unknown field `tag`, expected one of `tags`"),
@@ -359,17 +387,17 @@ mod tests {
         assert_eq!(named("//h"), Item::Tag(Tag::path("h", "/")));
         assert_eq!(named("//h/a/*").to_string(), "//h/a/*");
         assert!(item(&"x".repeat(257)).is_err() && item("a\u{1}b").is_err());
-        let listed = of_list(&["my tag", "b"]).unwrap();
+        let listed = of_list(&["my tag", "b"], &names()).unwrap();
         assert!(["my tag", "my", "tag", "b"].iter().all(|name| listed.covers(&Tag::named(name))));
     }
 
     #[test]
     fn what_is_named_has_an_end() {
         let many = |count: usize, end: &str| (0..count).map(|n| format!("t{n}{end} ")).collect::<String>();
-        assert_eq!(of_words(&many(MAX_ITEMS, "")).unwrap().items.len(), MAX_ITEMS);
-        assert_eq!(of_words(&many(MAX_ITEMS + 1, "")), Err(BadEvent::TooMany));
-        assert_eq!(of_words(&many(MAX_PATTERNS, "*")).unwrap().items.len(), MAX_PATTERNS);
-        assert_eq!(of_words(&many(MAX_PATTERNS + 1, "*")), Err(BadEvent::TooMany));
-        assert_eq!(of_words("a a a").unwrap().items.len(), 1);
+        assert_eq!(of_words(&many(MAX_ITEMS, ""), &names()).unwrap().items.len(), MAX_ITEMS);
+        assert_eq!(of_words(&many(MAX_ITEMS + 1, ""), &names()), Err(BadEvent::TooMany));
+        assert_eq!(of_words(&many(MAX_PATTERNS, "*"), &names()).unwrap().items.len(), MAX_PATTERNS);
+        assert_eq!(of_words(&many(MAX_PATTERNS + 1, "*"), &names()), Err(BadEvent::TooMany));
+        assert_eq!(of_words("a a a", &names()).unwrap().items.len(), 1);
     }
 }

@@ -67,7 +67,7 @@ impl World {
 
 /// An invalidation of what these words name.
 pub(in crate::invalidate) fn of(source: Source, words: &str) -> Invalidation {
-    let reach = purge::of_words(words).unwrap();
+    let reach = purge::of_words(words, &crate::invalidate::event::Names::default()).unwrap();
     Invalidation { reach, source, actor: "somebody".into(), ..Invalidation::default() }
 }
 

@@ -20,6 +20,9 @@ use crate::invalidate::event::{self, BadEvent, Event, MAX_NAME, Names};
 /// How far a signed time may be from ours, either way.
 pub const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
+/// Largest message of GitHub's, in bytes.
+pub const MAX_PAYLOAD: usize = 1024 * 1024;
+
 /// Most signatures of one message that are looked at.
 pub const MAX_SIGNATURES: usize = 16;
 
@@ -56,6 +59,21 @@ pub enum Scheme {
     Cloudevents,
     /// A bearer token.
     Bearer,
+}
+
+/// What can be said of a secret before anything is signed with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Nothing.
+    Fit,
+    /// Nobody can sign with it: there is no key behind `whsec_`.
+    NoKey,
+    /// What stands behind `whsec_` is no base64: the text itself is taken for the key.
+    NoBase64,
+    /// Nobody can send it: a field's value has no space around it.
+    Spaced,
+    /// Nobody can send it: it holds what no field's value can.
+    NoField,
 }
 
 /// A message from whom it says.
@@ -105,6 +123,28 @@ impl Refused {
 }
 
 impl Scheme {
+    /// Most bytes of a message. GitHub lists all commits of a push in one message, up to 25 MB of them, and sends none
+    /// twice: one of a thousand commits has to pass.
+    pub fn max_body(self) -> usize {
+        match self {
+            Self::Github => MAX_PAYLOAD,
+            Self::Standard | Self::Stripe | Self::Cloudevents | Self::Bearer => event::MAX_BODY,
+        }
+    }
+
+    /// What is wrong with a secret.
+    pub fn judge(self, secret: &str) -> Judged {
+        let encoded = secret.strip_prefix(WHSEC).filter(|_| self == Self::Standard);
+        let is_token = matches!(self, Self::Cloudevents | Self::Bearer);
+        match encoded.map(|encoded| BASE64.decode(encoded)) {
+            Some(Ok(key)) if key.is_empty() => Judged::NoKey,
+            Some(Err(_)) => Judged::NoBase64,
+            _ if is_token && secret.trim_ascii() != secret => Judged::Spaced,
+            _ if is_token && HeaderValue::from_bytes(secret.as_bytes()).is_err() => Judged::NoField,
+            _ => Judged::Fit,
+        }
+    }
+
     /// Whether what a message is known by is signed with it. If not, whoever sees a message could send its body under the
     /// id of another, so that the other one would count as seen.
     pub fn signs_id(self) -> bool {
@@ -145,7 +185,7 @@ pub fn read(scheme: Scheme, headers: &HeaderMap, body: &[u8], names: &Names) -> 
         Scheme::Standard | Scheme::Stripe => event::read(body, names),
         Scheme::Bearer => event::received(headers, body, names),
         Scheme::Github => {
-            let payload = event::json(body)?;
+            let payload = event::json_of(body)?;
             let kind = one(headers, "x-github-event")
                 .ok_or_else(|| BadEvent::shape("the field X-GitHub-Event is missing"))?;
             let action = payload.get("action").and_then(Value::as_str);
@@ -169,11 +209,19 @@ pub(in crate::invalidate) fn seconds(wall: SystemTime) -> u64 {
     wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// What the fields of Standard Webhooks are called: by the standard, and by Svix, from whom it comes and who sends these for most.
+const FIELDS: [[&str; 3]; 2] = [
+    ["webhook-id", "webhook-timestamp", "webhook-signature"],
+    ["svix-id", "svix-timestamp", "svix-signature"],
+];
+
 /// Standard Webhooks 1.0.0, "Signature scheme": `v1,` and base64 of the HMAC of `id.timestamp.body`.
 fn standard(secrets: &[String], headers: &HeaderMap, body: &[u8]) -> Result<Signed, Refused> {
-    let id = one(headers, "webhook-id").ok_or(Refused::Unsigned)?;
-    let timestamp = one(headers, "webhook-timestamp").ok_or(Refused::Unsigned)?;
-    if !headers.contains_key("webhook-signature") {
+    let [id, timestamp, signature] =
+        FIELDS.into_iter().find(|[id, ..]| headers.contains_key(*id)).ok_or(Refused::Unsigned)?;
+    let id = one(headers, id).ok_or(Refused::Unsigned)?;
+    let timestamp = one(headers, timestamp).ok_or(Refused::Unsigned)?;
+    if !headers.contains_key(signature) {
         return Err(Refused::Unsigned);
     }
     // With a full stop in it, `id.timestamp.body` could be cut elsewhere: the same bytes under another id.
@@ -181,7 +229,7 @@ fn standard(secrets: &[String], headers: &HeaderMap, body: &[u8]) -> Result<Sign
         return Err(Refused::Unreadable);
     }
     let at = unix_time(timestamp)?;
-    let given = headers.get_all("webhook-signature").iter().filter_map(|value| value.to_str().ok());
+    let given = headers.get_all(signature).iter().filter_map(|value| value.to_str().ok());
     let given = given.flat_map(|value| value.split(' ')).filter_map(|word| word.strip_prefix("v1,"));
     let given: Vec<Vec<u8>> =
         given.take(MAX_SIGNATURES).filter_map(|text| BASE64.decode(text).ok()).collect();
@@ -191,9 +239,12 @@ fn standard(secrets: &[String], headers: &HeaderMap, body: &[u8]) -> Result<Sign
     Ok(Signed { id: Some(id.to_owned()), at: Some(at) })
 }
 
+/// Before the base64 of a key.
+const WHSEC: &str = "whsec_";
+
 /// `whsec_` and base64; without the prefix either the key itself or its base64, for libraries write both.
 fn standard_keys(secret: &str) -> Vec<Vec<u8>> {
-    match secret.strip_prefix("whsec_").map(|encoded| BASE64.decode(encoded)) {
+    match secret.strip_prefix(WHSEC).map(|encoded| BASE64.decode(encoded)) {
         Some(Ok(key)) => vec![key],
         Some(Err(_)) => vec![secret.as_bytes().to_vec()],
         None => BASE64.decode(secret).ok().into_iter().chain([secret.as_bytes().to_vec()]).collect(),
@@ -331,6 +382,22 @@ mod tests {
         let many = format!("{}{RIGHT}", "v1,bm9uc2Vuc2U= ".repeat(MAX_SIGNATURES));
         assert_eq!(check("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &many), Err(Refused::Forged));
         assert_eq!(check("whsec_AAAA", RIGHT), Err(Refused::Forged));
+    }
+
+    #[test]
+    fn the_fields_may_have_svix_names_all_of_them_or_none() {
+        let settings = hook(Scheme::Standard, &[SECRET]);
+        let check = |names: [&'static str; 3]| {
+            let values = ["msg_1", "1614265330", "v1,UoUin/S7TUY/Y/dDHOSaECFW3tpdIxsfywWrZQhfGN4="];
+            let pairs: Vec<_> = names.into_iter().zip(values).collect();
+            verify(&settings, &fields(&pairs), b"project:42", wall(1_614_265_330))
+        };
+        let [standard, svix] = FIELDS;
+        assert!(check(standard).is_ok() && check(svix).is_ok());
+        for mixed in 1..7 {
+            let names = std::array::from_fn(|at| if mixed >> at & 1 == 0 { standard[at] } else { svix[at] });
+            assert_eq!(check(names), Err(Refused::Unsigned), "{names:?}");
+        }
     }
 
     #[test]

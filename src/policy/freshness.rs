@@ -2,7 +2,7 @@
 //! RFC 9111 §4.2, RFC 9213, RFC 5861.
 //!
 //! ```text
-//! requested   received                 fresh_until          + stale_while_revalidate / stale_if_error
+//! requested   received              age = fresh_for         + stale_while_revalidate / stale_if_error
 //!     |----------|--------------------------|------------------------|
 //!                 age = initial_age + (now - received)
 //! ```
@@ -17,6 +17,7 @@ use http::header::{AGE, DATE, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_
 
 use crate::clock::Now;
 use crate::policy::cache_control::{Extent, ResponseDirectives, delta_seconds, members};
+use crate::policy::span::Span;
 use crate::policy::{OriginHeaders, Rule, date};
 
 /// Heuristic freshness ends here, however old the last modification (RFC 9111 §4.2.2 leaves the limit to us).
@@ -82,12 +83,11 @@ impl Source {
 /// The life of one stored response; all that [`crate::policy::may_reuse`] needs, computed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    initial_age: Duration,
-    received: Duration,
-    fresh_for: Duration,
-    fresh_until: Duration,
-    stale_while_revalidate: Duration,
-    stale_if_error: Duration,
+    initial_age: Span,
+    received: Span,
+    fresh_for: Span,
+    stale_while_revalidate: Span,
+    stale_if_error: Span,
     must_revalidate: bool,
     proxy_revalidate: bool,
     always_validate: bool,
@@ -111,13 +111,8 @@ impl Life {
     /// The life of a response that was softly invalidated at `at` (monotonic): it ended there, if not before, and the
     /// windows of RFC 5861 count from the earlier of the two.
     pub fn softened(self, at: Duration) -> Self {
-        let then = self.initial_age.saturating_add(at.saturating_sub(self.received));
-        Self {
-            fresh_for: self.fresh_for.min(then),
-            fresh_until: Duration::ZERO, // to a request from before it either, now that it is known
-            standing: Standing::Softened,
-            ..self
-        }
+        let then = self.initial_age.saturating_add(Span::from(at).saturating_sub(self.received));
+        Self { fresh_for: self.fresh_for.min(then), standing: Standing::Softened, ..self }
     }
 
     /// The same for the one who overwrote it: he is not served it any more, stale or for want of another.
@@ -132,48 +127,52 @@ impl Life {
 
     /// Current age (RFC 9111 §4.2.3).
     pub fn age(&self, now: Now) -> Duration {
-        self.initial_age.saturating_add(now.mono.saturating_sub(self.received))
+        self.aged(now).into()
+    }
+
+    fn aged(&self, now: Now) -> Span {
+        self.initial_age.saturating_add(Span::from(now.mono).saturating_sub(self.received))
     }
 
     /// Whole seconds of freshness left, rounded down; negative when stale (RFC 9211 §2.4).
     pub fn ttl(&self, now: Now) -> i64 {
-        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        millis(self.fresh_for).saturating_sub(millis(self.age(now))).div_euclid(1000)
+        (self.fresh_for.millis() - self.aged(now).millis()).div_euclid(1000)
     }
 
     /// Fresh: the lifetime is greater than the age (RFC 9111 §4.2).
     pub fn is_fresh(&self, now: Now) -> bool {
-        now.mono < self.fresh_until
+        // What was softened is stale to a request from before it too, now that it is known.
+        self.standing == Standing::Sound && self.aged(now) < self.fresh_for
     }
 
     /// By how much the age exceeds the lifetime; zero while fresh.
     pub fn staleness(&self, now: Now) -> Duration {
-        self.age(now).saturating_sub(self.fresh_for)
+        self.aged(now).saturating_sub(self.fresh_for).into()
     }
 
     /// Age when it was received (RFC 9111 §4.2.3 `corrected_initial_age`).
     pub fn initial_age(&self) -> Duration {
-        self.initial_age
+        self.initial_age.into()
     }
 
     /// When it was received, on the monotonic clock.
     pub fn received(&self) -> Duration {
-        self.received
+        self.received.into()
     }
 
     /// Freshness lifetime, counted from age zero.
     pub fn fresh_for(&self) -> Duration {
-        self.fresh_for
+        self.fresh_for.into()
     }
 
     /// How far beyond freshness it may be served while it is revalidated; zero where stale use is forbidden.
     pub fn stale_while_revalidate(&self) -> Duration {
-        self.stale_while_revalidate
+        self.stale_while_revalidate.into()
     }
 
     /// How far beyond freshness it may stand in for an error; zero where stale use is forbidden.
     pub fn stale_if_error(&self) -> Duration {
-        self.stale_if_error
+        self.stale_if_error.into()
     }
 
     /// `must-revalidate` was said.
@@ -270,15 +269,11 @@ pub(crate) fn life(
     // §5.2.2.4; a route's ttl that overrides the origin overrides this too
     let always_validate = said.no_cache == Extent::Whole && !(own_word && explicit.is_some());
     let mut life = Life {
-        initial_age,
-        received: times.received.mono,
-        fresh_for,
-        fresh_until: match fresh_for.saturating_sub(initial_age) {
-            Duration::ZERO => Duration::ZERO, // never, and not to a request from before it came either
-            left => times.received.mono.saturating_add(left),
-        },
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
+        initial_age: initial_age.into(),
+        received: times.received.mono.into(),
+        fresh_for: fresh_for.into(),
+        stale_while_revalidate: Span::default(),
+        stale_if_error: Span::default(),
         must_revalidate: said.must_revalidate,
         proxy_revalidate: said.proxy_revalidate || s_maxage,
         always_validate,
@@ -288,7 +283,8 @@ pub(crate) fn life(
     };
     // RFC 5861 §3, §4; RFC 9111 §4.2.4: not against a directive
     if !life.forbids_stale() {
-        let window = |origin: Option<Duration>, route: Option<Duration>| origin.or(route).unwrap_or_default();
+        let window =
+            |origin: Option<Duration>, route: Option<Duration>| origin.or(route).unwrap_or_default().into();
         life.stale_while_revalidate = window(said.stale_while_revalidate, rule.stale_while_revalidate);
         life.stale_if_error = window(said.stale_if_error, rule.stale_if_error);
     }
@@ -430,15 +426,15 @@ mod tests {
     #[test]
     fn s_maxage_beats_max_age_beats_expires() {
         let all = [("cache-control", "max-age=10, s-maxage=20"), ("expires", "0")];
-        assert_eq!((plain(&all).fresh_for, plain(&all).source), (Duration::from_secs(20), Source::SMaxAge));
+        assert_eq!((plain(&all).fresh_for(), plain(&all).source), (Duration::from_secs(20), Source::SMaxAge));
         let two = [("cache-control", "max-age=10"), ("expires", "0")];
-        assert_eq!((plain(&two).fresh_for, plain(&two).source), (Duration::from_secs(10), Source::MaxAge));
+        assert_eq!((plain(&two).fresh_for(), plain(&two).source), (Duration::from_secs(10), Source::MaxAge));
     }
 
     #[test]
     fn a_valid_targeted_field_replaces_cache_control_and_expires() {
         let said = plain(&[("cdn-cache-control", "max-age=5"), ("cache-control", "no-cache, s-maxage=20")]);
-        assert_eq!((said.fresh_for, said.source), (Duration::from_secs(5), Source::CdnCacheControl));
+        assert_eq!((said.fresh_for(), said.source), (Duration::from_secs(5), Source::CdnCacheControl));
         assert!(!said.always_validate && !said.proxy_revalidate);
         let silent = [
             ("cdn-cache-control", "must-revalidate"),
@@ -452,21 +448,27 @@ mod tests {
 
     #[test]
     fn expires_counts_from_date_and_from_the_receipt_where_there_is_none() {
-        assert_eq!(plain(&[("expires", &on(160)), ("date", &on(40))]).fresh_for, Duration::from_secs(120));
-        assert_eq!(plain(&[("expires", &on(160))]).fresh_for, Duration::from_secs(60));
-        assert_eq!(plain(&[("expires", &on(160)), ("date", "yesterday")]).fresh_for, Duration::from_secs(60));
+        assert_eq!(plain(&[("expires", &on(160)), ("date", &on(40))]).fresh_for(), Duration::from_secs(120));
+        assert_eq!(plain(&[("expires", &on(160))]).fresh_for(), Duration::from_secs(60));
+        assert_eq!(
+            plain(&[("expires", &on(160)), ("date", "yesterday")]).fresh_for(),
+            Duration::from_secs(60)
+        );
     }
 
     #[test]
     fn an_unreadable_expires_is_stale_and_of_several_the_earliest_counts() {
-        assert_eq!(plain(&[("expires", "0")]).fresh_for, Duration::ZERO);
-        assert_eq!(plain(&[("expires", &on(160)), ("expires", &on(130))]).fresh_for, Duration::from_secs(30));
-        assert_eq!(plain(&[("expires", &on(160)), ("expires", "0")]).fresh_for, Duration::ZERO);
+        assert_eq!(plain(&[("expires", "0")]).fresh_for(), Duration::ZERO);
+        assert_eq!(
+            plain(&[("expires", &on(160)), ("expires", &on(130))]).fresh_for(),
+            Duration::from_secs(30)
+        );
+        assert_eq!(plain(&[("expires", &on(160)), ("expires", "0")]).fresh_for(), Duration::ZERO);
     }
 
     #[test]
     fn an_expires_in_any_of_the_three_forms_counts_and_a_far_one_outlasts_everything() {
-        let fresh_for = |expires: &str| plain(&[("expires", expires), ("date", &on(100))]).fresh_for;
+        let fresh_for = |expires: &str| plain(&[("expires", expires), ("date", &on(100))]).fresh_for();
         let year_2050 = fresh_for("Thu, 18 Aug 2050 02:01:18 GMT");
         assert!(year_2050 > Duration::from_secs(20 * 365 * 86_400));
         for written in
@@ -481,22 +483,22 @@ mod tests {
     #[test]
     fn a_date_in_the_past_of_all_clocks_makes_no_age_overflow() {
         let life = plain(&[("cache-control", "max-age=60"), ("date", "Thu, 01 Jan 1970 00:00:00 GMT")]);
-        assert!(life.initial_age > Duration::from_secs(50 * 365 * 86_400) && !life.is_fresh(at(100)));
+        assert!(life.initial_age() > Duration::from_secs(50 * 365 * 86_400) && !life.is_fresh(at(100)));
     }
 
     #[test]
     fn an_old_date_and_an_age_both_count_and_the_greater_wins() {
         let fresh = "max-age=3600";
         assert_eq!(
-            plain(&[("cache-control", fresh), ("date", &on(70))]).initial_age,
+            plain(&[("cache-control", fresh), ("date", &on(70))]).initial_age(),
             Duration::from_secs(30)
         );
         let both = [("cache-control", fresh), ("date", &on(70)), ("age", "50")];
         assert_eq!(
-            life_under(&Rule::default(), 200, &both, 90, 100).unwrap().initial_age,
+            life_under(&Rule::default(), 200, &both, 90, 100).unwrap().initial_age(),
             Duration::from_secs(60)
         );
-        assert_eq!(plain(&[("cache-control", fresh), ("date", &on(900))]).initial_age, Duration::ZERO);
+        assert_eq!(plain(&[("cache-control", fresh), ("date", &on(900))]).initial_age(), Duration::ZERO);
     }
 
     #[test]
@@ -504,7 +506,7 @@ mod tests {
         let age = |values: &[&str]| {
             let mut fields = vec![("cache-control", "max-age=3600")];
             fields.extend(values.iter().map(|value| ("age", *value)));
-            plain(&fields).initial_age.as_secs()
+            plain(&fields).initial_age().as_secs()
         };
         assert_eq!(age(&["7200, 0"]), 7200);
         assert_eq!(age(&["0, 7200"]), 0);
@@ -517,7 +519,7 @@ mod tests {
     #[test]
     fn the_route_speaks_only_where_the_origin_is_silent() {
         let silent = life_under(&route(30), 200, &[], 100, 100).unwrap();
-        assert_eq!((silent.fresh_for, silent.source), (Duration::from_secs(30), Source::RouteTtl));
+        assert_eq!((silent.fresh_for(), silent.source), (Duration::from_secs(30), Source::RouteTtl));
         let said = life_under(&route(30), 200, &[("cache-control", "max-age=5")], 100, 100).unwrap();
         assert_eq!(said.source, Source::MaxAge);
         assert_eq!(life_under(&route(30), 404, &[], 100, 100), None);
@@ -528,7 +530,7 @@ mod tests {
         let rule =
             Rule { origin_headers: OriginHeaders::Override { no_store: false, private: false }, ..route(30) };
         let life = life_under(&rule, 200, &[("cache-control", "no-cache, s-maxage=5")], 100, 100).unwrap();
-        assert_eq!((life.source, life.fresh_for), (Source::RouteTtl, Duration::from_secs(30)));
+        assert_eq!((life.source, life.fresh_for()), (Source::RouteTtl, Duration::from_secs(30)));
         assert!(!life.always_validate && !life.proxy_revalidate);
         let other = life_under(&rule, 404, &[("cache-control", "max-age=5")], 100, 100).unwrap();
         assert_eq!(other.source, Source::MaxAge);
@@ -559,8 +561,11 @@ mod tests {
         let guess = |status, fields: &[(&str, &str)]| life_under(&guessing(), status, fields, 0, 0);
         let modified = on(-1000);
         let old = on(-100_000_000);
-        assert_eq!(guess(200, &[("last-modified", &modified)]).unwrap().fresh_for, Duration::from_secs(100));
-        assert_eq!(guess(404, &[("last-modified", &old)]).unwrap().fresh_for, LONGEST_GUESS);
+        assert_eq!(
+            guess(200, &[("last-modified", &modified)]).unwrap().fresh_for(),
+            Duration::from_secs(100)
+        );
+        assert_eq!(guess(404, &[("last-modified", &old)]).unwrap().fresh_for(), LONGEST_GUESS);
         assert_eq!(guess(200, &[]), None);
         assert_eq!(guess(201, &[("last-modified", &modified)]), None);
         assert_eq!(guess(200, &[("last-modified", &modified), ("pragma", "no-cache")]), None);
@@ -578,7 +583,7 @@ mod tests {
         };
         let windows = |said: &str| {
             let life = life_under(&rule, 200, &[("cache-control", said)], 0, 0).unwrap();
-            (life.stale_while_revalidate.as_secs(), life.stale_if_error.as_secs())
+            (life.stale_while_revalidate().as_secs(), life.stale_if_error().as_secs())
         };
         assert_eq!(windows("max-age=1"), (7, 8));
         assert_eq!(windows("max-age=1, stale-while-revalidate=0, stale-if-error=99"), (0, 99));

@@ -29,6 +29,7 @@ pub mod partial;
 pub mod range;
 pub mod represent;
 pub mod reuse;
+mod span;
 pub mod state;
 pub mod store;
 pub mod validate;

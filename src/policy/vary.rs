@@ -20,9 +20,15 @@ pub type IsCredentialCookie<'a> = &'a dyn Fn(&str) -> bool;
 /// newer response takes the older one's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
-    origin: Origin,
     coded: Coded,
-    others: Box<[Compared]>,
+    /// `None`: no `Origin`, and nothing else compared. Most are like that, and there is one for each entry.
+    more: Option<Box<More>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct More {
+    origin: Origin,
+    others: Vec<Compared>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,24 +91,24 @@ impl Selector {
                 others.push(compared);
             }
         }
-        Ok(Self {
-            origin: Origin::of(request, response),
-            coded: Coded::of(request, response, by_coding),
-            others: others.into(),
-        })
+        let origin = Origin::of(request, response);
+        let is_plain = origin == Origin::Absent && others.is_empty();
+        let more = (!is_plain).then(|| Box::new(More { origin, others }));
+        Ok(Self { coded: Coded::of(request, response, by_coding), more })
     }
 
     /// Whether the response answers a request with these fields.
     pub fn matches(&self, request: &HeaderMap, is_credential_cookie: IsCredentialCookie<'_>) -> bool {
-        self.origin.serves(request)
+        let others = self.others();
+        self.origin().serves(request)
             && self.coded.serves(request)
-            && self.others.iter().all(|compared| compared.serves(request, is_credential_cookie))
+            && others.iter().all(|compared| compared.serves(request, is_credential_cookie))
     }
 
     /// Fields of a request that would fetch the response again; `None`: they are not kept, or are somebody's own.
     pub fn example(&self) -> Option<HeaderMap> {
         let mut fields = HeaderMap::new();
-        match &self.origin {
+        match self.origin() {
             Origin::Absent => {}
             // All origins are answered alike: this one is nobody's.
             Origin::Any => {
@@ -113,7 +119,7 @@ impl Selector {
             }
         }
         fields.extend(self.coded.asked().map(|value| (header::ACCEPT_ENCODING, value)));
-        for compared in &self.others {
+        for compared in self.others() {
             let (name, value) = match compared {
                 Compared::Cookies(_, pairs) if pairs.is_empty() => continue,
                 Compared::Cookies(..) => return None,
@@ -130,8 +136,9 @@ impl Selector {
 
     /// Bytes on the heap, for the store's accounting.
     pub fn size(&self) -> usize {
-        let origin = if let Origin::Only(value) = &self.origin { value.len() } else { 0 };
-        let others = self.others.iter().map(|compared| {
+        let more = if self.more.is_some() { size_of::<More>() } else { 0 };
+        let origin = if let Origin::Only(value) = self.origin() { value.len() } else { 0 };
+        let others = self.others().iter().map(|compared| {
             size_of::<Compared>()
                 + match compared {
                     Compared::Field(name, value) => {
@@ -141,7 +148,15 @@ impl Selector {
                     Compared::Language(asked) => asked.size(),
                 }
         });
-        origin + others.sum::<usize>()
+        more + origin + others.sum::<usize>()
+    }
+
+    fn origin(&self) -> &Origin {
+        self.more.as_ref().map_or(&Origin::Absent, |more| &more.origin)
+    }
+
+    fn others(&self) -> &[Compared] {
+        self.more.as_ref().map_or(&[], |more| &more.others)
     }
 }
 

@@ -177,15 +177,23 @@ pub(crate) fn strings(headers: &HeaderMap, field: &HeaderName) -> Option<Vec<Str
 /// Reads a decoded body; `None`: it is no JSON.
 ///
 /// # Errors
-/// [`Unfit::NearlyJson`]: nor is it anything else, as far as can be seen (`NaN`, lines of JSON, too deep).
+/// [`Unfit::NearlyJson`]: nor is it anything else, as far as can be seen (`NaN`, lines of JSON, too deep, UTF-16).
 pub fn json(body: &[u8]) -> Result<Option<Value>, Unfit> {
     // RFC 8259 §8.1: a reader may ignore it, and so may the one for whom this is.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     match serde_json::from_slice(body) {
         Ok(value) => Ok(Some(value)),
-        Err(_) if matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) => Err(Unfit::NearlyJson),
+        Err(_) if begins_like_json(body) => Err(Unfit::NearlyJson),
         Err(_) => Ok(None),
     }
+}
+
+/// In UTF-8, or in UTF-16 or UTF-32 by their signature or first zeros: RFC 8259 §8.1 rules these out, and Python's `json`
+/// reads them.
+fn begins_like_json(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start(), [b'{' | b'[', ..])
+        || matches!(body, [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, 0, 0xfe, 0xff, ..])
+        || matches!(body, [0, b'{' | b'[', ..] | [0, 0, 0, b'{' | b'[', ..])
 }
 
 /// The tags that a JSON body names: one for every text, number and truth value that a path finds, and for every one in a
@@ -463,6 +471,21 @@ mod tests {
             ["{\"a\":1}\n{\"a\":2}", "{\"score\":NaN}", " [1,2", "{a:1}", "{\"a\":\"\\ud800\"}", &deep]
         {
             assert_eq!(json(nearly.as_bytes()), Err(Unfit::NearlyJson), "{nearly}");
+        }
+        let (words, text) = ([0xfeff, 0x5b, 0x31, 0x5d], [0x5b, 0x31, 0x5d]);
+        let wide =
+            |units: &[u16], each: fn(u16) -> Vec<u8>| units.iter().flat_map(|unit| each(*unit)).collect();
+        let encodings: [fn(u16) -> Vec<u8>; 4] = [
+            |unit| unit.to_le_bytes().to_vec(),
+            |unit| unit.to_be_bytes().to_vec(),
+            |unit| u32::from(unit).to_le_bytes().to_vec(),
+            |unit| u32::from(unit).to_be_bytes().to_vec(),
+        ];
+        for each in encodings {
+            for units in [&words[..], &text] {
+                let body: Vec<u8> = wide(units, each);
+                assert_eq!(json(&body), Err(Unfit::NearlyJson), "{body:?}");
+            }
         }
     }
 

@@ -134,6 +134,11 @@ impl Hosts {
             .any(|listed| listed.host == parts.host && listed.port.is_none_or(|own| own == port));
         if served { Ok(self.canonical()) } else { Err(HostError::Stranger) }
     }
+
+    /// Whether `named` is another name of `authority`, which is in canonical form.
+    pub fn is_named(&self, scheme: Scheme, named: &str, authority: &str) -> bool {
+        self.resolve(scheme, named).is_ok_and(|named| named.as_str() == authority)
+    }
 }
 
 /// A configured host that is none.

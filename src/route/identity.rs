@@ -151,8 +151,19 @@ impl Identity {
     /// The digest of all credentials of a request; `None` without any. The order of fields and cookies does not
     /// count, that of repeated ones does.
     pub fn digest(&self, headers: &HeaderMap) -> Option<Digest> {
-        let mut fields: SmallVec<[&HeaderName; 4]> =
-            headers.keys().filter(|name| self.is_credential(name)).collect();
+        self.digest_of(headers, |name| self.is_credential(name))
+    }
+
+    /// The same for whoever writes, as he shows himself when he reads: without what only writes carry. A list of one's own
+    /// counts as it is.
+    pub fn digest_of_writer(&self, headers: &HeaderMap) -> Option<Digest> {
+        let is_his =
+            |name: &HeaderName| matches!(self.list, List::Named { .. }) || !is_of_a_write(name.as_str());
+        self.digest_of(headers, |name| self.is_credential(name) && is_his(name))
+    }
+
+    fn digest_of(&self, headers: &HeaderMap, counts: impl Fn(&HeaderName) -> bool) -> Option<Digest> {
+        let mut fields: SmallVec<[&HeaderName; 4]> = headers.keys().filter(|name| counts(name)).collect();
         let mut cookies = self.credential_cookies(headers);
         if fields.is_empty() && cookies.is_empty() {
             return None;
@@ -335,6 +346,11 @@ fn begins_with_a_word(text: &[u8]) -> bool {
     words.iter().any(|word| text.starts_with(word))
 }
 
+/// Fields of the built-in list that say nothing of who writes: tokens against forged requests, and keys against repeated ones.
+fn is_of_a_write(name: &str) -> bool {
+    ["csrf", "xsrf", "idempotency"].iter().any(|word| name.contains(word))
+}
+
 /// Credentials by their full name: the standard ones, and what well-known gateways call a verified caller.
 fn is_named(name: &str) -> bool {
     matches!(
@@ -395,6 +411,22 @@ mod tests {
 
     fn digest(lines: &[(&str, &str)]) -> Option<Digest> {
         built_in().digest(&headers(lines))
+    }
+
+    #[test]
+    fn a_writer_is_known_again_by_what_he_reads_with() {
+        let session = ("cookie", "session=1");
+        for name in ["x-csrf-token", "x-csrftoken", "x-xsrf-token", "x-idempotency-key", "x_csrf_token"] {
+            let written = headers(&[session, (name, "t")]);
+            assert_eq!(built_in().digest_of_writer(&written), digest(&[session]), "{name}");
+            assert_ne!(built_in().digest(&written), digest(&[session]), "{name}: it keys a read that has it");
+            assert_eq!(built_in().digest_of_writer(&headers(&[(name, "t")])), None, "{name}");
+        }
+        let key = headers(&[session, ("x-api-key", "k")]);
+        assert_eq!(built_in().digest_of_writer(&key), built_in().digest(&key));
+        let own = named(vec![Credential::Header(HeaderName::from_static("x-csrf-token"))]);
+        let listed = headers(&[("x-csrf-token", "t")]);
+        assert!(own.digest_of_writer(&listed).is_some(), "whoever lists it means it");
     }
 
     #[test]

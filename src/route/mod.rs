@@ -12,6 +12,7 @@ pub mod derive;
 pub mod host;
 pub mod identity;
 pub mod key;
+pub mod meet;
 pub mod path;
 pub mod pattern;
 pub mod query;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::fault::{self, Fault};
 use crate::route::path::Path;
 use crate::route::pattern::{self, Segment, Template};
 use crate::route::tag::{self, Rendered, Tag, Text, Values};
@@ -314,6 +315,7 @@ impl ItemTemplate {
         match self {
             Self::Tag(text) => match text.render(values) {
                 Rendered::Known(texts) => texts.iter().map(|text| Item::Tag(Tag::named(text))).collect(),
+                Rendered::Wide(_) if fault::is(Fault::UnresolvedSkipped) => Vec::new(),
                 Rendered::Wide(literals) => vec![Item::Tags(Gaps(literals))],
             },
             Self::Path(path) => path.bind(host, values),

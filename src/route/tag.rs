@@ -68,7 +68,12 @@ impl Tag {
 
     /// Whether it is neither a path nor one of Larder's own: the only kind that an answer may turn out to carry.
     pub fn is_named(&self) -> bool {
-        !self.is_path() && !self.0.starts_with('\u{1}')
+        !self.is_path() && !self.is_own()
+    }
+
+    /// Whether it is one of Larder's own. In order they lie before all others.
+    pub fn is_own(&self) -> bool {
+        self.0.starts_with('\u{1}')
     }
 
     /// Whether it stands for a path: `//host/path`.

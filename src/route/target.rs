@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use http::uri::{InvalidUri, PathAndQuery};
+use http::uri::{InvalidUri, PathAndQuery, Uri};
 use percent_encoding::utf8_percent_encode;
 use smallvec::SmallVec;
 
+use crate::policy::outdate;
 use crate::route::host::{Authority, HostError, Hosts, Scheme};
 use crate::route::identity::Identity;
 use crate::route::key::{KeyBuf, Parts};
@@ -67,6 +68,18 @@ impl Rules {
         let query = route.key.query.canonical(raw_query);
         Ok(Target { route, scheme, authority, path, query, raw_query })
     }
+
+    /// The paths that the answer to a write names beside its target (RFC 9111 §4.4); `target` is where it went, on `host`.
+    pub fn also_outdated(
+        &self,
+        scheme: Scheme,
+        (target, host): (&Uri, &Arc<str>),
+        answer: &HeaderMap,
+    ) -> Vec<Tag> {
+        let is_ours = |named: &str| self.hosts.is_named(scheme, named, host);
+        let named = outdate::also_outdated(target, answer, &is_ours);
+        named.iter().map(|path| Tag::path(host, Path::of(path.path()).decoded())).collect()
+    }
 }
 
 impl Target<'_> {
@@ -107,6 +120,12 @@ impl Target<'_> {
             "" => self.path.as_str().parse(),
             query => format!("{}?{query}", self.path.as_str()).parse(),
         }
+    }
+
+    /// Where a request that is not cached goes, for what its answer says of other places.
+    pub fn forwarded(&self) -> Uri {
+        let target = self.pass().unwrap_or_else(|_| PathAndQuery::from_static("/"));
+        format!("http://{}{target}", self.authority.as_str()).parse().unwrap_or_default()
     }
 
     /// What a request that is not cached asks the origin for: the query as it came, but for bytes that no URI may

@@ -16,6 +16,7 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use crate::policy::outdate;
+use crate::route::derive::{Dependencies, Followed};
 use crate::route::path::Path;
 use crate::route::pattern::{Segment, Template};
 use crate::route::reach::{Item, ItemTemplate, Reach};
@@ -158,10 +159,26 @@ impl<'r> Matches<'r> {
     }
 }
 
+impl Outdated {
+    /// Adds what a write outdates in any case. What follows from it follows, unless every rule says that nothing does.
+    pub fn add_target(&mut self, items: &[Item]) {
+        let beside = if self.is_alone { &mut self.hard.alone } else { &mut self.hard.cascading };
+        items.iter().for_each(|item| beside.add(item.clone()));
+    }
+}
+
 impl Named {
     /// Whether nothing is named.
     pub fn is_empty(&self) -> bool {
         self.cascading.is_empty() && self.alone.is_empty()
+    }
+
+    /// Both parts together, with what is derived from the one that is to cascade.
+    pub fn followed(self, dependencies: &Dependencies) -> (Reach, Followed) {
+        let Self { cascading: mut reach, alone } = self;
+        let followed = dependencies.extend(&mut reach);
+        alone.items.into_iter().for_each(|item| reach.add(item));
+        (reach, followed)
     }
 
     fn add(&mut self, item: Item, cascade: bool) {

@@ -130,11 +130,15 @@ impl Resolved<'_> {
             match content {
                 Content::Unread => return Vec::new(),
                 Content::Other => {}
-                Content::Json(body) => {
-                    let found = of_json(body, path).unwrap_or_default();
-                    values
-                        .extend(found.into_iter().filter(|text| !values.contains(text)).collect::<Vec<_>>());
-                }
+                Content::Json(body) => match of_json(body, path) {
+                    There::Texts(texts) => {
+                        values.extend(
+                            texts.into_iter().filter(|text| !values.contains(text)).collect::<Vec<_>>(),
+                        );
+                    }
+                    There::Nothing => {}
+                    There::Untold => return Vec::new(),
+                },
             }
         }
         values
@@ -147,35 +151,52 @@ fn of_field(headers: &HeaderMap, name: &str) -> Vec<String> {
     headers.get_all(name).iter().map(text).collect::<Option<_>>().unwrap_or_default()
 }
 
-/// What stands at `a.items.0.b`: of a list without a number, in each of its members. `None`: not all of it is there.
-fn of_json(body: &Value, path: &str) -> Option<Vec<String>> {
-    let mut places = vec![body];
+/// What a body has at one place.
+enum There {
+    /// These values and no others.
+    Texts(Vec<String>),
+    /// No value.
+    Nothing,
+    /// Something without a name, or only in some members of a list: it may stand for more.
+    Untold,
+}
+
+/// What stands at `a.items.0.b`: of a list without a number, in each of its members.
+fn of_json(body: &Value, path: &str) -> There {
+    let (mut places, mut is_lacking) = (vec![body], false);
     for name in path.split('.') {
         let mut next = Vec::new();
         for place in places {
-            match (place, name.parse::<usize>()) {
-                (Value::Object(members), _) => next.push(members.get(name)?),
-                (Value::Array(items), Ok(nth)) => next.push(items.get(nth)?),
+            let found = match (place, name.parse::<usize>()) {
+                (Value::Array(items), Ok(nth)) => items.get(nth),
                 (Value::Array(items), Err(_)) => {
-                    for item in items {
-                        next.push(item.get(name)?);
-                    }
+                    next.extend(items.iter().filter_map(|item| item.get(name)));
+                    is_lacking |= items.iter().any(|item| item.get(name).is_none());
+                    continue;
                 }
-                _ => return None,
-            }
+                (place, _) => place.get(name),
+            };
+            is_lacking |= found.is_none();
+            next.extend(found);
         }
         places = next;
     }
     let mut texts = Vec::new();
     while let Some(place) = places.pop() {
-        match place {
-            Value::Array(items) => places.extend(items),
-            scalar => texts.push(carried::text(scalar).ok()??),
+        match (place, carried::text(place)) {
+            (Value::Array(items), _) => places.extend(items),
+            (Value::Object(_), _) | (_, Err(_)) => return There::Untold,
+            (_, Ok(None)) => is_lacking = true,
+            (_, Ok(Some(text))) => texts.push(text),
         }
     }
     texts.sort_unstable();
     texts.dedup();
-    Some(texts)
+    match (texts.is_empty(), is_lacking) {
+        (true, _) => There::Nothing,
+        (false, true) => There::Untold,
+        (false, false) => There::Texts(texts),
+    }
 }
 
 /// The groups that an answer to an unsafe request outdates (RFC 9875 §3); what is no list of strings names none (RFC 9651
@@ -283,6 +304,23 @@ mod tests {
         ] {
             let body = format!(r#"{{"id":{value}}}"#);
             assert_eq!(found("body.id", &body, ""), Vec::from_iter(text), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_one_body_names_in_part_the_other_does_not_make_up_for() {
+        let other = r#"{"id":7,"items":[{"id":7}]}"#;
+        for (name, partly) in [
+            ("body.id", r#"{"id":[42,null]}"#),
+            ("body.id", r#"{"id":{"of":42}}"#),
+            ("body.id", r#"{"id":1e300}"#),
+            ("body.items.id", r#"{"items":[{"id":42},{}]}"#),
+        ] {
+            assert_eq!(found(name, partly, other), [""; 0], "{partly}");
+            assert_eq!(found(name, other, partly), [""; 0], "{partly}");
+        }
+        for nothing in [r#"{"id":null}"#, r#"{"id":""}"#, r#"{"id":[]}"#, "{}", "[]", "7"] {
+            assert_eq!(found("body.id", nothing, other), ["7"], "{nothing}");
         }
     }
 

@@ -60,7 +60,7 @@ fn head_of(answer: Response<Body>) -> Response<Body> {
 }
 
 /// The body as it is, and at its end (or when nobody wants it any more) `state` is told.
-fn told(body: Body, state: &Arc<ConnectionState>, version: Version) -> Body {
+pub(super) fn told(body: Body, state: &Arc<ConnectionState>, version: Version) -> Body {
     match body {
         // hyper writes it in one go with the head: it has as good as ended.
         Body::Empty | Body::Full(_) => {

@@ -4,6 +4,7 @@
 //! means: every one goes to `flow`.
 
 mod answer;
+pub mod aside;
 mod patience;
 pub mod tls;
 

@@ -12,10 +12,12 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
+use crate::fault::{self, Fault};
 use crate::policy::partial::{ContentRange, Stored};
 use crate::policy::{Life, Selector, Storable, validate};
 use crate::route::key::Key;
 use crate::route::tag::Tag;
+use crate::store::head::Head;
 use crate::store::position::Position;
 use crate::store::stamp::Stamp;
 
@@ -48,27 +50,29 @@ const DEAD: u64 = 0;
 const STANDING: u32 = u32::MAX;
 
 /// A stored response: a complete one, or a part that says where it lies.
+// What an invalidation looks at lies at the beginning, beside the counts of the `Arc`: it costs by the memory that it touches.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Entry {
+    /// [`ALIVE`], [`DEAD`], or one more than when (monotonic, ms) it was softly invalidated.
+    state: AtomicU64,
+    position: Position,
+    /// Its seat in the index, or [`STANDING`].
+    seat: AtomicU32,
+    hits: AtomicU32,
+    tags: Box<[Tag]>,
     id: EntryId,
     key: Key,
-    tags: Arc<[Tag]>,
-    position: Position,
     /// What is kept of the response.
     pub response: Response,
     /// Where its body lies in the whole; `None`: it is the whole.
-    pub part: Option<ContentRange>,
+    part: Option<Box<ContentRange>>,
     /// Which requests for the key it answers.
     pub selector: Selector,
     /// Its times.
     pub life: Life,
     /// What its hits have in common.
     pub stamp: Stamp,
-    /// [`ALIVE`], [`DEAD`], or one more than when (monotonic, ms) it was softly invalidated.
-    state: AtomicU64,
-    /// Its seat in the index, or [`STANDING`].
-    seat: AtomicU32,
-    hits: AtomicU32,
     refreshing: AtomicBool,
 }
 
@@ -77,8 +81,8 @@ pub struct Entry {
 pub struct Response {
     /// Status.
     pub status: StatusCode,
-    /// Fields as a client gets them, their values over one shared block.
-    pub headers: HeaderMap,
+    /// Fields as a client gets them.
+    pub head: Head,
     /// The whole body, or that of the part.
     pub body: Bytes,
     /// Whether the `ETag` is one of our own making: for clients only, never sent upstream.
@@ -110,19 +114,32 @@ impl Entry {
         tags.dedup();
         let part = storable.part();
         let (status, headers, life) = storable.into_parts();
+        let response = Response::new(status, headers, body, part.is_none());
+        Self::alive(key, tags, position, response, part, selector, life)
+    }
+
+    fn alive(
+        key: Key,
+        tags: Vec<Tag>,
+        position: Position,
+        response: Response,
+        part: Option<ContentRange>,
+        selector: Selector,
+        life: Life,
+    ) -> Self {
         Self {
+            state: AtomicU64::new(ALIVE),
+            position,
+            seat: AtomicU32::new(STANDING),
+            hits: AtomicU32::new(0),
+            tags: exact(tags),
             id: EntryId::next(),
             key,
-            tags: tags.into(),
-            position,
-            response: Response::new(status, headers, body, part.is_none()),
-            part,
+            response,
+            part: part.map(Box::new),
             selector,
             life,
             stamp: Stamp::default(),
-            state: AtomicU64::new(ALIVE),
-            seat: AtomicU32::new(STANDING),
-            hits: AtomicU32::new(0),
             refreshing: AtomicBool::new(false),
         }
     }
@@ -138,8 +155,19 @@ impl Entry {
     }
 
     /// What it depends on.
-    pub fn tags(&self) -> &Arc<[Tag]> {
+    pub fn tags(&self) -> &[Tag] {
         &self.tags
+    }
+
+    /// Takes others' copies of the same tags in place of its own, in their order.
+    pub(in crate::store) fn share_tags(&mut self, same: impl Iterator<Item = Tag>) {
+        self.tags.iter_mut().zip(same).for_each(|(own, same)| *own = same);
+    }
+
+    /// The template of its route, if it has one.
+    pub fn route(&self) -> Option<&str> {
+        // Larder's own tags lie before all others.
+        self.tags.iter().take_while(|tag| tag.is_own()).find_map(Tag::template)
     }
 
     /// Where its fetch began.
@@ -147,15 +175,19 @@ impl Entry {
         self.position
     }
 
-    /// The part that it is; `None`: it is the whole.
-    pub fn stored_part(&self) -> Option<Stored<'_>> {
-        let Response { headers, body, .. } = &self.response;
-        self.part.map(|range| Stored { range, headers, bytes: body })
+    /// Where its body lies in the whole; `None`: it is the whole.
+    pub fn part(&self) -> Option<ContentRange> {
+        self.part.as_deref().copied()
+    }
+
+    /// The part that it is, under its `headers`; `None`: it is the whole.
+    pub fn stored_part<'a>(&'a self, headers: &'a HeaderMap) -> Option<Stored<'a>> {
+        self.part().map(|range| Stored { range, headers, bytes: &self.response.body })
     }
 
     /// Whether a hard invalidation has reached it; a dead entry is served to nobody.
     pub fn is_dead(&self) -> bool {
-        self.state.load(Ordering::Acquire) == DEAD
+        self.state.load(Ordering::Acquire) == DEAD && !fault::is(Fault::DeadServed)
     }
 
     /// When (monotonic) a soft invalidation first reached it: it is stale since; `None`: none did, or it is dead.
@@ -192,12 +224,7 @@ impl Entry {
         self.seat.store(seat, Ordering::Relaxed);
     }
 
-    /// Gives its seat back.
-    pub(in crate::store) fn stand_up(&self) {
-        self.seat.store(STANDING, Ordering::Relaxed);
-    }
-
-    /// Its seat in the index, if it has one.
+    /// The seat in the index that it has, or had: somebody else may have it by now.
     pub(in crate::store) fn seat(&self) -> Option<u32> {
         Some(self.seat.load(Ordering::Relaxed)).filter(|seat| *seat != STANDING)
     }
@@ -205,12 +232,9 @@ impl Entry {
     /// Bytes of memory that it takes, near enough: body, fields, key, tags and their places in the index.
     pub fn weight(&self) -> u64 {
         const FIXED: usize = 512;
-        const PER_FIELD: usize = 104;
-        let headers = &self.response.headers;
-        let fields: usize =
-            headers.iter().map(|(name, value)| name.as_str().len() + value.len() + PER_FIELD).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + 48).sum();
-        (FIXED + self.selector.size() + self.response.body.len() + fields + tags + self.key.len()) as u64
+        let Response { head, body, .. } = &self.response;
+        (FIXED + self.selector.size() + body.len() + head.size() + tags + self.key.len()) as u64
     }
 }
 
@@ -239,17 +263,29 @@ impl Response {
         if etag_is_made {
             headers.insert(ETAG, validate::made_etag(digest(&headers, &body)));
         }
-        Self { status, headers: pack(&headers), body, etag_is_made }
+        Self { status, head: Head::of(&headers), body, etag_is_made }
+    }
+
+    /// Fields as a client gets them, with room for what an answer gets besides.
+    pub fn headers(&self) -> HeaderMap {
+        self.head.to_map()
     }
 
     /// The fields as the origin knows them: without a validator that it never gave.
     pub fn origin_headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
+        let mut headers = self.headers();
         if self.etag_is_made {
             headers.remove(ETAG);
         }
         headers
     }
+}
+
+/// In a place of its own size: a list that is cut to size where it lies gives nothing back.
+fn exact(mut tags: Vec<Tag>) -> Box<[Tag]> {
+    let mut exact = Vec::with_capacity(tags.len());
+    exact.append(&mut tags);
+    exact.into()
 }
 
 /// The same for the same representation on every node: body, and what tells how to read it.
@@ -263,25 +299,6 @@ fn digest(headers: &HeaderMap, body: &[u8]) -> u128 {
     sha.update(body);
     let digest: [u8; 32] = sha.finalize().into();
     u128::from_be_bytes(*digest.first_chunk().expect("32 is more than 16"))
-}
-
-/// Fields that an answer gets besides the stored ones: a copy of the map has room for them without hashing anew.
-const ADDED: usize = 4;
-
-/// Copies the values into one shared block, so that an entry is a few allocations and not dozens.
-fn pack(headers: &HeaderMap) -> HeaderMap {
-    let mut block = Vec::with_capacity(headers.values().map(HeaderValue::len).sum());
-    for value in headers.values() {
-        block.extend_from_slice(value.as_bytes());
-    }
-    let mut block = Bytes::from(block);
-    let mut packed = HeaderMap::with_capacity(headers.len() + ADDED);
-    for (name, value) in headers {
-        let bytes = block.split_to(value.len());
-        packed.append(name, HeaderValue::from_maybe_shared(bytes).expect("it was a field value before"));
-    }
-    // The copy keeps the room in the map's index, and none in its list.
-    packed.clone()
 }
 
 #[cfg(test)]
@@ -301,21 +318,8 @@ pub(crate) mod tests {
     pub(crate) fn like(other: &Entry, mut tags: Vec<Tag>, position: Position, body: Bytes) -> Entry {
         tags.sort_unstable();
         tags.dedup();
-        Entry {
-            id: EntryId::next(),
-            key: other.key.clone(),
-            tags: tags.into(),
-            position,
-            response: Response { body, ..other.response.clone() },
-            part: None,
-            selector: other.selector.clone(),
-            life: other.life,
-            stamp: Stamp::default(),
-            state: AtomicU64::new(ALIVE),
-            seat: AtomicU32::new(STANDING),
-            hits: AtomicU32::new(0),
-            refreshing: AtomicBool::new(false),
-        }
+        let response = Response { body, ..other.response.clone() };
+        Entry::alive(other.key.clone(), tags, position, response, None, other.selector.clone(), other.life)
     }
 
     pub(crate) fn candidate(key: &str, tags: Vec<Tag>, headers: &HeaderMap, body: &'static str) -> Candidate {
@@ -351,6 +355,11 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_entry_and_its_counts_fit_into_256_bytes() {
+        assert!(2 * size_of::<usize>() + size_of::<Entry>() <= 256, "{}", size_of::<Entry>());
+    }
+
+    #[test]
     fn hits_are_counted() {
         let entry = entry("k", vec![]);
         (0..3).for_each(|_| entry.count_hit());
@@ -363,9 +372,9 @@ pub(crate) mod tests {
         headers.insert("etag", "W/1851".parse().unwrap());
         let made = |body| Entry::new(candidate("k", vec![], &headers, body), Position::default()).response;
         let (one, same, other) = (made("a"), made("a"), made("b"));
-        assert!(one.etag_is_made && validate::valid_etag(&one.headers).is_some());
-        assert_eq!(one.headers["etag"], same.headers["etag"]);
-        assert_ne!(one.headers["etag"], other.headers["etag"]);
+        assert!(one.etag_is_made && validate::valid_etag(&one.headers()).is_some());
+        assert_eq!(one.headers()["etag"], same.headers()["etag"]);
+        assert_ne!(one.headers()["etag"], other.headers()["etag"]);
         assert!(!one.origin_headers().contains_key("etag"), "the origin never gave it");
     }
 }

@@ -5,15 +5,26 @@
 //! fill begun later                ticket ≥ n ── asks to be kept: refused if it began before `written + settle`, or `until`
 //! floor                    n ─────────────────────────────────┐ gone: no ticket below n, no fetch begun before the hold ended
 //! ```
+//! The end of a hold is an invalidation of its own, which needs no timer: who comes after it is not given what was fetched
+//! before it, though that may have begun after the floor was raised.
+//!
+//! | write | flight | reader | what keeps the promise |
+//! |---|---|---|---|
+//! | no answer: floor, held until `e` | | | |
+//! | | ticket above the floor, reads the old state | | begun before `e`: never kept |
+//! | is done at the origin after all | | joins, gets it | he came before `e` |
+//! | | | comes after `e`, and does not join | begun before `e`, and he came after it ([`Floors::check_held`]) |
+//!
 //! Invariant: a floor that could refuse a ticket in flight, or one that is taken now, is kept, or its part of a floor of
 //! everything is: that refuses too much and never too little. Where nobody can be refused any more, nothing is kept.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use crate::route::reach::Item;
 use crate::route::tag::Tag;
-use crate::store::position::{Known, Outdated, Position};
+use crate::store::position::{Hold, Known, Outdated, Position};
 
 /// Most tags that keep a floor of their own; beyond it the floor of everything is raised.
 pub const MAX_FLOORS: usize = 65_536;
@@ -40,6 +51,8 @@ pub(in crate::store) struct Floors {
     of_all: Floor,
     /// As high, and held as long, as the highest and longest of them.
     highest: Floor,
+    /// The same of those that are held for writes whose outcome nobody knows.
+    unknown: Floor,
     /// Last position at which something was outdated that an answer may turn out to depend on.
     named: u64,
     /// So many floors of their own are looked through for idle ones.
@@ -57,6 +70,16 @@ pub(in crate::store) struct Floor {
     pub(in crate::store) written: Option<Duration>,
     /// Those begun before (monotonic).
     pub(in crate::store) until: Duration,
+    /// When (monotonic) the first hold ends that anybody in flight began within; `None`: nothing is held.
+    pub(in crate::store) ends: Option<Duration>,
+}
+
+/// Who may have begun within a hold.
+#[derive(Clone, Copy, Debug)]
+struct Holds {
+    settle: Duration,
+    /// When (monotonic) the oldest fetch in flight began.
+    begun: Duration,
 }
 
 /// The oldest ticket in flight; with none, the one that is taken next.
@@ -75,6 +98,7 @@ impl Default for Floors {
             wide: Vec::new(),
             of_all: Floor::default(),
             highest: Floor::default(),
+            unknown: Floor::default(),
             named: 0,
             look_at: FEW,
             settle: LONGEST_SETTLE,
@@ -88,49 +112,82 @@ impl Floors {
         self.settle = settle;
     }
 
+    /// The longest `settle` of a route.
+    pub(in crate::store) fn settle(&self) -> Duration {
+        self.settle
+    }
+
+    /// The floor of an invalidation at `n`, which is said at `now` (monotonic).
+    pub(in crate::store) fn of_hold(&self, n: u64, hold: Hold, now: Duration) -> Floor {
+        let (written, until, ends) = match hold {
+            Hold::Settle if fault::is(Fault::SettleIgnored) => (None, Duration::ZERO, None),
+            Hold::For(_) if fault::is(Fault::UnknownOutcomeNotHeld) => (None, Duration::ZERO, None),
+            Hold::None => (None, Duration::ZERO, None),
+            Hold::Settle => {
+                let ends = now.saturating_add(self.settle);
+                (Some(now), Duration::ZERO, Some(ends).filter(|ends| *ends > now))
+            }
+            Hold::For(hold) => (None, now.saturating_add(hold), Some(now.saturating_add(hold))),
+        };
+        Floor { n, written, until, ends }
+    }
+
     /// Refuses what depends on `item` and is older than `floor`.
     pub(in crate::store) fn raise(&mut self, item: &Item, floor: Floor, oldest: Oldest) {
         if item.may_cover_unknown() {
             self.named = floor.n;
         }
+        let holds = self.holds(oldest);
         match item {
-            Item::All => self.of_all.raise(floor),
+            Item::All if fault::is(Fault::FloorOfAllForgotten) => {}
+            Item::All => self.of_all.raise(floor, holds),
             Item::Tag(tag) => self.raise_own(tag, floor, oldest),
+            _ if fault::is(Fault::WideFloorsForgotten) => {}
             wide => self.raise_wide(wide, floor, oldest),
         }
-        self.highest.raise(floor);
+        self.highest.raise(floor, holds);
+        if floor.until > Duration::ZERO {
+            self.unknown.raise(floor, holds);
+        }
     }
 
     fn raise_own(&mut self, tag: &Tag, floor: Floor, oldest: Oldest) {
+        let holds = self.holds(oldest);
         if let Some(known) = self.own.get_mut(tag) {
-            return known.raise(floor);
+            return known.raise(floor, holds);
         }
         if self.own.len() >= MAX_FLOORS {
             self.drop_idle(oldest);
             if self.own.len() > CROWDED {
-                self.give_up();
+                self.give_up(holds);
             }
         }
         self.own.insert(tag.clone(), floor);
     }
 
     fn raise_wide(&mut self, item: &Item, floor: Floor, oldest: Oldest) {
+        let holds = self.holds(oldest);
         if let Some((_, known)) = self.wide.iter_mut().find(|(known, _)| known == item) {
-            return known.raise(floor);
+            return known.raise(floor, holds);
         }
         if self.wide.len() >= MAX_WIDE_FLOORS {
             self.drop_idle(oldest);
             if self.wide.len() >= MAX_WIDE_FLOORS {
-                self.give_up();
+                self.give_up(holds);
             }
         }
         self.wide.push((item.clone(), floor));
     }
 
     /// One floor for all: refuses too much, and never too little.
-    fn give_up(&mut self) {
+    fn give_up(&mut self, holds: Holds) {
         let own = self.own.drain().map(|(_, floor)| floor);
-        own.chain(self.wide.drain(..).map(|(_, floor)| floor)).for_each(|floor| self.of_all.raise(floor));
+        let all = own.chain(self.wide.drain(..).map(|(_, floor)| floor));
+        all.for_each(|floor| self.of_all.raise(floor, holds));
+    }
+
+    fn holds(&self, oldest: Oldest) -> Holds {
+        Holds { settle: self.settle, begun: oldest.begun }
     }
 
     /// Whether nothing that an answer depends on was outdated above `position`, up to `until`.
@@ -142,7 +199,7 @@ impl Floors {
     ) -> Result<(), Outdated> {
         let between = |n: u64| position.n < n && n <= until;
         let outdated = between(self.of_all.n)
-            || (!known.is_all && between(self.named))
+            || (!known.is_all && !fault::is(Fault::UnknownTagsJoined) && between(self.named))
             || self.of(known.tags).any(|floor| between(floor.n));
         if outdated { Err(Outdated::Invalidated) } else { Ok(()) }
     }
@@ -159,6 +216,21 @@ impl Floors {
         };
         let unsettled = unsettled(self.of_all) || self.of(tags).any(unsettled);
         if unsettled { Err(Outdated::Settling) } else { Ok(()) }
+    }
+
+    /// Whether a fetch that began at `begun` is good for who came at `at` (both monotonic): no hold of what concerns it had
+    /// ended in between. Routes may have a shorter `settle`; the longest of them says when it ends. What is not known yet
+    /// counts as held by every write of which nobody knows the outcome.
+    pub(in crate::store) fn check_held(
+        &self,
+        begun: Duration,
+        at: Duration,
+        known: Known<'_>,
+    ) -> Result<(), Outdated> {
+        let ended = |floor: Floor| floor.has_ended_between(begun, at, self.settle);
+        let ended =
+            ended(self.of_all) || (!known.is_all && ended(self.unknown)) || self.of(known.tags).any(ended);
+        if ended { Err(Outdated::Settling) } else { Ok(()) }
     }
 
     fn of(&self, tags: &[Tag]) -> impl Iterator<Item = Floor> {
@@ -203,15 +275,28 @@ impl Floors {
 }
 
 impl Floor {
-    fn raise(&mut self, other: Self) {
+    fn raise(&mut self, other: Self, holds: Holds) {
+        let own = self.ends.filter(|_| self.held_until(holds.settle) > holds.begun);
+        self.ends = own.into_iter().chain(other.ends).min();
         self.n = self.n.max(other.n);
         self.written = self.written.max(other.written);
         self.until = self.until.max(other.until);
     }
 
-    fn is_idle(&self, settle: Duration, oldest: Oldest) -> bool {
+    /// When the last of its holds ends.
+    fn held_until(&self, settle: Duration) -> Duration {
         let settled = self.written.map_or(Duration::ZERO, |written| written.saturating_add(settle));
-        self.n <= oldest.n && self.until.max(settled) <= oldest.begun
+        self.until.max(settled)
+    }
+
+    /// Whether one of its holds ended behind `begun`, and not after `at`; of several, every moment between the first end and
+    /// the last counts as one.
+    fn has_ended_between(&self, begun: Duration, at: Duration, settle: Duration) -> bool {
+        self.ends.is_some_and(|first| first <= at) && begun < at.min(self.held_until(settle))
+    }
+
+    fn is_idle(&self, settle: Duration, oldest: Oldest) -> bool {
+        self.n <= oldest.n && self.held_until(settle) <= oldest.begun
     }
 }
 
@@ -305,8 +390,8 @@ mod tests {
                     Act::Land(nth) if !flying.is_empty() => drop(flying.swap_remove(nth.index(flying.len()))),
                     Act::Fill(nth, tags) if !flying.is_empty() => {
                         let ticket = &flying[nth.index(flying.len())];
-                        let filled = Arc::new(like(&any, tags.clone(), ticket.position(), Bytes::new()));
-                        let verdict = gate.admit(&filled, ticket.begun(), SETTLE);
+                        let mut filled = Arc::new(like(&any, tags.clone(), ticket.position(), Bytes::new()));
+                        let verdict = gate.admit(&mut filled, ticket.begun(), SETTLE);
                         prop_assert_eq!(verdict, history.verdict(ticket, &tags));
                     }
                     Act::Outdate(items, hold) => {

@@ -3,6 +3,7 @@
 //! Invariant: moka is memory only. What may be served is decided by the entry; nothing here is called with the gate
 //! held, and no time is given to moka. All variants of a key lie in one group, which comes and goes as a whole.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,68 @@ pub enum Stage {
     AtItsEnd,
 }
 
+/// What memory keeps under one key: of most keys one entry is known and nothing else, and that is all that it takes.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// One entry.
+    One(Arc<Entry>),
+    /// Anything else.
+    More(Arc<Group>),
+}
+
+impl Known {
+    /// Stored answers, newest first.
+    pub fn variants(&self) -> &[Arc<Entry>] {
+        match self {
+            Self::One(entry) if entry.part().is_none() => slice::from_ref(entry),
+            Self::One(_) => &[],
+            Self::More(group) => &group.variants,
+        }
+    }
+
+    /// Stored parts of answers, newest first.
+    pub fn parts(&self) -> &[Arc<Entry>] {
+        match self {
+            Self::One(entry) if entry.part().is_some() => slice::from_ref(entry),
+            Self::One(_) => &[],
+            Self::More(group) => &group.parts,
+        }
+    }
+
+    /// Until when (monotonic) answers are taken for uncacheable; zero: they are not.
+    pub fn pass_until(&self) -> Duration {
+        if let Self::More(group) = self { group.pass_until } else { Duration::ZERO }
+    }
+
+    /// Why the newest answer was not kept; `None`: it was.
+    pub fn refusal(&self) -> Option<Refusal> {
+        if let Self::More(group) = self { group.refusal } else { None }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.variants().iter().chain(self.parts())
+    }
+
+    fn group(&self) -> Group {
+        match self {
+            Self::One(_) => {
+                Group { variants: self.variants().into(), parts: self.parts().into(), ..Group::default() }
+            }
+            Self::More(group) => Group::clone(group),
+        }
+    }
+}
+
+impl From<Group> for Known {
+    fn from(group: Group) -> Self {
+        let says_more = !group.pass_until.is_zero() || group.refusal.is_some();
+        match (&group.variants[..], &group.parts[..]) {
+            ([one], []) | ([], [one]) if !says_more => Self::One(Arc::clone(one)),
+            _ => Self::More(Arc::new(group)),
+        }
+    }
+}
+
 /// What is known of one key.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
@@ -65,7 +128,7 @@ impl Group {
             gone.extend(go);
         };
         make_room(&mut self.parts);
-        let place = if entry.part.is_some() {
+        let place = if entry.part().is_some() {
             &mut self.parts
         } else {
             self.pass_until = Duration::ZERO;
@@ -84,10 +147,6 @@ impl Group {
         self.parts.retain(|entry| !entry.is_dead());
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.variants.iter().chain(&self.parts)
-    }
-
     fn says_nothing(&self) -> bool {
         self.variants.is_empty()
             && self.parts.is_empty()
@@ -99,7 +158,7 @@ impl Group {
 /// The memory tier.
 #[derive(Debug)]
 pub struct Memory {
-    groups: Cache<Key, Arc<Group>, ahash::RandomState>,
+    groups: Cache<Key, Known, ahash::RandomState>,
 }
 
 impl Memory {
@@ -109,10 +168,10 @@ impl Memory {
         let share = entries.map_or(0, |entries| bytes.div_ceil(entries.max(1)));
         let groups = Cache::builder()
             .max_capacity(bytes)
-            .weigher(move |key, group: &Arc<Group>| weigh(key, group, share))
-            .eviction_listener(move |_, group: Arc<Group>, cause| {
+            .weigher(move |key, known: &Known| weigh(key, known, share))
+            .eviction_listener(move |_, known: Known, cause| {
                 if cause == RemovalCause::Size {
-                    group.entries().for_each(|entry| evicted(entry));
+                    known.entries().for_each(|entry| evicted(entry));
                 }
             })
             .build_with_hasher(ahash::RandomState::new());
@@ -120,7 +179,7 @@ impl Memory {
     }
 
     /// What is known of `key`.
-    pub fn find(&self, key: &[u8]) -> Option<Arc<Group>> {
+    pub fn find(&self, key: &[u8]) -> Option<Known> {
         self.groups.get(key)
     }
 
@@ -128,10 +187,10 @@ impl Memory {
     pub fn change(&self, key: &Key, change: impl FnOnce(&mut Group)) {
         self.groups.entry_by_ref(key).and_compute_with(|present| {
             let known = present.is_some();
-            let mut group = present.map(|entry| Group::clone(entry.value())).unwrap_or_default();
+            let mut group = present.map(|entry| entry.value().group()).unwrap_or_default();
             change(&mut group);
             match (group.says_nothing(), known) {
-                (false, _) => Op::Put(Arc::new(group)),
+                (false, _) => Op::Put(group.into()),
                 (true, true) => Op::Remove,
                 (true, false) => Op::Nop,
             }
@@ -145,7 +204,7 @@ impl Memory {
 
     /// Every entry that is kept, in no order; nobody waits for who goes through them.
     pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
-        self.groups.iter().flat_map(|(_, group)| group.entries().cloned().collect::<Entries>())
+        self.groups.iter().flat_map(|(_, known)| known.entries().cloned().collect::<Entries>())
     }
 
     /// Lets moka do now what it has put off: evictions above all.
@@ -154,7 +213,7 @@ impl Memory {
     }
 }
 
-fn weigh(key: &Key, group: &Group, share: u64) -> u32 {
-    let entries: u64 = group.entries().map(|entry| entry.weight().max(share)).sum();
+fn weigh(key: &Key, known: &Known, share: u64) -> u32 {
+    let entries: u64 = known.entries().map(|entry| entry.weight().max(share)).sum();
     u32::try_from(entries + key.len() as u64 + 128).unwrap_or(u32::MAX)
 }

@@ -7,6 +7,7 @@
 pub mod author;
 pub mod entry;
 pub mod floor;
+pub mod head;
 mod ledger;
 pub mod memory;
 pub mod position;
@@ -25,6 +26,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fault::{self, Fault};
 use crate::metrics::Metrics;
 use crate::policy::Selector;
 use crate::route::key::Key;
@@ -33,7 +35,9 @@ use crate::route::tag::Tag;
 use crate::store::author::Author;
 use crate::store::entry::{Candidate, Entry, EntryId};
 use crate::store::memory::{Entries, Memory, Refusal};
-use crate::store::position::{Gate, Mode, Outdate, Outdated, Position};
+use crate::store::position::{Arrival, Gate, Mode, Outdate, Outdated, Position};
+use crate::store::sweep::Sweep;
+use crate::store::tag_index::Progress;
 use crate::store::ticket::FillTicket;
 use crate::store::undertaker::Undertaker;
 
@@ -72,8 +76,8 @@ pub enum Found {
 pub struct Applied {
     /// Where it stands in the order of invalidations.
     pub position: Position,
-    /// What it removed, or made stale.
-    pub reached: Vec<Arc<Entry>>,
+    /// What it removed, or made stale. Whoever takes the dead out of memory has it too, and lets them go.
+    pub reached: Arc<Vec<Arc<Entry>>>,
 }
 
 /// An answer that came too late to be stored.
@@ -100,12 +104,12 @@ impl Store {
 
     /// Finds the newest live entry under `key` whose selector `matches`.
     pub fn lookup(&self, key: &[u8], matches: impl Fn(&Selector) -> bool, now: Duration) -> Found {
-        let Some(group) = self.memory.find(key) else { return Found::Nothing };
-        let mut alive = group.variants.iter().filter(|entry| !entry.is_dead()).peekable();
+        let Some(known) = self.memory.find(key) else { return Found::Nothing };
+        let mut alive = known.variants().iter().filter(|entry| !entry.is_dead()).peekable();
         let any = alive.peek().is_some();
         match alive.find(|entry| matches(&entry.selector)) {
             Some(entry) => Found::Entry(Arc::clone(entry)),
-            None if group.pass_until > now => Found::Uncacheable,
+            None if known.pass_until() > now => Found::Uncacheable,
             None if any => Found::OtherVariants,
             None => Found::Nothing,
         }
@@ -113,8 +117,8 @@ impl Store {
 
     /// Finds the newest live part of an answer under `key` whose selector `matches`.
     pub fn part(&self, key: &[u8], matches: impl Fn(&Selector) -> bool) -> Option<Arc<Entry>> {
-        let group = self.memory.find(key)?;
-        group.parts.iter().find(|entry| !entry.is_dead() && matches(&entry.selector)).map(Arc::clone)
+        let known = self.memory.find(key)?;
+        known.parts().iter().find(|entry| !entry.is_dead() && matches(&entry.selector)).map(Arc::clone)
     }
 
     /// The ticket without which nothing is stored; to be taken before the origin is touched. `now` is monotonic.
@@ -128,7 +132,8 @@ impl Store {
     /// [`Refused`] if one of its tags was invalidated since the ticket was taken.
     pub fn fill(&self, ticket: &FillTicket, candidate: Candidate) -> Result<Arc<Entry>, Refused> {
         let settle = candidate.settle;
-        self.put(Entry::new(candidate, ticket.position()), ticket.begun(), settle)
+        let position = if fault::is(Fault::LateTicket) { self.applied() } else { ticket.position() };
+        self.put(Entry::new(candidate, position), ticket.begun(), settle)
     }
 
     /// The same for an answer that holds bytes of `older`: it is as old as they are, and depends on what they do.
@@ -152,8 +157,8 @@ impl Store {
     }
 
     fn put(&self, entry: Entry, begun: Duration, settle: Duration) -> Result<Arc<Entry>, Refused> {
-        let entry = Arc::new(entry);
-        if let Err(why) = self.gate.admit(&entry, begun, settle) {
+        let mut entry = Arc::new(entry);
+        if let Err(why) = self.gate.admit(&mut entry, begun, settle) {
             return Err(Refused { why, entry });
         }
         let mut gone = Vec::new();
@@ -178,13 +183,13 @@ impl Store {
 
     /// Why the newest answer to `key` was not kept, if it was not.
     pub fn refusal(&self, key: &[u8]) -> Option<Refusal> {
-        self.memory.find(key)?.refusal
+        self.memory.find(key)?.refusal()
     }
 
     /// The live entries under `key`: what answers as a whole, newest first, whomever it answers.
     pub fn variants(&self, key: &[u8]) -> Entries {
-        let Some(group) = self.memory.find(key) else { return Entries::new() };
-        group.variants.iter().filter(|entry| !entry.is_dead()).cloned().collect()
+        let Some(known) = self.memory.find(key) else { return Entries::new() };
+        known.variants().iter().filter(|entry| !entry.is_dead()).cloned().collect()
     }
 
     /// Lets one entry go that the origin no longer stands behind.
@@ -193,35 +198,62 @@ impl Store {
         self.memory.sweep(entry.key());
     }
 
-    /// Applies an invalidation: when this returns and it was hard, no body fetched before it is found or stored any more.
-    /// `now` is monotonic.
+    /// Applies an invalidation, and holds this thread until that is done: when this returns and it was hard, no body fetched
+    /// before it is found or stored any more. `now` is monotonic.
     pub fn outdate(&self, outdate: &Outdate, now: Duration) -> Applied {
-        let (position, reached) = self.gate.outdate(outdate, now);
-        self.bury(outdate.mode, &reached);
-        Applied { position, reached }
+        let mut sweep = self.raise(outdate, now);
+        while self.sweep(&mut sweep) == Progress::More {}
+        self.conclude(sweep)
+    }
+
+    /// Begins an invalidation: from here on no body fetched before it is stored any more. It has to be swept to its end.
+    /// `now` is monotonic.
+    pub fn raise(&self, outdate: &Outdate, now: Duration) -> Sweep {
+        self.gate.raise(outdate, now)
     }
 
     /// The same for a write that began with `began`; gives the ticket under which its own answer, which would carry
-    /// `kept`, may be stored: `None` if anybody else has invalidated one of them since.
-    pub fn outdate_by(
+    /// `kept`, may be stored: `None` if anybody else has invalidated one of them since, or may be about to change it.
+    pub fn raise_by(
         &self,
         outdate: &Outdate,
         now: Duration,
         began: &FillTicket,
         kept: &[Tag],
-    ) -> (Applied, Option<FillTicket>) {
-        let (position, reached, renewed) = self.gate.outdate_by(outdate, now, began, kept);
-        self.bury(outdate.mode, &reached);
-        (Applied { position, reached }, renewed)
+    ) -> (Sweep, Option<FillTicket>) {
+        self.gate.raise_by(outdate, now, began, kept)
     }
 
-    fn bury(&self, mode: Mode, reached: &[Arc<Entry>]) {
+    /// Goes on with an invalidation for one slice of what is kept; others may go on between two of them.
+    pub fn sweep(&self, sweep: &mut Sweep) -> Progress {
+        self.gate.sweep(sweep)
+    }
+
+    /// What became of an invalidation whose sweep is done.
+    pub fn conclude(&self, sweep: Sweep) -> Applied {
+        let (position, mode) = (sweep.position(), sweep.mode());
+        Applied { position, reached: self.bury(mode, sweep.into_reached()) }
+    }
+
+    fn bury(&self, mode: Mode, reached: Vec<Arc<Entry>>) -> Arc<Vec<Arc<Entry>>> {
+        let reached = Arc::new(reached);
         if mode == Mode::Hard {
-            self.undertaker.bury(reached);
+            self.undertaker.bury(&reached);
         }
+        reached
     }
 
-    /// How far this node is in the order of invalidations.
+    /// Notes that somebody comes at `now` (monotonic); to be called before anything is looked up for him.
+    pub fn arrival(&self, now: Duration) -> Arrival {
+        self.gate.arrival(now)
+    }
+
+    /// Whether something that is kept may be built on `entry`; to be asked with the ticket in hand.
+    pub fn may_build_on(&self, entry: &Entry) -> bool {
+        self.gate.may_build_on(entry)
+    }
+
+    /// How far this node is in the order of invalidations: up to here each one is applied, and some behind it may be.
     pub fn applied(&self) -> Position {
         self.gate.applied()
     }
@@ -233,7 +265,7 @@ impl Store {
 
     /// Whether `author` is not to be served this entry, which a soft invalidation has reached: he may have overwritten it.
     pub fn is_overwritten(&self, entry: &Entry, author: impl FnOnce() -> Author) -> bool {
-        self.gate.softened_since(entry.position(), author)
+        self.gate.softened_since(entry.position(), author) && !fault::is(Fault::AuthorServedStale)
     }
 
     /// The live entry of this name; it is searched for among all.

@@ -1,9 +1,9 @@
 //! Where this node stands in the order of invalidations, and the gate that orders fills against them.
 //!
 //! Invariant: a floor is raised, and then every indexed entry that it covers is dead, or softened, before the invalidation
-//! is acknowledged and `applied` shows it. A ticket is of the position that is applied: whoever has it began after every
-//! invalidation up to there, and found nothing alive that they reached. What leaves the index is dead: nothing could outdate
-//! it any more.
+//! is acknowledged. Floors are raised in the order of positions, sweeps go side by side: `applied` is where the first one is
+//! not done. A ticket is of the position that is raised: whoever has it began after all that was changed for it, and builds
+//! on nothing that a sweep is still to reach. What leaves the index is dead: nothing could outdate it any more.
 //! Nothing here knows of memory tiers, and nothing here reads a clock.
 //!
 //! | fill | invalidation of the same tag | what keeps the promise |
@@ -26,7 +26,19 @@
 //! | | takes a ticket at `w + settle`, is indexed | |
 //!
 //! A revalidation is a fill: its 304 makes an entry under the ticket that it took before it asked. What it is about was
-//! found alive under that ticket, so if it was outdated later the floor is above the ticket.
+//! found sound under that ticket ([`Gate::may_build_on`]), so if it was outdated later the floor is above the ticket.
+//!
+//! An invalidation may be acknowledged while one before it is still swept. What looks at which position:
+//!
+//! | who | looks at | because |
+//! |---|---|---|
+//! | a hit | the entry's own state | it is dead when the invalidation that reaches it is acknowledged, whatever else is swept |
+//! | a fill, the join rule | its ticket, and floors | what is fetched after a floor was raised is new, whether or not the old is found yet |
+//! | delivery to who waits | his [`Arrival`]: what was raised when he came | all that was acknowledged by then was raised before |
+//! | what is built on an entry | floors above what is applied | below it the entry itself would say so |
+//! | which floors are kept | what was applied when the oldest ticket was taken | the same, for whatever that flight comes to build on |
+//! | an author and what he softened | the position of his floor, from when it was raised | that refuses too early, never too late |
+//! | audit, answers, status | a record's own position; how far all is done | nobody infers one from the other |
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,7 +50,7 @@ use crate::store::entry::Entry;
 pub use crate::store::floor::{MAX_FLOORS, MAX_WIDE_FLOORS};
 use crate::store::ledger::Ledger;
 use crate::store::search::Search;
-use crate::store::sweep::{SLICE, Sweep};
+use crate::store::sweep::{Condemned, SLICE, Sweep};
 use crate::store::tag_index::{Progress, Then};
 use crate::store::ticket::{FillTicket, Serial};
 
@@ -112,12 +124,27 @@ pub struct Known<'a> {
     pub is_all: bool,
 }
 
+/// Most seats of the dead that are vacated before the gate is let go: each costs a dozen misses of the processor's caches.
+const VACATED: usize = 64;
+
+/// When somebody came, as far as invalidations are concerned: what he is given is no older than any that was acknowledged
+/// by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The newest that was raised. What is acknowledged was raised, though not all before it need be applied.
+    pub position: Position,
+    /// When (monotonic).
+    pub at: Duration,
+}
+
 /// The lock under which fills and invalidations meet.
 #[derive(Debug, Default)]
 pub struct Gate {
     /// Whoever waits for the ledger holds it: so a sweep that lets the ledger go between two slices comes behind him.
     turn: Mutex<()>,
     ledger: Mutex<Ledger>,
+    /// Indexes that are empty by now: to let one go takes longer than an acknowledgement should.
+    emptied: Mutex<Vec<Condemned>>,
 }
 
 /// Why a fill may not be kept.
@@ -155,7 +182,12 @@ impl Gate {
         self.lock().applied()
     }
 
-    /// Takes a ticket at the position that is applied; to be called before the origin is touched. `now` is monotonic.
+    /// Notes that somebody comes at `now` (monotonic); to be called before anything is looked up for him.
+    pub fn arrival(&self, now: Duration) -> Arrival {
+        self.lock_at(now).arrival()
+    }
+
+    /// Takes a ticket at the position that is raised; to be called before the origin is touched. `now` is monotonic.
     pub fn ticket(self: &Arc<Self>, now: Duration) -> FillTicket {
         let mut ledger = self.lock_at(now);
         let (serial, position) = ledger.depart();
@@ -163,37 +195,48 @@ impl Gate {
     }
 
     /// Indexes `entry` unless one of its tags was invalidated since its ticket was taken, or less than `settle` before
-    /// its fetch had begun (monotonic).
+    /// its fetch had begun (monotonic). If nobody else has it yet, it shares the text of its tags from then on.
     ///
     /// # Errors
     /// [`Outdated`]: the entry must not become visible to anyone.
-    pub fn admit(&self, entry: &Arc<Entry>, begun: Duration, settle: Duration) -> Result<(), Outdated> {
+    pub fn admit(&self, entry: &mut Arc<Entry>, begun: Duration, settle: Duration) -> Result<(), Outdated> {
         self.lock().admit(entry, begun, settle)
     }
 
-    /// Whether nothing that an answer depends on was invalidated since `position`.
+    /// Whether nothing that an answer depends on was invalidated since the position at which its fetch began, nor did the
+    /// hold of a write end since the time (monotonic) at which it did.
     ///
     /// # Errors
     /// [`Outdated`] if something was, or may have been.
-    pub fn check(&self, position: Position, known: Known<'_>) -> Result<(), Outdated> {
-        self.lock().check(position, known, u64::MAX)
+    pub fn check(&self, began: (Position, Duration), known: Known<'_>) -> Result<(), Outdated> {
+        let ledger = self.lock();
+        ledger.check_for(began, known, ledger.arrival())
     }
 
-    /// Whether nothing that an answer depends on was invalidated since `position` and up to `until`.
+    /// The same up to when somebody came.
     ///
     /// # Errors
     /// [`Outdated`] if something was, or may have been.
-    pub fn check_until(&self, position: Position, known: Known<'_>, until: Position) -> Result<(), Outdated> {
-        if until.epoch != position.epoch {
-            return Err(Outdated::Invalidated);
-        }
-        self.lock().check(position, known, until.n)
+    pub fn check_for(
+        &self,
+        began: (Position, Duration),
+        known: Known<'_>,
+        arrival: Arrival,
+    ) -> Result<(), Outdated> {
+        self.lock().check_for(began, known, arrival)
     }
 
-    /// Applies an invalidation at the next position: raises floors, and kills or softens what it reaches. `now` is
-    /// monotonic. Gives the position and what was reached.
+    /// Whether something may be built on `entry` by who has a ticket; to be asked when he has it.
+    pub fn may_build_on(&self, entry: &Entry) -> bool {
+        self.lock().may_build_on(entry)
+    }
+
+    /// Applies an invalidation at the next position, and holds this thread until that is done: raises floors, and kills or
+    /// softens what it reaches. `now` is monotonic. Gives the position and what was reached.
     pub fn outdate(&self, outdate: &Outdate, now: Duration) -> (Position, Vec<Arc<Entry>>) {
-        self.sweep_all(self.raise(outdate, now))
+        let mut sweep = self.raise(outdate, now);
+        while self.sweep(&mut sweep) == Progress::More {}
+        (sweep.position(), sweep.into_reached())
     }
 
     /// The first half of an invalidation: from here on nothing older is stored. It is applied when its sweep is done.
@@ -203,13 +246,17 @@ impl Gate {
 
     /// The second half, a slice at a time: between two of them others pass the gate.
     pub fn sweep(&self, sweep: &mut Sweep) -> Progress {
-        // What is left of an index is let go when the ledger is.
-        let (progress, _emptied) = self.lock().sweep(sweep);
+        sweep.make_room();
+        let (progress, emptied) = self.lock().sweep(sweep);
+        if let Some(large) = emptied.filter(Condemned::is_large) {
+            self.emptied().push(large);
+        }
         progress
     }
 
-    /// Applies the invalidation of a write that began with `began`, and gives the ticket for what the write itself was
-    /// answered with: `None` if one of `kept` was invalidated by anybody else since. Both under one lock:
+    /// The first half of the invalidation of a write that began with `began`, and the ticket for what the write itself was
+    /// answered with: `None` if one of `kept` was invalidated by anybody else since, or is held for another write, which may
+    /// be done after this one. All under one lock:
     ///
     /// | this write | another one | what keeps the promise |
     /// |---|---|---|
@@ -217,24 +264,27 @@ impl Gate {
     /// | | is done, and answered: floor above `began` | no ticket: what came is older than that |
     /// | is answered: own floor, new ticket | | nothing fits in between |
     /// | | is answered: floor above the new ticket | the fill is refused, or the entry dies |
-    pub fn outdate_by(
+    ///
+    /// | this write | another one | what keeps the promise |
+    /// |---|---|---|
+    /// | | is not answered: floor, held until `e` | |
+    /// | takes `began` before `e`, is answered | | no ticket: the other one may be done only now |
+    pub fn raise_by(
         self: &Arc<Self>,
         outdate: &Outdate,
         now: Duration,
         began: &FillTicket,
         kept: &[Tag],
-    ) -> (Position, Vec<Arc<Entry>>, Option<FillTicket>) {
+    ) -> (Sweep, Option<FillTicket>) {
         let mut ledger = self.lock_at(now);
-        let alone = ledger.check(began.position(), Known { tags: kept, is_all: true }, u64::MAX).is_ok();
+        let alone = ledger.is_alone(began, kept);
         let sweep = ledger.raise(outdate, now);
         let renewed = alone.then(|| {
-            let (serial, position) = ledger.depart_anew();
+            let (serial, position) = ledger.depart();
             // What the write itself says needs no settling.
             FillTicket::new(serial, position, Duration::MAX, Arc::clone(self))
         });
-        drop(ledger);
-        let (position, reached) = self.sweep_all(sweep);
-        (position, reached, renewed)
+        (sweep, renewed)
     }
 
     /// The entries that `reach` reaches now.
@@ -255,6 +305,8 @@ impl Gate {
 
     /// How many live entries carry `tag`.
     pub fn count(&self, tag: &Tag) -> usize {
+        // The dead are still among its carriers until then.
+        while self.lock().index.vacate(VACATED) == Progress::More {}
         self.lock().index.count(tag)
     }
 
@@ -272,15 +324,21 @@ impl Gate {
     /// Entries in the index, and what they weigh in bytes; `now` is monotonic. What can refuse nobody any more is
     /// forgotten on the way.
     pub fn size(&self, now: Duration) -> (u64, u64) {
-        while self.tidy() == Progress::More {}
+        self.tidy();
         let mut ledger = self.lock_at(now);
         ledger.drop_idle();
         (ledger.index.len().0 as u64, ledger.index.weight())
     }
 
-    /// Lets go a slice of what those who left the index have left behind.
+    /// Lets go a slice of what the dead have left behind in the index.
     pub fn tidy(&self) -> Progress {
-        self.lock().index.forget_names(SLICE)
+        let emptied = std::mem::take(&mut *self.emptied());
+        drop(emptied);
+        let index = &mut self.lock().index;
+        match index.vacate(VACATED) {
+            Progress::Done => index.forget_names(SLICE),
+            Progress::More => Progress::More,
+        }
     }
 
     /// Authors of soft invalidations that are told apart now.
@@ -298,9 +356,8 @@ impl Gate {
         self.lock().land(serial);
     }
 
-    fn sweep_all(&self, mut sweep: Sweep) -> (Position, Vec<Arc<Entry>>) {
-        while self.sweep(&mut sweep) == Progress::More {}
-        (sweep.position(), sweep.into_reached())
+    fn emptied(&self) -> MutexGuard<'_, Vec<Condemned>> {
+        self.emptied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
@@ -351,13 +408,29 @@ mod tests {
         Known { tags, is_all: true }
     }
 
+    fn began(ticket: &FillTicket) -> (Position, Duration) {
+        (ticket.position(), ticket.begun())
+    }
+
+    /// All of it.
+    fn outdate_by(
+        gate: &Arc<Gate>,
+        outdate: &Outdate,
+        began: &FillTicket,
+        kept: &[&str],
+    ) -> Option<FillTicket> {
+        let (mut sweep, renewed) = gate.raise_by(outdate, NOW, began, &tags(kept));
+        while gate.sweep(&mut sweep) == Progress::More {}
+        renewed
+    }
+
     fn check(gate: &Gate, ticket: &FillTicket, names: &[&str]) -> Result<(), Outdated> {
-        gate.check(ticket.position(), known(&tags(names)))
+        gate.check(began(ticket), known(&tags(names)))
     }
 
     fn fill(gate: &Gate, ticket: &FillTicket, names: &[&str]) -> Result<Arc<Entry>, Outdated> {
-        let entry = Arc::new(like(&entry("k", vec![]), tags(names), ticket.position(), Bytes::new()));
-        gate.admit(&entry, ticket.begun(), SETTLE).map(|()| entry)
+        let mut entry = Arc::new(like(&entry("k", vec![]), tags(names), ticket.position(), Bytes::new()));
+        gate.admit(&mut entry, ticket.begun(), SETTLE).map(|()| entry)
     }
 
     #[test]
@@ -386,15 +459,16 @@ mod tests {
         let ticket = other.ticket(NOW);
         assert_eq!(check(&gate, &ticket, &[]), Err(Outdated::Invalidated));
         assert!(fill(&gate, &ticket, &[]).is_err());
-        let until = gate.check_until(ticket.position(), known(&[]), gate.applied());
-        assert_eq!(until, Err(Outdated::Invalidated));
+        assert_eq!(gate.check_for(began(&ticket), known(&[]), gate.arrival(NOW)), Err(Outdated::Invalidated));
+        let own = fill(&other, &ticket, &["a"]).unwrap();
+        assert!(other.may_build_on(&own) && !gate.may_build_on(&own));
     }
 
     #[test]
     fn what_is_not_known_yet_counts_as_matching_unless_it_is_a_path() {
         let gate = Arc::new(Gate::default());
         let ticket = gate.ticket(NOW);
-        let unknown = || gate.check(ticket.position(), Known { tags: &[], is_all: false });
+        let unknown = || gate.check(began(&ticket), Known { tags: &[], is_all: false });
         gate.outdate(&wide(Item::Tag(Tag::path("h", "/a"))), NOW);
         assert_eq!(unknown(), Ok(()), "no answer brings a path");
         gate.outdate(&hard(&["a"]), NOW);
@@ -415,9 +489,9 @@ mod tests {
     fn who_asked_before_it_is_given_what_an_invalidation_came_after() {
         let gate = Arc::new(Gate::default());
         let ticket = gate.ticket(NOW);
-        let (asked_before, carried) = (gate.applied(), tags(&["a"]));
+        let (asked_before, carried) = (gate.arrival(NOW), tags(&["a"]));
         gate.outdate(&hard(&["a"]), NOW);
-        let asked_after = gate.applied();
+        let asked_after = gate.arrival(NOW);
         assert_eq!(ticket.check_for(asked_before, known(&carried)), Ok(()));
         assert_eq!(ticket.check_for(asked_after, known(&carried)), Err(Outdated::Invalidated));
         assert_eq!(ticket.check_for(asked_after, known(&tags(&["b"]))), Ok(()));
@@ -429,11 +503,11 @@ mod tests {
         let (own, other) = (hard(&["a"]), hard(&["b"]));
         let (first, second, reader) = (gate.ticket(NOW), gate.ticket(NOW), gate.ticket(NOW));
         gate.outdate(&other, NOW);
-        let (_, _, renewed) = gate.outdate_by(&own, NOW, &first, &tags(&["a"]));
+        let renewed = outdate_by(&gate, &own, &first, &["a"]);
         let renewed = renewed.expect("nobody else touched it");
         assert_eq!(check(&gate, &renewed, &["a"]), Ok(()), "its own invalidation does not refuse it");
         assert_eq!(check(&gate, &reader, &["a"]), Err(Outdated::Invalidated), "and refuses all others");
-        let (_, _, too_late) = gate.outdate_by(&own, NOW, &second, &tags(&["a"]));
+        let too_late = outdate_by(&gate, &own, &second, &["a"]);
         assert!(too_late.is_none(), "the first one was answered meanwhile");
         assert_eq!(check(&gate, &renewed, &["a"]), Err(Outdated::Invalidated));
         drop((first, second, reader, renewed));
@@ -441,11 +515,65 @@ mod tests {
     }
 
     #[test]
+    fn what_a_write_says_is_not_kept_while_another_one_may_still_be_done() {
+        for hold in [Hold::Settle, Hold::For(SETTLE)] {
+            let gate = Arc::new(Gate::default());
+            gate.settle_within(SETTLE);
+            gate.outdate(&Outdate { hold, ..hard(&["a"]) }, NOW);
+            let (early, late) = (gate.ticket(NOW + SETTLE / 2), gate.ticket(NOW + SETTLE));
+            assert!(outdate_by(&gate, &hard(&["b"]), &early, &["a"]).is_none(), "{hold:?}");
+            assert!(outdate_by(&gate, &hard(&["b"]), &early, &["c"]).is_some(), "{hold:?}");
+            assert!(outdate_by(&gate, &hard(&["b"]), &late, &["a"]).is_some(), "{hold:?}");
+        }
+    }
+
+    #[test]
+    fn who_comes_after_the_end_of_a_hold_is_not_given_what_began_before_it() {
+        for hold in [Hold::Settle, Hold::For(SETTLE)] {
+            let gate = Arc::new(Gate::default());
+            gate.settle_within(SETTLE);
+            let held = Outdate { hold, ..hard(&["a"]) };
+            gate.outdate(&held, NOW);
+            let (half, end) = (NOW + SETTLE / 2, NOW + SETTLE);
+            let (early, before) = (gate.ticket(half), gate.arrival(half));
+            let (carried, others) = (tags(&["a"]), tags(&["b"]));
+            assert_eq!(early.check(known(&carried)), Ok(()), "who comes now may join");
+            let after = gate.arrival(end);
+            assert_eq!(early.check(known(&carried)), Err(Outdated::Settling), "{hold:?}");
+            assert_eq!(early.check_for(after, known(&carried)), Err(Outdated::Settling), "{hold:?}");
+            assert_eq!(early.check_for(before, known(&carried)), Ok(()), "he came before it");
+            assert_eq!(early.check_for(after, known(&others)), Ok(()));
+            let late = gate.ticket(end);
+            assert_eq!(late.check(known(&carried)), Ok(()));
+            gate.outdate(&held, end);
+            let both = (gate.ticket(end + SETTLE / 2), gate.arrival(end + SETTLE / 2));
+            assert_eq!(early.check_for(both.1, known(&carried)), Err(Outdated::Invalidated));
+            assert_eq!(
+                both.0.check_for(both.1, known(&carried)),
+                Ok(()),
+                "{hold:?}: he came before it began"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_yet_counts_as_held_by_what_nobody_knows_the_outcome_of() {
+        for (hold, joined) in [(Hold::Settle, Ok(())), (Hold::For(SETTLE), Err(Outdated::Settling))] {
+            let gate = Arc::new(Gate::default());
+            gate.settle_within(SETTLE);
+            gate.outdate(&Outdate { hold, ..hard(&["a"]) }, NOW);
+            let early = gate.ticket(NOW);
+            let after = gate.arrival(NOW + SETTLE);
+            assert_eq!(early.check_for(after, Known { tags: &[], is_all: false }), joined, "{hold:?}");
+        }
+    }
+
+    #[test]
     fn what_a_write_says_itself_is_kept_while_others_settle() {
         let gate = Arc::new(Gate::default());
         let began = gate.ticket(NOW);
         let write = Outdate { hold: Hold::Settle, ..hard(&["a"]) };
-        let (_, _, renewed) = gate.outdate_by(&write, NOW, &began, &tags(&["a"]));
+        let renewed = outdate_by(&gate, &write, &began, &["a"]);
         assert!(fill(&gate, &renewed.unwrap(), &["a"]).is_ok());
         assert_eq!(fill(&gate, &gate.ticket(NOW), &["a"]).unwrap_err(), Outdated::Settling);
     }
@@ -552,28 +680,101 @@ mod tests {
         let during = gate.ticket(NOW);
         assert!(kept.iter().any(|entry| !entry.is_dead()), "it is not through");
         assert_eq!(gate.applied().n, 0);
-        assert!(fill(&gate, &during, &["a"]).is_err(), "it may be built on what is still to die");
-        assert!(fill(&gate, &during, &["b"]).is_ok());
+        assert!(fill(&gate, &before, &["a"]).is_err(), "the floor is there before the sweep");
+        assert!(
+            kept.iter().all(|entry| !gate.may_build_on(entry)),
+            "alive or not, nothing may be built on it"
+        );
+        let newer = fill(&gate, &during, &["a"]).expect("it was fetched behind the floor");
+        assert!(gate.may_build_on(&newer));
         while gate.sweep(&mut sweep) == Progress::More {}
-        assert!(kept.iter().all(|entry| entry.is_dead()));
-        assert_eq!((gate.applied(), sweep.into_reached().len()), (sweep_position(1), kept.len()));
-        assert!(fill(&gate, &gate.ticket(NOW), &["a"]).is_ok());
-    }
-
-    fn sweep_position(n: u64) -> Position {
-        Position { epoch: 0, n }
+        assert!(kept.iter().all(|entry| entry.is_dead()) && !newer.is_dead());
+        assert_eq!((gate.applied(), sweep.into_reached().len()), (Position { epoch: 0, n: 1 }, kept.len()));
     }
 
     #[test]
-    fn whoever_outdates_a_tag_waits_for_everything_that_is_being_dropped() {
+    fn a_small_one_does_not_wait_for_the_end_of_a_large_one() {
+        let gate = Arc::new(Gate::default());
+        let ticket = gate.ticket(NOW);
+        let kept: Vec<_> = (0..8 * SLICE).map(|_| fill(&gate, &ticket, &["a"]).unwrap()).collect();
+        let own = fill(&gate, &ticket, &["b"]).unwrap();
+        drop(ticket);
+        let mut large = gate.raise(&hard(&["a"]), NOW);
+        gate.sweep(&mut large);
+        let (small, reached) = gate.outdate(&hard(&["b"]), NOW);
+        assert_eq!((small.n, reached.len(), own.is_dead()), (2, 1, true));
+        assert!(kept.iter().any(|entry| !entry.is_dead()) && gate.applied().n == 0);
+        let carried = tags(&["b"]);
+        assert_eq!(gate.arrival(NOW).position.n, 2, "who comes now gets nothing from before it");
+        assert!(gate.check((Position { epoch: 0, n: 0 }, NOW), known(&carried)).is_err());
+        let renewed = fill(&gate, &gate.ticket(NOW), &["b"]).expect("nor does a fetch wait");
+        while gate.sweep(&mut large) == Progress::More {}
+        assert!(!renewed.is_dead() && kept.iter().all(|entry| entry.is_dead()));
+        assert_eq!(gate.applied().n, 2);
+    }
+
+    #[test]
+    fn what_is_being_softened_is_not_built_on_before_it_is() {
         let gate = Arc::new(Gate::default());
         let kept: Vec<_> = (0..3 * SLICE).map(|_| fill(&gate, &gate.ticket(NOW), &["a"]).unwrap()).collect();
+        let mut sweep = gate.raise(&soft(&["a"], author(1)), NOW);
+        let _flight = gate.ticket(NOW);
+        assert!(kept.iter().all(|entry| entry.softened().is_none() && !gate.may_build_on(entry)));
+        while gate.sweep(&mut sweep) == Progress::More {}
+        assert!(kept.iter().all(|entry| entry.softened().is_some() && gate.may_build_on(entry)));
+    }
+
+    #[test]
+    fn whoever_outdates_a_tag_finds_it_in_what_is_being_dropped_and_waits_for_no_more() {
+        for (outdate, left) in [(hard(&["a"]), 6 * SLICE), (soft(&["a"], author(1)), 7 * SLICE)] {
+            let gate = Arc::new(Gate::default());
+            let fill = |name| fill(&gate, &gate.ticket(NOW), &[name, "all"]).unwrap();
+            let others: Vec<_> = (0..6 * SLICE).map(|_| fill("b")).collect();
+            let own: Vec<_> = (0..SLICE).map(|_| fill("a")).collect();
+            let mut all = gate.raise(&wide(Item::All), NOW);
+            let (_, reached) = gate.outdate(&outdate, NOW);
+            assert!(own.iter().all(|entry| entry.is_dead() || entry.softened().is_some()));
+            assert!(others.iter().all(|entry| !entry.is_dead()));
+            assert_eq!((reached.len(), gate.applied().n), (SLICE, 0));
+            while gate.sweep(&mut all) == Progress::More {}
+            assert!(own.iter().chain(&others).all(|entry| entry.is_dead()));
+            assert_eq!(all.into_reached().len(), left, "nobody dies twice");
+            assert_eq!((gate.size(NOW), gate.applied().n, gate.authors()), ((0, 0), 2, 0));
+        }
+    }
+
+    #[test]
+    fn a_sweep_under_way_goes_on_in_the_index_that_is_taken_away_from_under_it() {
+        for slices_of_all in 0..8 {
+            let gate = Arc::new(Gate::default());
+            let fill = |name: &str| fill(&gate, &gate.ticket(NOW), &[name, "all"]).unwrap();
+            let kept: Vec<_> = (0..4 * SLICE).map(|n| fill(&format!("a{}", n % 3))).collect();
+            let mut tags = gate.raise(&wide(Item::parse("a*").unwrap()), NOW);
+            gate.sweep(&mut tags);
+            let mut all = gate.raise(&wide(Item::All), NOW);
+            for _ in 0..slices_of_all {
+                gate.sweep(&mut all);
+            }
+            while gate.sweep(&mut tags) == Progress::More {}
+            assert!(kept.iter().all(|entry| entry.is_dead()), "after {slices_of_all} slices");
+            while gate.sweep(&mut all) == Progress::More {}
+            let reached = tags.into_reached().len() + all.into_reached().len();
+            assert_eq!((reached, gate.applied().n), (kept.len(), 2));
+        }
+    }
+
+    #[test]
+    fn what_leaves_memory_while_it_is_being_dropped_stops_nobody() {
+        let gate = Arc::new(Gate::default());
+        let fill = |name| fill(&gate, &gate.ticket(NOW), &[name, "both"]).unwrap();
+        let mut kept: Vec<_> = (0..8 * SLICE).map(|n| fill(if n % 2 == 0 { "a" } else { "b" })).collect();
         let mut all = gate.raise(&wide(Item::All), NOW);
-        let (_, reached) = gate.outdate(&hard(&["a"]), NOW);
+        gate.sweep(&mut all);
+        kept.drain(..4 * SLICE).for_each(|gone| gate.forget(&gone));
+        let (_, reached) = gate.outdate(&hard(&["both", "a"]), NOW);
         assert!(kept.iter().all(|entry| entry.is_dead()));
-        assert!(reached.is_empty());
+        drop(reached);
         while gate.sweep(&mut all) == Progress::More {}
-        assert_eq!(all.into_reached().len(), kept.len());
         assert_eq!((gate.size(NOW), gate.applied().n), ((0, 0), 2));
     }
 
@@ -607,6 +808,16 @@ mod tests {
     }
 
     #[test]
+    fn the_dead_are_not_counted_though_their_seats_are_taken() {
+        let gate = Arc::new(Gate::default());
+        let _kept = [["a", "both"], ["a", "both"], ["b", "both"]]
+            .map(|names| fill(&gate, &gate.ticket(NOW), &names).unwrap());
+        gate.outdate(&hard(&["a"]), NOW);
+        assert_eq!(gate.find(&hard(&["both"]).reach).len(), 1);
+        assert_eq!(["a", "b", "both"].map(|name| gate.count(&Tag::named(name))), [0, 1, 1]);
+    }
+
+    #[test]
     fn what_leaves_the_index_is_dead() {
         let gate = Arc::new(Gate::default());
         let kept = fill(&gate, &gate.ticket(NOW), &["a"]).unwrap();
@@ -619,14 +830,14 @@ mod tests {
         let steps = |kept: usize, item: &Item| {
             let gate = Arc::new(Gate::default());
             let any = entry("k", vec![]);
-            let entries: Vec<_> = (0..kept)
+            let mut entries: Vec<_> = (0..kept)
                 .map(|n| {
                     let names =
                         [Tag::path("h", &format!("/p/{n}")), Tag::named(&format!("hundred:{}:x", n / 100))];
                     Arc::new(like(&any, names.into(), Position::default(), Bytes::new()))
                 })
                 .collect();
-            entries.iter().for_each(|entry| gate.admit(entry, NOW, SETTLE).unwrap());
+            entries.iter_mut().for_each(|entry| gate.admit(entry, NOW, SETTLE).unwrap());
             let mut sweep = gate.raise(&wide(item.clone()), NOW);
             while gate.sweep(&mut sweep) == Progress::More {}
             let steps = sweep.steps();

@@ -53,13 +53,6 @@ impl<T> Rooms<T> {
         Some(value)
     }
 
-    /// Takes the highest value out, where no more are to come: what is free is not looked after.
-    pub(in crate::store) fn pop(&mut self) -> Option<T> {
-        let value = std::iter::from_fn(|| self.places.pop()).flatten().next()?;
-        self.taken -= 1;
-        Some(value)
-    }
-
     /// The value of this number.
     pub(in crate::store) fn at(&self, number: u32) -> Option<&T> {
         self.places.get(number as usize)?.as_ref()

@@ -9,6 +9,7 @@
 //! Invariant: what is not visited is not reached. It can be left after every step and taken up again later: what it has
 //! not come to by then is either there still, or gone. It refuses to know what is done to what it finds.
 
+use crate::fault::{self, Fault};
 use crate::route::reach::{Item, Paths};
 use crate::route::tag::Tag;
 
@@ -132,6 +133,7 @@ impl Search {
     pub(in crate::store) fn leave(&mut self, name: &str) {
         self.at = match self.item {
             Item::Tag(_) => At::End,
+            _ if fault::is(Fault::PatternStopsAtFirst) => At::End,
             // The next possible name.
             _ => At::Tag { from: format!("{name}\0"), left: None },
         };

@@ -3,13 +3,18 @@
 //!
 //! ```text
 //! names   tag ─► number          in order; a name that nobody carries any more goes a little later
-//! tags    number ─► carriers     (seat of the entry, which of its tags)
-//! seats   number ─► entry        (its tags, its place among the carriers of each)
+//! tags    number ─► carriers     their seats
+//! seats   number ─► entry        its place among the carriers of each of its tags
 //! ```
 //! Invariant: the two last point at each other. So an entry leaves without a search: at each of its places the last
 //! carrier of that tag takes over. The index holds entries weakly, it keeps nothing alive; an entry knows its own seat.
+//!
+//! Among many entries the processor's caches know nothing of those that are looked for, so what is dropped costs by the
+//! memory that is touched: an entry's beginning and its seat, the next ones while the first are on their way. Who is to
+//! leave is struck off at once, and his seat is vacated when somebody has the time for it ([`TagIndex::vacate`]).
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 use std::ops::Bound;
 use std::sync::{Arc, Weak};
 
@@ -20,6 +25,9 @@ use crate::store::entry::Entry;
 use crate::store::rooms::Rooms;
 use crate::store::search::{At, Search, Turn};
 
+/// Entries that are fetched into the processor's caches together: as many as it can wait for at a time, and some more.
+const TOGETHER: usize = 32;
+
 /// The index; not synchronised, the gate's lock is around it.
 #[derive(Debug, Default)]
 pub struct TagIndex {
@@ -27,33 +35,35 @@ pub struct TagIndex {
     tags: Rooms<Carried>,
     seats: Rooms<Seat>,
     weight: u64,
+    /// Seats of those who were struck off.
+    leaving: Vec<u32>,
     /// Tags that nobody carried at a time: to find their names is what leaving would cost most.
     vacant: Vec<u32>,
     /// Tags that nobody carries now.
     unused: usize,
+    /// Of an index that is emptied: the seats below this number are left.
+    left: Option<u32>,
 }
 
 #[derive(Debug)]
 struct Carried {
     name: Tag,
-    by: SmallVec<[Carrier; 2]>,
-    /// Whether it is among the vacant.
-    is_vacant: bool,
-}
-
-#[derive(Debug)]
-struct Carrier {
-    seat: u32,
-    /// Which of the entry's tags it is.
-    nth: u32,
+    by: SmallVec<[u32; 4]>,
 }
 
 #[derive(Debug)]
 struct Seat {
     entry: Weak<Entry>,
-    weight: u64,
-    /// In the order of the entry's tags.
+    weight: u32,
+    standing: Standing,
+    /// In the order of the tags' numbers.
     places: Box<[Place]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Stays,
+    Leaves,
 }
 
 #[derive(Debug)]
@@ -82,37 +92,49 @@ pub enum Progress {
 }
 
 impl TagIndex {
-    /// Adds an entry under its tags. An entry is added once.
-    pub fn insert(&mut self, entry: &Arc<Entry>) {
-        let weight = entry.weight();
-        let seat = self.seats.add(Seat { entry: Arc::downgrade(entry), weight, places: Box::default() });
-        let mut places = Vec::with_capacity(entry.tags().len());
-        for (nth, tag) in entry.tags().iter().enumerate() {
+    /// Adds an entry under its tags. An entry is added once; if nobody else has it yet, it shares the text of its tags with
+    /// those that carry them already.
+    pub fn insert(&mut self, entry: &mut Arc<Entry>) {
+        let mut numbers: SmallVec<[u32; 16]> = SmallVec::new();
+        for tag in entry.tags() {
             let number = *self.names.entry(tag.clone()).or_insert_with_key(|name| {
                 self.unused += 1;
-                self.tags.add(Carried { name: name.clone(), by: SmallVec::new(), is_vacant: false })
+                self.tags.add(Carried { name: name.clone(), by: SmallVec::new() })
             });
-            let carriers = &mut self.tags.at_mut(number).expect("every name has its carriers").by;
-            self.unused -= usize::from(carriers.is_empty());
-            places.push(Place { tag: number, at: small(carriers.len()) });
-            carriers.push(Carrier { seat, nth: small(nth) });
+            numbers.push(number);
         }
-        self.seats.at_mut(seat).expect("it was just taken").places = places.into();
-        self.weight += weight;
+        if let Some(own) = Arc::get_mut(entry) {
+            own.share_tags(numbers.iter().map(|number| self.carried(*number).name.clone()));
+        }
+        numbers.sort_unstable();
+        let weight = u32::try_from(entry.weight()).unwrap_or(u32::MAX);
+        let entry_held = Arc::downgrade(entry);
+        let standing = Standing::Stays;
+        let seat = self.seats.add(Seat { entry: entry_held, weight, standing, places: Box::default() });
+        let places = numbers.iter().map(|number| {
+            let carriers = &mut self.carried_mut(*number).by;
+            let (at, was_unused) = (small(carriers.len()), carriers.is_empty());
+            carriers.push(seat);
+            self.unused -= usize::from(was_unused);
+            Place { tag: *number, at }
+        });
+        let places = places.collect();
+        self.seats.at_mut(seat).expect("it was just taken").places = places;
+        self.weight += u64::from(weight);
         entry.sit_down(seat);
         // More than it may have made vacant by taking another's place.
-        self.forget_names(2 * entry.tags().len());
+        self.forget_names(2 * numbers.len());
     }
 
     /// Takes an entry out; whether it was in.
     pub fn remove(&mut self, entry: &Entry) -> bool {
         let Some(number) = entry.seat() else { return false };
-        let is_its_own = |seat: &Seat| std::ptr::eq(seat.entry.as_ptr(), entry);
-        if !self.seats.at(number).is_some_and(is_its_own) {
-            return false;
-        }
-        entry.stand_up();
-        self.vacate(number);
+        // Its number may be another's by now.
+        let is_its_own = |seat: &&mut Seat| std::ptr::eq(seat.entry.as_ptr(), entry);
+        let seat = self.seats.at_mut(number).filter(is_its_own);
+        let Some(seat) = seat.filter(|seat| seat.standing == Standing::Stays) else { return false };
+        self.weight -= u64::from(seat.weight);
+        self.leave(number);
         true
     }
 
@@ -130,9 +152,11 @@ impl TagIndex {
                 At::End => return Progress::Done,
                 At::Entry(number) if number >= self.seats.end() => search.at = At::End,
                 At::Entry(number) => {
-                    search.steps += 1;
-                    search.at = At::Entry(number + 1);
-                    self.look_at(number, &mut visit);
+                    let end = small(TOGETHER.min(last - search.steps)) + number;
+                    self.approach(number..end);
+                    search.steps += (end - number) as usize;
+                    search.at = At::Entry(end);
+                    (number..end).for_each(|number| self.look_at(number, &mut visit));
                 }
                 At::Tag { .. } => self.go_on_by_name(search, last, &mut visit),
             }
@@ -159,12 +183,12 @@ impl TagIndex {
                 search.at = At::Tag { from: name.as_str().to_owned(), left: Some(left) };
                 return;
             }
-            search.steps += 1;
-            left -= 1;
-            let seat = self.tags.at(number).and_then(|carried| carried.by.get(left)).map(|by| by.seat);
-            if let Some(seat) = seat {
-                self.look_at(seat, visit);
-            }
+            let next = left - TOGETHER.min(left).min(last - search.steps);
+            search.steps += left - next;
+            let seats: SmallVec<[u32; TOGETHER]> = self.carried(number).by[next..left].into();
+            left = next;
+            self.approach(seats.iter().copied());
+            seats.iter().rev().for_each(|seat| self.look_at(*seat, visit));
         }
     }
 
@@ -204,31 +228,54 @@ impl TagIndex {
         }
     }
 
+    /// Touches what is to be looked at. Nothing waits for what it reads, so the processor fetches all of it side by side;
+    /// what is done to an entry after that would hold up the next one.
+    fn approach(&self, seats: impl Iterator<Item = u32>) {
+        let seats = seats.filter_map(|number| self.seats.at(number));
+        black_box(seats.map(|seat| seat.entry.strong_count()).fold(0, usize::wrapping_add));
+    }
+
     fn look_at(&mut self, number: u32, visit: &mut impl FnMut(&Arc<Entry>) -> Then) {
-        let Some(seat) = self.seats.at(number) else { return };
-        let entry = seat.entry.upgrade();
-        if entry.as_ref().is_none_or(|entry| visit(entry) == Then::Leave) {
-            self.vacate(number);
-            if let Some(entry) = entry {
-                entry.stand_up();
-            }
+        let Some(seat) = self.seats.at_mut(number) else { return };
+        if seat.standing == Standing::Leaves {
+            return;
+        }
+        if seat.entry.upgrade().is_none_or(|entry| visit(&entry) == Then::Leave) {
+            seat.standing = Standing::Leaves;
+            self.weight -= u64::from(seat.weight);
+            self.leaving.push(number);
         }
     }
 
-    fn vacate(&mut self, number: u32) {
+    /// Vacates the seats of at most so many of those who were struck off.
+    pub fn vacate(&mut self, most: usize) -> Progress {
+        for _ in 0..most {
+            let Some(number) = self.leaving.pop() else { break };
+            self.leave(number);
+        }
+        if !self.leaving.is_empty() {
+            return Progress::More;
+        }
+        self.leaving = Vec::new();
+        Progress::Done
+    }
+
+    fn leave(&mut self, number: u32) {
         let Some(seat) = self.seats.take(number) else { return };
-        self.weight -= seat.weight;
         for place in seat.places {
-            self.leave(&place);
+            self.give_up(&place);
         }
     }
 
-    fn leave(&mut self, place: &Place) {
-        let Some(Carried { by, is_vacant, .. }) = self.tags.at_mut(place.tag) else { return };
+    fn give_up(&mut self, place: &Place) {
+        let Some(Carried { by, .. }) = self.tags.at_mut(place.tag) else { return };
         by.swap_remove(place.at as usize);
-        if let Some(moved) = by.get(place.at as usize) {
-            let seat = self.seats.at_mut(moved.seat).expect("every carrier has a seat");
-            seat.places[moved.nth as usize].at = place.at;
+        // In an index that is being emptied, a carrier may have left its seat.
+        if let Some(moved) = by.get(place.at as usize)
+            && let Some(seat) = self.seats.at_mut(*moved)
+        {
+            let of_tag = seat.places.binary_search_by_key(&place.tag, |place| place.tag);
+            seat.places[of_tag.expect("a carrier has a place")].at = place.at;
         }
         if by.spilled() && by.len() < by.capacity() / 4 {
             let mut fewer = SmallVec::with_capacity(2 * by.len());
@@ -237,9 +284,7 @@ impl TagIndex {
         }
         if by.is_empty() {
             self.unused += 1;
-            if !std::mem::replace(is_vacant, true) {
-                self.vacant.push(place.tag);
-            }
+            self.vacant.push(place.tag);
         }
     }
 
@@ -247,9 +292,8 @@ impl TagIndex {
     pub fn forget_names(&mut self, most: usize) -> Progress {
         for _ in 0..most {
             let Some(number) = self.vacant.pop() else { break };
-            let Some(carried) = self.tags.at_mut(number) else { continue };
-            carried.is_vacant = false;
-            if carried.by.is_empty()
+            // It may be carried again, or be gone and its number another's.
+            if self.tags.at(number).is_some_and(|carried| carried.by.is_empty())
                 && let Some(carried) = self.tags.take(number)
             {
                 self.unused -= 1;
@@ -263,25 +307,45 @@ impl TagIndex {
         Progress::Done
     }
 
-    /// Takes any entry out of an index to which nothing will be added any more, and whose tags are of no interest.
+    /// Gives any entry of an index to which nothing will be added any more, each once. It stays where it is: to let go of
+    /// all of them takes longer than anybody should wait.
     pub fn pop(&mut self) -> Option<Arc<Entry>> {
-        std::iter::from_fn(|| self.seats.pop()).find_map(|seat| seat.entry.upgrade())
+        loop {
+            let left = self.left.unwrap_or_else(|| self.seats.end());
+            if (left as usize).is_multiple_of(TOGETHER) {
+                self.approach(left.saturating_sub(small(TOGETHER))..left);
+            }
+            let number = left.checked_sub(1)?;
+            self.left = Some(number);
+            let seat = self.seats.at(number).filter(|seat| seat.standing == Standing::Stays);
+            if let Some(entry) = seat.and_then(|seat| seat.entry.upgrade()) {
+                return Some(entry);
+            }
+        }
     }
 
-    /// How many entries carry `tag`.
+    /// How many entries carry `tag`, with those that were struck off and have not left.
     pub fn count(&self, tag: &Tag) -> usize {
         let number = self.names.get(tag);
         number.and_then(|number| self.tags.at(*number)).map_or(0, |carried| carried.by.len())
     }
 
-    /// Entries in the index, and tags that they carry.
+    /// Entries in the index, and tags that they carry, or that those carried who were struck off and have not left.
     pub fn len(&self) -> (usize, usize) {
-        (self.seats.len(), self.names.len() - self.unused)
+        (self.seats.len() - self.leaving.len(), self.names.len() - self.unused)
     }
 
     /// What the entries in the index weigh, in bytes.
     pub fn weight(&self) -> u64 {
         self.weight
+    }
+
+    fn carried(&self, number: u32) -> &Carried {
+        self.tags.at(number).expect("every name has its carriers")
+    }
+
+    fn carried_mut(&mut self, number: u32) -> &mut Carried {
+        self.tags.at_mut(number).expect("every name has its carriers")
     }
 }
 
@@ -359,7 +423,7 @@ mod tests {
                     Arc::new(like(&any, tags.into_iter().collect(), position, Bytes::new()))
                 })
                 .collect();
-            entries.iter().for_each(|entry| index.insert(entry));
+            entries.iter_mut().for_each(|entry| index.insert(entry));
             for pick in gone {
                 if !entries.is_empty() {
                     let entry = entries.swap_remove(pick.index(entries.len()));
@@ -381,10 +445,11 @@ mod tests {
             prop_assert_eq!(found(&mut index, &item, steps), BTreeSet::new());
             prop_assert_eq!(index.len().0, entries.len() - left.len());
             entries.iter().for_each(|entry| { index.remove(entry); });
-            prop_assert_eq!((index.len(), index.weight()), ((0, 0), 0));
-            while index.forget_names(steps) == Progress::More {}
-            let left = (index.names.len(), index.tags.end(), index.seats.end(), index.vacant.capacity());
-            prop_assert_eq!(left, (0, 0, 0, 0), "all memory is given back");
+            prop_assert_eq!((index.len().0, index.weight()), (0, 0));
+            while index.vacate(steps) == Progress::More || index.forget_names(steps) == Progress::More {}
+            let left = (index.names.len(), index.tags.end(), index.seats.end());
+            let kept = (index.vacant.capacity(), index.leaving.capacity());
+            prop_assert_eq!((left, kept), ((0, 0, 0), (0, 0)), "all memory is given back");
         }
     }
 
@@ -392,14 +457,28 @@ mod tests {
     fn steps(hosts: usize, paths: &[String], item: &Item) -> usize {
         let any = entry("k", vec![]);
         let mut index = TagIndex::default();
-        let entries: Vec<_> = (0..hosts)
+        let mut entries: Vec<_> = (0..hosts)
             .flat_map(|host| paths.iter().map(move |path| Tag::path(&format!("host-{host}"), path)))
             .map(|tag| Arc::new(like(&any, vec![tag], Position::default(), Bytes::new())))
             .collect();
-        entries.iter().for_each(|entry| index.insert(entry));
+        entries.iter_mut().for_each(|entry| index.insert(entry));
         let mut search = Search::new(item.clone());
         while index.go_on(&mut search, 1_000, |_| Then::Stay) == Progress::More {}
         search.steps()
+    }
+
+    #[test]
+    fn entries_share_the_text_of_their_tags() {
+        let any = entry("k", vec![]);
+        let mut index = TagIndex::default();
+        let [one, other] = [["a", "b"], ["a", "c"]].map(|names| {
+            let tags = names.map(Tag::named).to_vec();
+            let mut entry = Arc::new(like(&any, tags.clone(), Position::default(), Bytes::new()));
+            index.insert(&mut entry);
+            assert_eq!(entry.tags(), tags);
+            entry
+        });
+        assert_eq!(one.tags()[0].as_str().as_ptr(), other.tags()[0].as_str().as_ptr());
     }
 
     #[test]
@@ -426,10 +505,10 @@ mod tests {
         let any = entry("k", vec![]);
         let mut index = TagIndex::default();
         let names = (0..500).flat_map(|n| [format!("project:{n}"), format!("user:{n}")]);
-        let entries: Vec<_> = names
+        let mut entries: Vec<_> = names
             .map(|name| Arc::new(like(&any, vec![Tag::named(&name)], Position::default(), Bytes::new())))
             .collect();
-        entries.iter().for_each(|entry| index.insert(entry));
+        entries.iter_mut().for_each(|entry| index.insert(entry));
         let mut search = Search::new(Item::parse("project:4*").unwrap());
         while index.go_on(&mut search, 1_000, |_| Then::Stay) == Progress::More {}
         assert!(search.steps() <= 2 * 111 + 1, "{}", search.steps());

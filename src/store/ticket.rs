@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::store::position::{Gate, Known, Outdated, Position};
+use crate::store::position::{Arrival, Gate, Known, Outdated, Position};
 
 /// Tells tickets apart; a later one is larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,21 +46,21 @@ impl FillTicket {
         self.begun
     }
 
-    /// Whether an answer that depends on this is newer than all invalidations so far; the join rule of a flight.
+    /// Whether an answer that depends on this is new enough for who comes now; the join rule of a flight.
     ///
     /// # Errors
     /// [`Outdated`] if one of them was invalidated since the ticket was taken, or may have been.
     pub fn check(&self, known: Known<'_>) -> Result<(), Outdated> {
-        self.gate.check(self.position, known)
+        self.gate.check((self.position, self.begun), known)
     }
 
-    /// Whether an answer that depends on this may be given to who came when everything up to `arrival` was applied.
-    /// What was invalidated after he came is nothing to him: else he could be kept waiting for ever.
+    /// Whether an answer that depends on this may be given to who came at `arrival`. What was invalidated after he came is
+    /// nothing to him: else he could be kept waiting for ever.
     ///
     /// # Errors
     /// [`Outdated`] if one of them was invalidated between the ticket and his arrival, or may have been.
-    pub fn check_for(&self, arrival: Position, known: Known<'_>) -> Result<(), Outdated> {
-        self.gate.check_until(self.position, known, arrival)
+    pub fn check_for(&self, arrival: Arrival, known: Known<'_>) -> Result<(), Outdated> {
+        self.gate.check_for((self.position, self.begun), known, arrival)
     }
 }
 

@@ -13,12 +13,18 @@ use crate::store::memory::Memory;
 use crate::store::position::Gate;
 use crate::store::tag_index::Progress;
 
+/// Most that are taken out of memory before their seats in the index are vacated.
+const TOGETHER: usize = 64;
+
+/// What died together.
+type Dead = Arc<Vec<Arc<Entry>>>;
+
 /// The way to the thread.
 #[derive(Debug)]
 pub(in crate::store) struct Undertaker {
     ground: Ground,
     /// Bounded by what was stored: an entry dies once. `None`: there can be no thread.
-    thread: OnceLock<Option<Sender<Vec<Arc<Entry>>>>>,
+    thread: OnceLock<Option<Sender<Dead>>>,
 }
 
 /// Where the dead lie.
@@ -36,29 +42,31 @@ impl Undertaker {
     }
 
     /// Has these taken out of memory.
-    pub(in crate::store) fn bury(&self, dead: &[Arc<Entry>]) {
+    pub(in crate::store) fn bury(&self, dead: &Dead) {
         if dead.is_empty() {
             return;
         }
         let thread = self.thread.get_or_init(|| start(self.ground.clone()));
-        let sent = thread.as_ref().is_some_and(|thread| thread.send(dead.to_vec()).is_ok());
+        let sent = thread.as_ref().is_some_and(|thread| thread.send(Arc::clone(dead)).is_ok());
         if !sent {
-            self.ground.take(dead.to_vec());
+            self.ground.take(dead);
         }
     }
 }
 
 impl Ground {
-    /// One by one, so that each is let go as soon as it is out.
-    fn take(&self, dead: Vec<Arc<Entry>>) {
-        dead.into_iter().for_each(|entry| self.memory.sweep(entry.key()));
+    fn take(&self, dead: &Dead) {
+        for some in dead.chunks(TOGETHER) {
+            some.iter().for_each(|entry| self.memory.sweep(entry.key()));
+            self.gate.tidy();
+        }
         while self.gate.tidy() == Progress::More {}
     }
 }
 
-fn start(ground: Ground) -> Option<Sender<Vec<Arc<Entry>>>> {
-    let (send, handed) = mpsc::channel();
-    let bury = move || handed.into_iter().for_each(|dead| ground.take(dead));
+fn start(ground: Ground) -> Option<Sender<Dead>> {
+    let (send, handed) = mpsc::channel::<Dead>();
+    let bury = move || handed.into_iter().for_each(|dead| ground.take(&dead));
     thread::Builder::new().name("undertaker".into()).spawn(bury).ok().map(|_thread| send)
 }
 
@@ -78,7 +86,7 @@ mod tests {
         }
         dead.kill();
         let undertaker = Undertaker::of(&memory, &Arc::default());
-        undertaker.bury(&[dead, live]);
+        undertaker.bury(&Arc::new(vec![dead, live]));
         while memory.find(b"a").is_some() {
             thread::yield_now();
         }

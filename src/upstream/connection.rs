@@ -55,12 +55,16 @@ enum Remains {
 
 impl Failure {
     /// What to send on a new connection: the request that never left, or `spare` in its place, or `spare` if the
-    /// connection was stale and the request may be repeated.
-    pub(crate) fn again(self, spare: Option<Request<Body>>) -> Result<Request<Body>, Error> {
+    /// connection was stale and the request may be repeated. With it, why nobody knows what the first copy did, if that
+    /// may have had an effect.
+    pub(crate) fn again(self, spare: Option<Request<Body>>) -> Result<(Request<Body>, Option<Error>), Error> {
         match (self.remains, spare) {
-            (Remains::Unsent(request), _) => Ok(*request),
-            (Remains::Unwritten, Some(spare)) => Ok(spare),
-            (Remains::Unanswered, Some(spare)) if head::may_repeat(spare.method()) => Ok(spare),
+            (Remains::Unsent(request), _) => Ok((*request, None)),
+            (Remains::Unwritten, Some(spare)) => Ok((spare, None)),
+            (Remains::Unanswered, Some(spare)) if head::may_repeat(spare.method()) => {
+                let is_safe = spare.method().is_safe();
+                Ok((spare, (!is_safe).then_some(self.error)))
+            }
             _ => Err(self.error),
         }
     }
@@ -377,9 +381,10 @@ pub(crate) mod tests {
         drop(origin);
         let request = Request::post("/once").header("host", "a").body(Body::Full("x".into())).unwrap();
         let failure = connection.exchange(request, TIMEOUT).await.unwrap_err();
-        let again = failure.again(None).unwrap();
+        let (again, in_doubt) = failure.again(None).unwrap();
         assert_eq!((again.method().as_str(), again.uri().path()), ("POST", "/once"));
         assert!(matches!(again.body(), Body::Full(bytes) if bytes == "x"));
+        assert!(in_doubt.is_none(), "it never left");
     }
 
     #[tokio::test]

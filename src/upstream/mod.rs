@@ -162,6 +162,11 @@ pub struct How {
     pub interim: Option<OnInterim>,
 }
 
+/// Among the extensions of an answer: the request may have arrived before, and have had its effect then; this answers a
+/// second copy of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeated;
+
 /// The origin, seen from here: its servers, their pools, and the slots for requests. Cheap to clone.
 #[derive(Clone)]
 pub struct Upstream(Arc<Shared>);
@@ -203,7 +208,9 @@ impl Upstream {
     /// The request carries a `Host` and an origin-form target; its framing fields are set here from the
     /// body's size (RFC 9112 §6). A pooled connection that died before any byte of an answer is replaced
     /// once by a new one, if the request's body is in memory and it is idempotent (RFC 9110 §9.2.2) or none of
-    /// it was written; a body that streams, only if nobody has begun to read it. An answer with status 101 has hyper's `OnUpgrade` among its extensions and no body.
+    /// it was written; a body that streams, only if nobody has begun to read it. An
+    /// answer to what is not safe and was sent twice has [`Repeated`] among its extensions; one with status 101 has hyper's
+    /// `OnUpgrade` there, and no body.
     ///
     /// Errors of the answer's body are [`BodyFailure`]s. Dropping the future or the body closes the connection.
     ///
@@ -250,13 +257,31 @@ impl Shared {
         timeout: Duration,
     ) -> Result<(Lease, Response<Incoming>), Error> {
         let server = balance::choose(&self.servers, None, &self.random);
+        let mut in_doubt = None;
         if let Some(mut lease) = server.idle(Instant::now() + timeout).await {
             let spare = head::spare(&request);
             match lease.exchange(request, timeout).await {
                 Ok(response) => return Ok((lease, response)),
-                Err(failure) => request = failure.again(spare)?,
+                Err(failure) => (request, in_doubt) = failure.again(spare)?,
             }
         }
+        match (self.exchange_anew(server, request, timeout).await, in_doubt) {
+            // The second copy was not sent; the first may have arrived.
+            (Err(error), Some(first)) if error.never_sent() => Err(first),
+            (Ok((lease, mut response)), Some(_)) => {
+                response.extensions_mut().insert(Repeated);
+                Ok((lease, response))
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn exchange_anew(
+        &self,
+        server: &Arc<Server>,
+        request: Request<Body>,
+        timeout: Duration,
+    ) -> Result<(Lease, Response<Incoming>), Error> {
         let mut lease = self.connect(server, timeout).await?;
         let response = lease.exchange(request, timeout).await.map_err(|failure| failure.error)?;
         Ok((lease, response))

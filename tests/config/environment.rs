@@ -157,9 +157,20 @@ fn a_file_that_is_named_must_be_there() {
 #[test]
 fn a_file_that_is_not_utf8_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), [b'a', b':', b' ', 0xff]).unwrap();
+    std::fs::write(file.path(), b"# a\n\xc3\xbc: \xff\n").unwrap();
     let flags = Flags { config: Some(file.path().into()), ..Flags::default() };
-    assert!(load(&flags, &Env::default()).unwrap_err().to_string().contains("UTF-8"));
+    let report = load(&flags, &Env::default()).unwrap_err().to_string();
+    assert!(report.contains("not UTF-8 at line 2, column 4"), "{report}");
+}
+
+#[test]
+fn of_a_file_without_end_no_more_is_read_than_a_configuration_may_have() {
+    let flags = Flags { config: Some("/dev/zero".into()), ..Flags::default() };
+    let report = load(&flags, &Env::default()).unwrap_err().to_string();
+    assert!(
+        report.contains("the configuration file /dev/zero cannot be read: it is larger than 4 MiB"),
+        "{report}"
+    );
 }
 
 #[test]

@@ -242,7 +242,18 @@ fn webhooks_have_a_path_a_scheme_and_secrets_that_are_not_empty() {
         ("webhooks:\n  h: { secrets: s }\n", "write /h", "3:3"),
         ("webhooks:\n  /h/{x}: { secrets: s }\n", "is a template, not a path", "3:3"),
         ("webhooks:\n  /h: { secrets: s }\n  /h/: { secrets: s }\n", "is the same as `/h`", "4:3"),
+        ("webhooks:\n  /h: { secrets: [a, whsec_] }\n", "has no key behind `whsec_`", "3:9"),
+        ("webhooks:\n  /h: { scheme: bearer, secrets: \" a\" }\n", "a space around it", "3:34"),
+        (
+            "webhooks:\n  /h: { scheme: cloudevents, secrets: \"a\\nb\" }\n",
+            "a sign that no field carries",
+            "3:39",
+        ),
     ]);
+    let odd = warned(
+        "webhooks:\n  /h: { secrets: [\"whsec_a-b\"] }\n  /i: { scheme: stripe, secrets: [\"whsec_a-b\"] }\n",
+    );
+    assert_eq!(odd, [("what stands behind `whsec_` for the webhook `/h` is no base64".to_owned(), 3, 9)]);
     let kept =
         warned("routes: { /h: 1m, /i: bypass }\nwebhooks:\n  /h: { secrets: s }\n  /i: { secrets: s }\n");
     assert_eq!(kept, [("`/h` keeps nothing: what comes to that path is a webhook".to_owned(), 2, 11)]);
@@ -285,6 +296,7 @@ fn redis_channels_are_heard_where_a_url_says() {
     refuses(&[
         ("redis:\n  url: http://:hunter2@h\n", "is not the URL of a Redis", "3:8"),
         ("redis:\n  subscribe_url: h:6379\n", "is not the URL of a Redis", "3:18"),
+        ("redis:\n  url: rediss://:hunter2@h#insecure\n", "certificates are always checked", "3:8"),
         ("redis:\n  on_gap: flush\n", "write one of: purge, soft-purge, ignore", "3:11"),
         ("redis:\n  subscribe: \"\"\n", "is empty", "3:14"),
         ("redis:\n  subscrbe: a\n", "did you mean `subscribe`?", "3:3"),
@@ -302,6 +314,10 @@ fn tokens_have_names_and_a_role() {
     good("admin: { listen: \"0.0.0.0:9\", tokens: { ci: { token: two } } }\n");
     refuses(&[
         ("admin:\n  tokens:\n    ci: { may: all }\n", "`ci` of `admin.tokens` has no `token`", "4:5"),
+        ("admin:\n  cache_path: api\n", "`api` is not a path of plain segments", "3:15"),
+        ("admin:\n  cache_path: /a/{b}\n", "`/a/{b}` is not a path of plain segments", "3:15"),
+        ("admin:\n  cache_path: /\n", "`/` is not a path of plain segments", "3:15"),
+        ("admin:\n  cache_path: /v1/cache\n", "`/v1` is the admin API's own", "3:15"),
         ("admin:\n  tokens:\n    ci: { token: a, may: write }\n", "write one of: read, purge, all", "4:26"),
         ("admin:\n  tokens:\n    ci: { token: \"\" }\n", "is empty", "4:18"),
         ("admin:\n  token: a\n  tokens:\n    ci: { token: a }\n", "is the same as `admin.token`", "5:5"),
@@ -314,6 +330,53 @@ fn tokens_have_names_and_a_role() {
             "admin:\n  listen: 0.0.0.0:9\n  tokens: { ci: { token: \"${NONE:-}\" } }\n",
             "is not loopback and has no token",
             "3:11",
+        ),
+    ]);
+}
+
+#[test]
+fn a_test_says_what_is_asked_what_is_answered_and_what_is_expected() {
+    let text = "tests:\n  - request: PUT /a\n    answer: { status: 201, headers: { Location: /b, ETag: '\"1\"' }, body: { id: 7 } }\n    \
+                keeps: x\n  - { request: PUT /a, answer: 404, keeps: x }\n  - { request: PUT /a, keeps: x }\n";
+    let tests = good(text).tests;
+    let answers: Vec<_> = tests.iter().map(|case| case.answer.clone()).collect();
+    let whole = answers[0].as_ref().unwrap();
+    assert_eq!(
+        (whole.status.as_u16(), whole.headers["location"].to_str().unwrap(), &whole.body[..]),
+        (201, "/b", &br#"{"id":7}"#[..])
+    );
+    assert_eq!((answers[1].as_ref().unwrap().status.as_u16(), answers[2].is_none()), (404, true));
+    let shown = good(text).json().to_string();
+    assert!(shown.contains(r#""answer":"404""#) && shown.contains(r#""body":{"id":7}"#), "{shown}");
+    refuses(&[
+        ("tests:\n  - { keeps: x }\n", "a test has no `request`", "3:5"),
+        ("tests:\n  - { request: PUT /a, answer: 200 }\n", "a test expects nothing", "3:5"),
+        ("tests:\n  - { request: PUT /a, answer: 99, keeps: x }\n", "`99` is not a status", "3:32"),
+        (
+            "tests:\n  - { request: PUT /a, answer: created, keeps: x }\n",
+            "write 200 to 599, or { status: 201",
+            "3:32",
+        ),
+        (
+            "tests:\n  - { request: PUT /a, answer: { status: 100 }, keeps: x }\n",
+            "`100` is not a status",
+            "3:42",
+        ),
+        (
+            "tests:\n  - { request: PUT /a, answer: { id: 7 }, keeps: x }\n",
+            "the keys here are: status, headers, body",
+            "3:34",
+        ),
+        ("tests:\n  - { request: PUT /a, answer: [201], keeps: x }\n", "this is a list", "3:32"),
+        (
+            "tests:\n  - { request: PUT /a, status: 201, keeps: x }\n",
+            "`status` belongs under the `answer` of a test",
+            "3:24",
+        ),
+        (
+            "tests:\n  - { request: PUT /a, answer: { headers: { Loc ation: a } }, keeps: x }\n",
+            "is not a header name",
+            "3:45",
         ),
     ]);
 }

@@ -122,6 +122,22 @@ def export_project(id: str):
     return {"id": id, "n": desk.count(f"/api/projects/{id}/export")}
 
 
+@app.get("/api/imports/{id}")
+def read_import(id: str):
+    return {"id": id, "version": desk.versions[id]}
+
+
+@app.put("/api/imports/{id}")
+async def run_import(id: str):
+    async def progress():
+        yield "half, "
+        await desk.steps.acquire()
+        desk.versions[id] += 1  # committed with the last row
+        yield "done"
+
+    return StreamingResponse(progress(), media_type="text/plain")
+
+
 @app.post("/api/projects/{id}/classifications", status_code=201)
 @app.post("/api/projects/{id}/predicates", status_code=201)
 def annotate_project(id: str):

@@ -107,3 +107,15 @@ def test_the_same_where_the_fetch_is_a_refresh_behind_a_stale_answer(larder, ori
     served = []
     until(lambda: served.append(proxy.get("/api/projects/42")) or cached(served[-1]) in ("HIT", "STALE"), "it is kept")
     assert {response.json()["version"] for response in served} == {1}
+
+
+def test_what_was_read_while_a_write_told_of_its_progress_is_gone_at_its_end(larder, origin):
+    proxy = larder('routes: { "/api/imports/{id}": 1h }\ninvalidation: { settle: 10ms }')
+    with proxy.client.stream("PUT", "/api/imports/7") as write:
+        told = write.iter_raw()
+        assert next(told) == b"half, "
+        before = until(lambda: cached(r := proxy.get("/api/imports/7")) == "HIT" and r, "it is kept meanwhile")
+        assert before.json()["version"] == 0
+        origin.step()
+        assert b"".join(told) == b"done"
+    assert proxy.get("/api/imports/7").json()["version"] == 1

@@ -108,7 +108,10 @@ fn what_the_api_refuses_is_said_with_what_to_do() {
     );
     say(problem(422, "The key `a` is not known."), &["The key `a` is not known."]);
     say(StandIn::answering(404, "", "not here"), &["is no admin API of Larder", "/v1/purge", "--admin"]);
+    let fastapi = StandIn::answering(404, "content-type: application/json\r\n", r#"{"detail":"Not Found"}"#);
+    say(fastapi, &["is no admin API of Larder", "/v1/purge", "--admin"]);
     say(StandIn::answering(200, "", "<html>"), &["something else"]);
+    say(StandIn::answering(200, "content-type: application/json\r\n", r#"{"ok":true}"#), &["something else"]);
     let (wrong, ..) = problem(401, "no").hears(purge, |command| {
         command.env("LARDER_ADMIN_TOKEN", "wrong");
     });

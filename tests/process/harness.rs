@@ -27,6 +27,17 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("not within {DEADLINE:?}: {what}");
 }
 
+/// Waits until all threads of a process sleep: it has done what there was to do, and waits for more.
+#[track_caller]
+pub(crate) fn until_idle(process: u32) {
+    let sleeps = |stat: &str| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'));
+    until("all of its threads sleep", || {
+        let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?.filter_map(Result::ok);
+        let mut states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+        states.all(|stat| sleeps(&stat)).then_some(())
+    });
+}
+
 /// A port on which nobody listens just now.
 pub(crate) fn free_port() -> u16 {
     let [port] = free_ports();
@@ -49,6 +60,11 @@ pub(crate) fn larder(folder: &TempDir) -> Command {
 
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
+}
+
+/// Where nothing can be written: there is no space left.
+pub(crate) fn full() -> fs::File {
+    fs::OpenOptions::new().write(true).open("/dev/full").expect("the system has it")
 }
 
 /// Runs to the end; a process that serves instead of ending is killed, and fails the test.
@@ -123,10 +139,27 @@ impl Proxy {
     /// The same with these environment variables.
     pub(crate) fn start_with(upstream: SocketAddr, config: &str, environment: &[(&str, &str)]) -> Self {
         let folder = folder();
+        let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
+        Self::start_in(folder, upstream, config, environment, stderr)
+    }
+
+    /// The same where no diagnostics can be written.
+    pub(crate) fn start_mute(upstream: SocketAddr, config: &str) -> Self {
+        let folder = folder();
+        fs::write(folder.path().join("stderr"), "(nothing can be written)").expect("a file");
+        Self::start_in(folder, upstream, config, &[], full())
+    }
+
+    fn start_in(
+        folder: TempDir,
+        upstream: SocketAddr,
+        config: &str,
+        environment: &[(&str, &str)],
+        stderr: fs::File,
+    ) -> Self {
         fs::write(folder.path().join("larder.yaml"), config).expect("the file is written");
         let here = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let [listen, admin] = free_ports().map(here);
-        let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
         let child = larder(&folder)
             .envs(environment.iter().copied())
             .args(["run", "--config", "larder.yaml"])
@@ -149,6 +182,11 @@ impl Proxy {
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh runs").success());
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Bytes of memory that it holds now.

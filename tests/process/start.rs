@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::harness::{Origin, Proxy, folder, free_port, get, larder, run};
+use crate::harness::{Origin, Proxy, folder, free_port, full, get, larder, run};
 
 #[test]
 fn an_occupied_port_is_a_clear_sentence() {
@@ -40,6 +40,33 @@ fn an_absent_upstream_is_a_warning_then_a_502_and_works_once_it_appears() {
 }
 
 #[test]
+fn a_full_disk_under_the_diagnostics_stops_nothing() {
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    // A warning while the file is read, of the absent upstream, and of each hangup.
+    let proxy =
+        Proxy::start_mute(nowhere, "routes: { /x: 1h }\nwrites: { POST /x: t }\nshutdown: { delay: 0s }\n");
+    for _ in 0..3 {
+        proxy.signal("HUP");
+        assert_eq!(get(proxy.listen, "/x").status, 502);
+    }
+    proxy.signal("TERM");
+    assert_eq!(proxy.join().code(), Some(0));
+}
+
+#[test]
+fn where_no_complaint_can_be_written_the_exit_code_tells() {
+    for (line, code) in [
+        ("run", 78),
+        ("run --upstream http://localhost:1 --listen 192.0.2.1:1", 1),
+        ("purge a --admin 127.0.0.1:1", 1),
+        ("purge", 2),
+    ] {
+        let ended = larder(&folder()).args(line.split(' ')).stderr(full()).output().expect("larder starts");
+        assert_eq!(ended.status.code(), Some(code), "{line}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     run(larder(&folder()).args(["run", "--no-such-flag"])).assert(2, &["--no-such-flag"]);
     run(larder(&folder()).arg("no-such-command")).assert(2, &["no-such-command"]);
@@ -58,5 +85,9 @@ fn help_and_version_are_data_on_stdout() {
 fn the_demo_plays_its_story_and_exits() {
     let demo = run(larder(&folder()).args(["demo", "--once"]));
     demo.assert(0, &[]);
-    assert!(demo.stdout.contains("/api/projects"), "{demo:#?}");
+    for told in
+        ["/api/projects", "another project: ", "larder explain ", "dropped by PUT|PATCH|DELETE", "removed "]
+    {
+        assert!(demo.stdout.contains(told), "{told}: {demo:#?}");
+    }
 }

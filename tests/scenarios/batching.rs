@@ -120,3 +120,26 @@ fn when_the_process_stops_who_waits_is_answered() {
         assert_eq!(told(&reply.unwrap(), "invalidated"), 1);
     });
 }
+
+#[test]
+fn a_page_of_what_was_invalidated_never_ends_within_a_batch() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, &yaml(3)).await;
+        for batch in ["abc", "def"] {
+            let words: Vec<String> = batch.chars().map(String::from).collect();
+            all(words.iter().map(|word| purge(&proxy, word).under_way()).collect()).await;
+        }
+        for limit in 1..=7 {
+            let (mut since, mut seen) = (Some("0-0".to_owned()), BTreeSet::new());
+            while let Some(behind) = since {
+                let page =
+                    proxy.admin(&format!("/v1/invalidations?since={behind}&limit={limit}")).await.json();
+                let told = page["invalidations"].as_array().unwrap().iter();
+                seen.extend(told.map(|one| one["reach"][0].as_str().unwrap().to_owned()));
+                since = page["next"].as_str().map(str::to_owned);
+            }
+            assert_eq!(seen.into_iter().collect::<String>(), "abcdef", "{limit} a page");
+        }
+    });
+}

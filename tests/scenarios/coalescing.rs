@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http_body_util::BodyExt;
-use larder::invalidate::Invalidation;
-use larder::route::reach::{Item, Reach};
+use larder::route::reach::Reach;
 
 use crate::harness::client::{Reply, all, next, read};
 use crate::harness::origin::{Answer, Origin, Part};
@@ -618,12 +617,6 @@ fn no_more_entries_are_kept_than_the_limit_says() {
 
 // ---- who may join, and who is given what ------------------------------------------------------------------------
 
-/// Drops what carries one of these tags, or lies at these paths.
-async fn drop_all_of(proxy: &Proxy, words: &[&str]) {
-    let items = words.iter().map(|word| Item::parse(word).unwrap()).collect();
-    proxy.invalidate(Invalidation { reach: Reach { items }, ..Invalidation::default() }).await;
-}
-
 #[test]
 fn a_fetch_whose_tags_are_not_known_yet_is_not_joined_after_any_tag_was_dropped() {
     play(async {
@@ -632,11 +625,11 @@ fn a_fetch_whose_tags_are_not_known_yet_is_not_joined_after_any_tag_was_dropped(
         let proxy = Proxy::start(&origin, HOUR).await;
         let first = proxy.get("/a").under_way();
         origin.arrived(1).await;
-        drop_all_of(&proxy, &["/b"]).await;
+        proxy.outdate("/b").await;
         let same = proxy.get("/a").under_way();
         proxy.settled().await;
         assert_eq!(origin.count(), 1, "no answer turns out to be of another path");
-        drop_all_of(&proxy, &["project:42"]).await;
+        proxy.outdate("project:42").await;
         let next = proxy.get("/a").under_way();
         origin.arrived(2).await;
         gate.open();
@@ -654,7 +647,8 @@ fn who_asked_before_gets_what_he_waited_for_however_often_it_is_dropped_meanwhil
         origin.arrived(1).await;
         proxy.settled().await;
         for _ in 0..100 {
-            drop_all_of(&proxy, &["/a", "project:*"]).await;
+            proxy.outdate("/a").await;
+            proxy.outdate("project:*").await;
         }
         gate.open();
         assert_eq!(bodies(&all(waiting).await), ["1", "1"]);
@@ -676,7 +670,7 @@ fn a_refresh_from_before_a_purge_is_not_what_a_later_reader_waits_for() {
         proxy.pass_secs(60);
         assert_eq!(proxy.get("/a").reply().await.cache(), "STALE");
         origin.arrived(2).await;
-        drop_all_of(&proxy, &["/a"]).await;
+        proxy.outdate("/a").await;
         let after = proxy.get("/a").under_way();
         origin.arrived(3).await;
         old.open();
@@ -695,10 +689,7 @@ fn dropping_everything_takes_every_kind_of_answer_with_it() {
         for path in ["/a", "/b", "/c?x=1", "/c?x=2"] {
             proxy.get(path).reply().await;
         }
-        assert_eq!(
-            proxy.invalidate(Invalidation { reach: Reach::all(), ..Invalidation::default() }).await,
-            4
-        );
+        assert_eq!(proxy.outdate_all(Reach::all()).await, 4);
         assert_eq!(proxy.metric("larder_cache_entries").await, 0);
         assert_eq!(proxy.get("/c?x=2").reply().await.text(), "5");
     });

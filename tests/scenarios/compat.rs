@@ -188,6 +188,29 @@ fn what_a_fastapi_team_expects_of_a_cache_is_there() {
 }
 
 #[test]
+fn the_endpoints_of_an_applications_cache_stand_where_it_had_them() {
+    play(async {
+        let origin = Origin::counting().await;
+        for path in ["/internal/cache", "/api/v1/cache"] {
+            let admin = format!("admin: {{ listen: '127.0.0.1:0', cache_path: {path} }}\n");
+            let proxy = Proxy::start(&origin, &admin).await;
+            for name in ["stats", "health"] {
+                assert_eq!(proxy.admin(&format!("{path}/{name}")).await.status, 200, "{path}/{name}");
+            }
+            proxy.tell(&format!("{path}/invalidate"), json!({ "pattern": "/shop/*" })).await;
+            assert_eq!(proxy.admin("/api/v1/cache/stats").await.status, 200);
+            assert_eq!(proxy.admin("/api/cache/stats").await.status, 404);
+            let file = proxy.admin("/openapi.json").await.json();
+            assert!(
+                file["paths"][format!("{path}/health")].is_object()
+                    && file["paths"]["/api/cache/health"].is_null()
+            );
+            assert!(file["paths"]["/api/v1/cache/stats"]["get"].is_object());
+        }
+    });
+}
+
+#[test]
 fn an_origin_that_is_away_degrades_and_is_no_error() {
     play(async {
         let origin = Origin::counting().await;

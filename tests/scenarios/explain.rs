@@ -6,10 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use larder::flow::explain::wire::{Asked, Becomes, By, Explanation, Lines, NoRequest, Of, Told, When};
-use larder::invalidate::Invalidation;
-use larder::route::reach::{Item, Reach};
-use larder::store::position::Mode;
+use larder::flow::explain::asked::{Asked, Lines, NoRequest};
+use larder::flow::explain::wire::{Becomes, By, Explanation, Of, Told, When};
+use larder::flow::switch::Covers;
 
 use crate::harness::client::Reply;
 use crate::harness::origin::{Answer, Origin, Seen};
@@ -25,6 +24,9 @@ defaults: { stale_if_error: 5s, ignore_query: 'utm_*' }
 routes:
   /auto/{id}: { ttl: 3s, stale_while_revalidate: 30s, tags: 'auto:{id} autos' }
   /public/{id}: { ttl: 10s, scope: public }
+  /closing/{id}: { ttl: 10s, scope: public }
+  /closed/{id}: { ttl: 10s, scope: public, head: forward }
+  /moved/{id}: { ttl: 10s, scope: public, range: forward }
   /user/{id}: { ttl: 10s, scope: user }
   /origin/{id}: { ttl: 10s, scope: origin }
   /honor/{id}: { ttl: 10s, client_no_cache: honor, stale_while_revalidate: 3s }
@@ -63,6 +65,9 @@ fn say(seen: &Seen) -> (Answer, When) {
     if !matches!(seen.method.as_str(), "GET" | "HEAD" | "QUERY") && area != "search" {
         return (json("{}"), When::Answered);
     }
+    if let Some(answer) = closed(seen, area) {
+        return (answer, When::Demoted);
+    }
     // Every now and then it fails.
     if seen.nth % 17 == 3 {
         return (Answer::new(503).text("no"), When::Failed);
@@ -100,6 +105,18 @@ fn say(seen: &Seen) -> (Answer, When) {
         "loose" => (json("1"), When::NotKept),
         _ => kept(json("0123456789")),
     }
+}
+
+/// An origin that wants to know who asks, one area after the other.
+fn closed(seen: &Seen, area: &str) -> Option<Answer> {
+    let (since, answer) = match area {
+        "closing" => (250, Answer::new(401)),
+        "closed" => (0, Answer::new(403)),
+        "moved" => (100, Answer::new(302).header("location", "/login?next=/moved")),
+        _ => return None,
+    };
+    let knows = seen.header("authorization").or(seen.header("cookie")).is_some();
+    (seen.nth >= since && !knows).then_some(answer)
 }
 
 fn part(seen: &Seen, etag: &str) -> (Answer, When) {
@@ -143,6 +160,7 @@ impl Dice {
         const AREAS: &[&str] = &[
             "auto", "auto", "auto", "public", "user", "origin", "honor", "honor", "cookie", "silent", "vary",
             "vary", "small", "job", "part", "part", "head", "search", "search", "off", "free", "loose",
+            "closing", "closing", "closed", "moved",
         ];
         let area = self.one(AREAS);
         let method = match (area, self.roll(20)) {
@@ -247,8 +265,9 @@ fn foreseen(explanation: &Explanation, did: Option<When>) -> Vec<&Told> {
         let found: Vec<&Told> = all.filter(|(when, _)| *when == wanted).map(|(_, told)| told).collect();
         (!found.is_empty()).then_some(found)
     };
-    // A failure that nothing stands in for is an answer that is not kept.
-    let found = if did == When::Failed { of(did).or_else(|| of(When::NotKept)) } else { of(did) };
+    // A failure that nothing stands in for is an answer that is not kept, and so is a refusal where nobody is public.
+    let refused = [When::Failed, When::Demoted].contains(&did);
+    let found = if refused { of(did).or_else(|| of(When::NotKept)) } else { of(did) };
     found.or_else(|| of(When::Answered)).unwrap_or_else(|| panic!("{did:?} is not foreseen in {outcome:#?}"))
 }
 
@@ -263,7 +282,7 @@ fn what_is_explained_is_what_then_happens() {
         let origin = Origin::start(move |seen| answer(seen, &doing)).await;
         let proxy = Proxy::start(&origin, RULES).await;
         let dice = Dice(Cell::new(seed));
-        let mut told = BTreeMap::new();
+        let (mut told, mut met) = (BTreeMap::new(), BTreeMap::new());
         let mut lately: Vec<Asked> = Vec::new();
         for nth in 0..REQUESTS {
             // Who has asked once asks again.
@@ -271,8 +290,11 @@ fn what_is_explained_is_what_then_happens() {
             let asked = lately.get(again).cloned().unwrap_or_else(|| dice.request());
             lately.insert(0, asked.clone());
             lately.truncate(8);
-            if dice.now_and_then(12) {
+            if dice.now_and_then(8) {
                 purge(&proxy, &dice).await;
+            }
+            if dice.now_and_then(20) {
+                switch_off(&proxy, &dice).await;
             }
             let explanation = proxy.explain(&asked);
             *did.lock().unwrap() = None;
@@ -286,22 +308,64 @@ fn what_is_explained_is_what_then_happens() {
                 reply.headers,
             );
             *told.entry(reply.cache().to_owned()).or_insert(0) += 1;
+            for word in states(&explanation, did) {
+                *met.entry(word).or_insert(0) += 1;
+            }
             quiet(&proxy, &asked).await;
             proxy.pass(Duration::from_millis(dice.roll(4) * dice.roll(4) * 400));
         }
         for cache in ["HIT", "MISS", "STALE", "REVALIDATED", "BYPASS"] {
             assert!(told.get(cache).is_some_and(|count| *count >= 3), "LARDER_SEED={seed}: {told:?}");
         }
+        println!("{told:?} {met:?}");
+        for state in ["demoting", "demoted", "switched off", "known not to be kept", "softened"] {
+            assert!(met.contains_key(state), "LARDER_SEED={seed}: {met:?}");
+        }
     });
+}
+
+/// Which of the rarer things an explanation had to reckon with.
+fn states(explanation: &Explanation, did: Option<When>) -> Vec<&'static str> {
+    let outcome = &explanation.outcome;
+    let likely = outcome.told.cache_status.as_deref().unwrap_or_default();
+    let all = [
+        (did == Some(When::Demoted) && outcome.or.iter().any(|or| or.when == When::Demoted), "demoting"),
+        (explanation.route.as_ref().is_some_and(|route| route.demoted.is_some()), "demoted"),
+        (explanation.because.as_deref() == Some("disabled"), "switched off"),
+        (
+            explanation.last_refused.is_some() && likely.contains("fwd=bypass; detail="),
+            "known not to be kept",
+        ),
+        (explanation.stored.as_ref().is_some_and(|stored| stored.softened.is_some()), "softened"),
+    ];
+    all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, state)| state).collect()
+}
+
+/// Switches a route off for some seconds.
+async fn switch_off(proxy: &Proxy, dice: &Dice) {
+    let routes = proxy.flow.parts().rules.table.routes().len() as u64;
+    // The last one is what no route matches.
+    let route = Covers::Route(usize::try_from(dice.roll(routes - 1)).unwrap());
+    proxy.flow.disable(route, Duration::from_secs(5 + dice.roll(10)), "the test".to_owned()).await;
 }
 
 /// Throws something out, or makes it stale.
 async fn purge(proxy: &Proxy, dice: &Dice) {
-    let word = dice.one(&["autos", "auto:1", "/vary/{id}", "/part/1", "/honor/{id}"]);
-    let mode = if dice.now_and_then(2) { Mode::Soft } else { Mode::Hard };
-    let reach = Reach { items: vec![Item::parse(word).unwrap()] };
-    let invalidation = Invalidation { reach, mode, ..Invalidation::default() };
-    proxy.flow.parts().invalidator.apply(invalidation).await;
+    let word = dice.one(&[
+        "autos",
+        "auto:1",
+        "/vary/{id}",
+        "/part/1",
+        "/honor/{id}",
+        "/public/{id}",
+        "/head/{id}",
+        "/search",
+    ]);
+    if dice.now_and_then(2) {
+        proxy.soften(word, None).await
+    } else {
+        proxy.outdate(word).await
+    };
 }
 
 /// Waits until nobody fetches what was asked for.
@@ -449,6 +513,42 @@ fn another_variant_is_a_miss_that_names_what_it_varies_by() {
 }
 
 #[test]
+fn a_public_route_is_told_with_what_becomes_of_it_if_its_origin_asks_who_it_is() {
+    play(async {
+        let origin = Origin::start(|seen| match seen.header("authorization") {
+            Some(_) => Answer::json("1"),
+            None => Answer::new(403),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, "routes: { '/a/{id}': { ttl: 1m, scope: public }, /b: 1m }").await;
+        let anna = || with(asked("GET", "/a/1"), "authorization", "Bearer anna");
+        let if_asked = |explanation: &Explanation| -> Vec<String> {
+            let asked = explanation.outcome.or.iter().filter(|or| or.when == When::Demoted);
+            asked.map(|or| or.told.cache_status.clone().unwrap()).collect()
+        };
+        let told = proxy.explain(&anna());
+        assert_eq!(if_asked(&told), ["larder; fwd=uri-miss; stored", "larder; fwd=bypass; detail=…"]);
+        assert_eq!(told.entries.unwrap().of, Of::Everybody);
+        assert_eq!(if_asked(&proxy.explain(&asked("GET", "/a/1"))), ["larder; fwd=bypass; detail=…"]);
+        assert!(if_asked(&proxy.explain(&asked("GET", "/b"))).is_empty(), "nothing is public there");
+        let reply = proxy.get("/a/1").header("authorization", "Bearer anna").reply().await;
+        assert_eq!(reply.cache_status(), "larder; fwd=uri-miss; stored");
+        proxy.pass_secs(9);
+        let told = proxy.explain(&anna());
+        let demoted = told.route.as_ref().and_then(|route| route.demoted).unwrap();
+        assert_eq!((demoted.ago, demoted.status), (9, 403));
+        let entries = told.entries.clone().unwrap();
+        assert_eq!((entries.of, entries.credentials), (Of::Credential, vec!["authorization".to_owned()]));
+        assert!(told.outcome.decided_by == By::Cache && told.key.unwrap().credential, "a hit of her own");
+        let nobody = proxy.explain(&asked("GET", "/a/1"));
+        assert!(if_asked(&nobody).is_empty(), "it is demoted once");
+        assert_eq!(nobody.entries.unwrap().why, "the request carries no credential");
+        let routes = proxy.admin("/v1/routes").await;
+        assert!(routes.text().contains(r#""demoted":{"ago":9,"status":403}"#), "{}", routes.text());
+    });
+}
+
+#[test]
 fn credentials_are_named_and_never_shown() {
     play(async {
         let origin = Origin::counting().await;
@@ -531,6 +631,9 @@ fn a_webhook_s_path_is_told_as_one() {
         let proxy = Proxy::start(&origin, rules).await;
         assert_eq!(proxy.explain(&asked("POST", "/hooks/cms")).becomes, Becomes::Webhook);
         assert_eq!(proxy.explain(&asked("POST", "/hooks/other")).becomes, Becomes::Write);
+        let read = proxy.explain(&asked("GET", "/hooks/cms"));
+        let status = proxy.get("/hooks/cms").reply().await.status;
+        assert_eq!((read.becomes, read.outcome.told.status), (Becomes::Refused, Some(status.as_u16())));
     });
 }
 
@@ -541,7 +644,7 @@ fn what_is_no_request_is_not_explained() {
         let proxy = Proxy::start(&origin, "hosts: api.example.com").await;
         let explain = |asked: &Asked| proxy.flow.explain(asked);
         assert_eq!(explain(&asked("G T", "/")).unwrap_err(), NoRequest::Method);
-        for target in ["", "a", "/a b", "/a#b", "example.com:80", "http://"] {
+        for target in ["", "*", "a", "/a b", "/a#b", "example.com:80", "http://"] {
             assert_eq!(explain(&asked("GET", target)).unwrap_err(), NoRequest::Target, "{target}");
         }
         assert_eq!(explain(&with(asked("GET", "/"), "a b", "c")).unwrap_err(), NoRequest::Header);

@@ -37,6 +37,19 @@ async fn before(fields: &'static [(&str, &str)]) -> (Origin, Proxy) {
     (origin, proxy)
 }
 
+/// The same, before an origin whose second answer waits at the gate.
+async fn second_held() -> (Gate, Origin, Proxy) {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen| {
+        let answer = ranged(seen, TEXT, &[MINUTE, STRONG]);
+        if seen.nth == 1 { answer.held(&held) } else { answer }
+    })
+    .await;
+    let proxy = Proxy::start(&origin, FORWARD).await;
+    (gate, origin, proxy)
+}
+
 async fn telling(answers: impl IntoIterator<Item = Answer>) -> (Origin, Proxy) {
     let origin = Origin::telling(answers).await;
     let proxy = Proxy::start(&origin, FORWARD).await;
@@ -662,14 +675,7 @@ fn a_write_between_two_parts_keeps_them_apart() {
 #[test]
 fn a_write_while_the_second_part_is_on_its_way_refuses_both() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| {
-            let answer = ranged(seen, TEXT, &[MINUTE, STRONG]);
-            if seen.nth == 1 { answer.held(&held) } else { answer }
-        })
-        .await;
-        let proxy = Proxy::start(&origin, FORWARD).await;
+        let (gate, origin, proxy) = second_held().await;
         range(&proxy, "0-4").await;
         let second = proxy.get("/a").header("range", "bytes=5-9").under_way();
         origin.arrived(2).await;
@@ -707,14 +713,7 @@ fn a_stored_beginning_is_completed_by_asking_for_the_rest() {
 #[test]
 fn all_who_want_the_whole_share_the_one_question_for_the_rest() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| {
-            let answer = ranged(seen, TEXT, &[MINUTE, STRONG]);
-            if seen.nth == 1 { answer.held(&held) } else { answer }
-        })
-        .await;
-        let proxy = Proxy::start(&origin, FORWARD).await;
+        let (gate, origin, proxy) = second_held().await;
         range(&proxy, "0-3").await;
         let waiting: Vec<_> = (0..3).map(|_| proxy.get("/a").under_way()).collect();
         origin.arrived(2).await;
@@ -860,14 +859,7 @@ fn a_write_before_the_rest_is_asked_for_leaves_nothing_to_complete() {
 #[test]
 fn a_write_while_the_rest_is_on_its_way_refuses_the_whole() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| {
-            let answer = ranged(seen, TEXT, &[MINUTE, STRONG]);
-            if seen.nth == 1 { answer.held(&held) } else { answer }
-        })
-        .await;
-        let proxy = Proxy::start(&origin, FORWARD).await;
+        let (gate, origin, proxy) = second_held().await;
         range(&proxy, "0-3").await;
         let before = proxy.get("/a").under_way();
         origin.arrived(2).await;

@@ -185,6 +185,48 @@ fn an_http2_client_that_leaves_lets_the_origin_go_at_once() {
 }
 
 #[test]
+fn an_operator_who_does_not_come_to_the_point_is_let_go() {
+    let hook = "POST /hook HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\ncontent-length: 100\r\n\r\nproj";
+    for (begun, answer) in [
+        ("", ""),
+        ("GET /livez HTTP/1.1\r\nhost: localhost\r\nx", "HTTP/1.1 408 "),
+        (hook, "HTTP/1.1 408 "),
+        ("GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n", "HTTP/1.1 200 "),
+    ] {
+        play(async {
+            let origin = Origin::counting().await;
+            let yaml = "webhooks: { /hook: { scheme: bearer, secrets: [secret] } }";
+            let proxy = Proxy::start(&origin, yaml).await;
+            let mut slow = Raw::connect(proxy.admin_address()).await;
+            slow.send(begun).await;
+            let ended = tokio::spawn(slow.rest());
+            until_done(&proxy, &ended).await;
+            let said = ended.await.unwrap();
+            assert!(said.starts_with(answer) && said.is_empty() == answer.is_empty(), "{begun}: {said}");
+        });
+    }
+}
+
+#[test]
+fn whoever_holds_every_place_at_the_admin_listener_has_none_at_the_front_door() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, "routes: { /a: 1h }").await;
+        let mut idle = Vec::new();
+        for _ in 0..larder::server::aside::CONNECTIONS {
+            let mut raw = Raw::connect(proxy.admin_address()).await;
+            raw.send("GET /livez HTTP/1.1\r\n").await;
+            idle.push(raw);
+        }
+        let probe = proxy.admin_ask("GET", "/livez").under_way();
+        assert_eq!(proxy.get("/a").reply().await.status, 200);
+        assert!(!probe.is_finished(), "it waits for a place");
+        until_done(&proxy, &probe).await;
+        assert_eq!(probe.await.unwrap().status, 200);
+    });
+}
+
+#[test]
 fn an_origin_that_takes_its_time_over_a_state_frees_those_who_wait_for_it() {
     play(async {
         let (first, second, rest) = (Gate::default(), Gate::default(), Gate::default());

@@ -1,10 +1,13 @@
 //! The project API of `config/projects.yaml`: each kind of write against each kind of read. What a write does not concern
 //! is served on, and grows older as if nothing had happened.
 
+use serde_json::{Value, json};
+
 use crate::harness::client::Reply;
 use crate::harness::origin::{Answer, Origin, Seen};
 use crate::harness::play;
 use crate::harness::proxy::Proxy;
+use crate::harness::redis::Redis;
 use crate::writes::is_write;
 
 /// A kind of read: what is asked, and by whom.
@@ -51,22 +54,28 @@ async fn read(proxy: &Proxy, (_, target, user): Read) -> Reply {
 async fn play_write(method: &str, target: &str, concerned: &[Read]) {
     let origin = Origin::start(say).await;
     let proxy = Proxy::start(&origin, &yaml()).await;
+    let write = async || assert!(proxy.ask(method, target).body("{}").reply().await.status.is_success());
+    play_change(&proxy, write, concerned).await;
+}
+
+/// The same for any change, whoever tells of it.
+async fn play_change(proxy: &Proxy, change: impl AsyncFnOnce(), concerned: &[Read]) {
     let mut stored = Vec::new();
     for (nth, kind) in ALL.into_iter().enumerate() {
-        let reply = read(&proxy, kind).await;
+        let reply = read(proxy, kind).await;
         assert_eq!(reply.cache(), "MISS", "{}", kind.0);
         stored.push((kind, reply.body, ALL.len() - nth));
         proxy.pass_secs(1);
     }
-    assert!(proxy.ask(method, target).body("{}").reply().await.status.is_success());
+    change().await;
     proxy.pass_secs(30);
     for (kind, body, age) in stored {
-        let reply = read(&proxy, kind).await;
+        let reply = read(proxy, kind).await;
         if concerned.contains(&kind) {
-            assert_eq!(reply.cache(), "MISS", "{method} {target}: {}", kind.0);
+            assert_eq!(reply.cache(), "MISS", "{}", kind.0);
             assert_ne!(reply.body, body);
         } else {
-            assert_eq!(reply.cache(), "HIT", "{method} {target}: {}", kind.0);
+            assert_eq!(reply.cache(), "HIT", "{}", kind.0);
             assert_eq!(reply.header("age"), Some((age + 30).to_string().as_str()), "{}", kind.0);
             assert_eq!(reply.body, body);
         }
@@ -79,6 +88,43 @@ fn an_update_of_a_project_outdates_all_that_shows_it_and_nothing_of_others() {
         let project = [LIST, DETAIL, EXPORT, DASHBOARD, OTHER_DASHBOARD, STATS, SEARCH];
         for method in ["PUT", "PATCH", "DELETE"] {
             play_write(method, "/api/projects/42", &project).await;
+        }
+    });
+}
+
+#[test]
+fn whoever_tells_of_an_update_outdates_the_same() {
+    const EVENT: &str = r#"{"type": "project.updated", "data": {"id": 42}}"#;
+    play(async {
+        let (origin, redis) = (Origin::start(say).await, Redis::start(&[]));
+        let hooks = "webhooks: { /hooks/a: { scheme: bearer, secrets: [a-long-enough-secret] } }\n";
+        let yaml = yaml().replace("${REDIS_URL:-}", &redis.url()) + hooks;
+        for teller in ["write", "webhook", "redis", "event", "purge", "cloudflare", "fastly"] {
+            let proxy = Proxy::start(&origin, &yaml).await;
+            let tell = async || {
+                let says = async |path: &str, body: Value| drop(proxy.tell(path, body).await);
+                let tags = json!({ "tags": ["project:42"] });
+                match teller {
+                    "write" => drop(proxy.ask("PUT", "/api/projects/42").body("{}").reply().await),
+                    "webhook" => {
+                        let ask = proxy.ask("POST", "/hooks/a").body(EVENT);
+                        let ask = ask.header("content-type", "application/json");
+                        let reply = ask.header("authorization", "Bearer a-long-enough-secret").reply().await;
+                        assert_eq!(reply.status, 200, "{}", reply.text());
+                    }
+                    "redis" => {
+                        proxy.counts("larder_redis_connected", 1).await;
+                        redis.publish("cache:invalidate", EVENT);
+                        proxy.counts("larder_invalidations_total{source=\"redis\",mode=\"hard\"}", 1).await;
+                    }
+                    "event" => says("/v1/events", serde_json::from_str(EVENT).unwrap()).await,
+                    "purge" => says("/v1/purge", tags).await,
+                    "cloudflare" => says("/client/v4/zones/any/purge_cache", tags).await,
+                    _ => says("/service/any/purge/project:42", json!({})).await,
+                }
+            };
+            play_change(&proxy, tell, &[LIST, DETAIL, EXPORT, DASHBOARD, OTHER_DASHBOARD, STATS, SEARCH])
+                .await;
         }
     });
 }

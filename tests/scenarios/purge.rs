@@ -1,11 +1,14 @@
 //! What operators throw out, see and look up over the admin API, and `PURGE` where clients come in.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::harness::client::Reply;
+use crate::harness::client::{Reply, all};
 use crate::harness::origin::{Answer, Origin};
 use crate::harness::proxy::Proxy;
 use crate::harness::{Gate, play};
+use crate::redis::stop_time;
 
 const PROJECTS: &str = "
 routes:
@@ -130,12 +133,7 @@ fn a_dry_run_says_the_same_and_changes_nothing() {
 fn what_is_being_fetched_when_the_purge_is_answered_is_not_stored() {
     play(async {
         let gate = Gate::default();
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| match seen.nth {
-            0 => Answer::json("old").held(&held),
-            _ => Answer::json("new"),
-        })
-        .await;
+        let origin = Origin::telling([Answer::json("old").held(&gate), Answer::json("new")]).await;
         let proxy = Proxy::start(&origin, PROJECTS).await;
         let early = proxy.get("/api/stats").under_way();
         origin.arrived(1).await;
@@ -436,5 +434,60 @@ fn a_soft_purge_makes_stale_and_a_purge_reaches_its_own_host_only() {
         assert_eq!(states, [json!(["one.test", "soft"]), json!(["two.test", "fresh"])]);
         let everywhere = proxy.admin_ask("PURGE", "/a/1").bearer("c1").reply().await;
         assert_eq!(everywhere.json()["invalidated"], 2, "on the admin listener no host is meant");
+    });
+}
+
+#[test]
+fn after_an_operator_has_purged_everything_the_origin_is_approached_by_a_ramp() {
+    const PAGES: usize = 24;
+    for everything in [json!({ "all": true }), json!({ "prefixes": "/" })] {
+        play(async {
+            let gate = Gate::default();
+            let held = gate.clone();
+            let origin = Origin::start(move |seen| match seen.nth < PAGES {
+                true => Answer::json("before"),
+                false => Answer::json("after").held(&held),
+            })
+            .await;
+            let yaml = "limits: { upstream_concurrency: 64 }\nroutes: { '/pages/{n}': 1h }";
+            let proxy = Proxy::start(&origin, yaml).await;
+            let pages: Vec<String> = (0..PAGES).map(|n| format!("/pages/{n}")).collect();
+            for page in &pages {
+                stored(&proxy, &[page]).await;
+            }
+            let restless = stop_time();
+            assert_eq!(proxy.tell("/v1/purge", everything).await["invalidated"], PAGES);
+            let herd: Vec<_> = pages.iter().map(|page| proxy.get(page).under_way()).collect();
+            for open in [4, 8, 16] {
+                origin.arrived(PAGES + open).await;
+                proxy.settled().await;
+                assert_eq!(origin.count(), PAGES + open);
+                // A step is half a second; timers are late by up to a millisecond.
+                tokio::time::advance(Duration::from_millis(501)).await;
+            }
+            origin.arrived(2 * PAGES).await;
+            restless.abort();
+            tokio::time::resume();
+            gate.open();
+            assert!(all(herd).await.iter().all(|reply| reply.text() == "after"));
+        });
+    }
+}
+
+#[test]
+fn what_derives_too_much_is_told_in_the_list_as_everything() {
+    play(async {
+        let many = |name: &str| (0..=100).map(|n| format!("{name}{n}")).collect::<Vec<_>>().join(" ");
+        let rules = format!("dependencies: {{ start: '{}', 'b:{{n}}': '{}' }}", many("b:"), many("c:{n}:"));
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, &format!("{PROJECTS}{rules}")).await;
+        stored(&proxy, &["/api/stats"]).await;
+        proxy.tell("/v1/purge", json!({ "tags": ["b:1"] })).await;
+        let done = proxy.tell("/v1/purge", json!({ "tags": ["start"] })).await;
+        assert_eq!((&done["invalidated"], &done["derived"]), (&json!(1), &json!(["everything"])));
+        let listed = proxy.admin("/v1/invalidations").await.json();
+        let told: Vec<_> =
+            listed["invalidations"].as_array().unwrap().iter().map(|one| &one["derived_too_much"]).collect();
+        assert_eq!(told, [false, true]);
     });
 }

@@ -112,6 +112,9 @@ fn a_message_with_an_id_counts_once() {
         assert_eq!(cached(&proxy, "/pages/1").await, "HIT", "the same message came again");
         redis.publish(CHANNEL, message.replace("e1", "e2"));
         proxy.becomes("/pages/1", "MISS").await;
+        stored(&proxy, &["/pages/2"]).await;
+        redis.publish(CHANNEL, message.replace("/pages/1", "/pages/2"));
+        proxy.becomes("/pages/2", "MISS").await;
     });
 }
 
@@ -347,8 +350,18 @@ fn a_redis_that_is_absent_at_start_is_waited_for_and_what_was_stored_before_goes
         let proxy = Proxy::start(&origin, &listening(&absent.url())).await;
         assert_eq!(proxy.metric(CONNECTED).await, 0);
         stored(&proxy, &["/pages/1"]).await;
+        let stands = async || {
+            let (ready, health) = (proxy.admin("/readyz").await, proxy.admin("/api/cache/health").await);
+            assert_eq!((ready.status.as_u16(), health.status.as_u16()), (200, 200), "it goes on");
+            let (ready, health) = (ready.json(), health.json());
+            [&ready["status"], &health["status"], &health["layers"]["redis"]["status"]]
+                .map(|word| word.as_str().unwrap().to_owned())
+        };
+        assert_eq!(stands().await, ["degraded"; 3]);
         let redis = absent.appear();
         proxy.counts(GAPS, 1).await;
+        proxy.counts(CONNECTED, 1).await;
+        assert_eq!(stands().await, ["ready", "healthy", "healthy"]);
         assert_eq!(cached(&proxy, "/pages/1").await, "MISS");
         redis.publish(CHANNEL, "/pages/1");
         proxy.becomes("/pages/1", "MISS").await;
@@ -441,7 +454,7 @@ fn after_everything_is_outdated_the_origin_is_approached_by_a_ramp() {
 }
 
 /// Stops tokio's time: only a test moves it. Somebody has to have something to do, or it would move by itself.
-fn stop_time() -> tokio::task::JoinHandle<()> {
+pub(crate) fn stop_time() -> tokio::task::JoinHandle<()> {
     tokio::time::pause();
     tokio::spawn(async {
         loop {

@@ -24,6 +24,13 @@ async fn versioned(read: impl Fn(&Seen, String) -> Answer + Send + Sync + 'stati
     .await
 }
 
+/// A proxy by [`RULES`] before an origin whose reads say nothing else.
+async fn shop() -> (Origin, Proxy) {
+    let origin = versioned(|_, version| Answer::json(version)).await;
+    let proxy = Proxy::start(&origin, RULES).await;
+    (origin, proxy)
+}
+
 fn reads(origin: &Origin) -> Vec<String> {
     origin.seen().into_iter().filter(|seen| !is_write(seen)).map(|seen| seen.target).collect()
 }
@@ -31,8 +38,7 @@ fn reads(origin: &Origin) -> Vec<String> {
 #[test]
 fn a_read_after_a_write_is_a_hit_with_the_new_body() {
     play(async {
-        let origin = versioned(|_, version| Answer::json(version)).await;
-        let proxy = Proxy::start(&origin, RULES).await;
+        let (origin, proxy) = shop().await;
         store(&proxy, &["/p/1", "/p/1?x=2", "/list", "/p/2"]).await;
         assert_eq!(proxy.ask("PUT", "/p/1").reply().await.status, 204);
         origin.arrived(4 + 1 + 3).await;
@@ -47,8 +53,7 @@ fn a_read_after_a_write_is_a_hit_with_the_new_body() {
 #[test]
 fn what_was_not_hot_waits_until_it_is_asked_for() {
     play(async {
-        let origin = versioned(|_, version| Answer::json(version)).await;
-        let proxy = Proxy::start(&origin, RULES).await;
+        let (origin, proxy) = shop().await;
         proxy.get("/list").reply().await;
         store(&proxy, &["/p/1"]).await;
         proxy.ask("PUT", "/p/1").reply().await;
@@ -62,8 +67,7 @@ fn what_was_not_hot_waits_until_it_is_asked_for() {
 #[test]
 fn a_stale_entry_is_hot_only_by_several_hits() {
     play(async {
-        let origin = versioned(|_, version| Answer::json(version)).await;
-        let proxy = Proxy::start(&origin, RULES).await;
+        let (origin, proxy) = shop().await;
         store(&proxy, &["/p/1", "/list"]).await;
         for _ in 0..2 {
             assert_eq!(cache(&proxy, "/list").await, "HIT");
@@ -80,8 +84,7 @@ fn a_stale_entry_is_hot_only_by_several_hits() {
 #[test]
 fn what_is_somebodys_own_is_fetched_again_only_by_him() {
     play(async {
-        let origin = versioned(|_, version| Answer::json(version)).await;
-        let proxy = Proxy::start(&origin, RULES).await;
+        let (origin, proxy) = shop().await;
         let own = || proxy.get("/p/1").header("authorization", "a").reply();
         own().await;
         assert_eq!(own().await.cache(), "HIT");
@@ -188,6 +191,47 @@ fn a_refresh_waits_until_the_write_has_settled() {
 }
 
 #[test]
+fn what_a_second_write_keeps_from_being_stored_is_fetched_again_once_more() {
+    play(async {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = versioned(move |_, version| match version.as_str() {
+            "v1" => Answer::json(version).held(&held),
+            _ => Answer::json(version),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, RULES).await;
+        store(&proxy, &["/p/1"]).await;
+        proxy.ask("PUT", "/p/1").reply().await;
+        origin.arrived(3).await;
+        proxy.ask("PUT", "/p/1").reply().await;
+        gate.open();
+        proxy.counts("larder_cache_entries", 1).await;
+        let after = proxy.get("/p/1").reply().await;
+        assert_eq!((after.text(), after.cache()), ("v2", "HIT"));
+        assert_eq!(reads(&origin).len(), 3);
+    });
+}
+
+#[test]
+fn what_may_not_be_stored_any_more_is_fetched_again_once() {
+    play(async {
+        let origin = versioned(|_, version| match version.as_str() {
+            "v0" => Answer::json(version),
+            _ => Answer::new(404),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, RULES).await;
+        store(&proxy, &["/p/1"]).await;
+        proxy.ask("PUT", "/p/1").reply().await;
+        origin.arrived(3).await;
+        proxy.settled().await;
+        proxy.running().stop(Duration::ZERO, std::future::pending()).await;
+        assert_eq!(reads(&origin).len(), 2);
+    });
+}
+
+#[test]
 fn a_refresh_that_has_not_begun_ends_with_the_proxy() {
     play(async {
         let origin = versioned(|_, version| Answer::json(version)).await;
@@ -228,8 +272,7 @@ fn nothing_is_fetched_again_for_a_write_that_failed_or_a_rule_that_does_not_say_
 #[test]
 fn a_write_has_at_most_so_much_fetched_again() {
     play(async {
-        let origin = versioned(|_, version| Answer::json(version)).await;
-        let proxy = Proxy::start(&origin, RULES).await;
+        let (origin, proxy) = shop().await;
         let targets: Vec<String> = (0..40).map(|n| format!("/p/1?n={n}")).collect();
         for target in &targets {
             store(&proxy, &[target]).await;

@@ -4,9 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::HeaderMap;
-use larder::invalidate::{Author, Invalidation};
+use larder::invalidate::Author;
 use larder::route::identity::{Identity, Settings};
-use larder::route::reach::{Item, Reach};
 
 use crate::harness::client::Reply;
 use crate::harness::origin::{Answer, Origin};
@@ -27,7 +26,7 @@ fn author(token: &str) -> Author {
 }
 
 async fn soften(proxy: &Proxy) {
-    assert_eq!(proxy.soften(&["/a"], None).await, 1);
+    assert_eq!(proxy.soften("/a", None).await, 1);
 }
 
 #[track_caller]
@@ -113,8 +112,7 @@ fn a_hard_purge_ends_what_a_soft_one_left() {
         let proxy = Proxy::start(&origin, WINDOWS).await;
         proxy.get("/a").reply().await;
         soften(&proxy).await;
-        let reach = Reach { items: vec![Item::parse("/a").unwrap()] };
-        assert_eq!(proxy.invalidate(Invalidation { reach, ..Invalidation::default() }).await, 1);
+        assert_eq!(proxy.outdate("/a").await, 1);
         is(&proxy.get("/a").reply().await, "MISS", "2");
     });
 }
@@ -129,7 +127,7 @@ fn a_fetch_under_way_during_a_soft_purge_is_not_kept_and_nobody_joins_it_any_mor
         let proxy = Proxy::start(&origin, WINDOWS).await;
         let before = proxy.get("/a").under_way();
         origin.arrived(1).await;
-        assert_eq!(proxy.soften(&["/a"], None).await, 0);
+        assert_eq!(proxy.soften("/a", None).await, 0);
         let after = proxy.get("/a").under_way();
         origin.arrived(2).await;
         first.open();
@@ -230,7 +228,7 @@ fn who_wrote_waits_for_the_new_body_while_others_get_the_stale_one() {
                 if let Some(token) = token { ask.header("authorization", token) } else { ask }
             };
             proxy.get("/a").reply().await;
-            proxy.soften(&["/a"], Some(writer)).await;
+            proxy.soften("/a", Some(writer)).await;
             let own = as_who(ask).under_way();
             origin.arrived(2).await;
             is(&as_who(Some("another")).reply().await, "STALE", "1");
@@ -247,7 +245,7 @@ fn who_wrote_is_told_of_an_error_and_others_get_the_stale_body() {
         let origin = Origin::telling([Answer::json("1"), Answer::new(503)]).await;
         let proxy = Proxy::start(&origin, WINDOWS).await;
         proxy.get("/a").reply().await;
-        proxy.soften(&["/a"], Some(STRANGER)).await;
+        proxy.soften("/a", Some(STRANGER)).await;
         proxy.pass_secs(61);
         assert_eq!(proxy.get("/a").reply().await.status, 503);
         let other = proxy.get("/a").header("authorization", "another").reply().await;
@@ -264,9 +262,9 @@ fn who_wrote_may_get_what_somebody_else_made_stale_later() {
         let origin = Origin::counting().await;
         let proxy = Proxy::start(&origin, WINDOWS).await;
         proxy.get("/a").reply().await;
-        proxy.soften(&["/a"], Some(STRANGER)).await;
+        proxy.soften("/a", Some(STRANGER)).await;
         is(&proxy.get("/a").reply().await, "MISS", "2");
-        proxy.soften(&["/a"], Some(author("another"))).await;
+        proxy.soften("/a", Some(author("another"))).await;
         is(&proxy.get("/a").reply().await, "STALE", "2");
     });
 }
@@ -280,7 +278,7 @@ fn only_if_cached_gets_it_within_the_window_and_not_if_he_wrote_it() {
         let proxy = Proxy::start(&origin, WINDOWS).await;
         let only = || proxy.get("/a").header("cache-control", "only-if-cached");
         proxy.get("/a").reply().await;
-        proxy.soften(&["/a"], Some(author("mine"))).await;
+        proxy.soften("/a", Some(author("mine"))).await;
         let own = only().header("authorization", "mine").reply().await;
         assert_eq!((own.status.as_u16(), origin.count()), (504, 1));
         is(&only().reply().await, "STALE", "1");
@@ -342,7 +340,7 @@ fn a_part_of_it_is_fetched_anew_and_nothing_is_built_on_the_old_one() {
         let part = |range: &str| proxy.get("/a").header("range", &format!("bytes={range}")).reply();
         let (first, again) = (part("0-3").await, part("0-3").await);
         assert_eq!((first.cache(), again.cache()), ("MISS", "HIT"));
-        assert_eq!(proxy.soften(&["/a"], None).await, 1);
+        assert_eq!(proxy.soften("/a", None).await, 1);
         assert_eq!(part("4-9").await.cache(), "MISS");
         assert_eq!(part("0-3").await.cache(), "MISS", "it made no whole with the later part");
         assert_eq!(origin.count(), 3);

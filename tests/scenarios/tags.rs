@@ -235,7 +235,7 @@ fn the_templates_of_a_route_are_filled_with_the_path_and_with_what_else_is_keyed
         }
         get().await;
         let named = Reach::of([Tag::named("item:a b/c")]);
-        assert_eq!(proxy.reach(named).await, 1);
+        assert_eq!(proxy.outdate_all(named).await, 1);
         get().await;
         assert_eq!(proxy.outdate("org:other").await + proxy.outdate("q:x").await, 0);
         assert_eq!(get().await.cache(), "HIT");
@@ -250,7 +250,7 @@ fn an_entry_is_outdated_with_its_route() {
         for target in ["/a/1", "/a/2", "/b"] {
             cache(&proxy, target).await;
         }
-        assert_eq!(proxy.reach(Reach::of([Tag::route("/a/{id}")])).await, 2);
+        assert_eq!(proxy.outdate_all(Reach::of([Tag::route("/a/{id}")])).await, 2);
         assert_eq!((cache(&proxy, "/a/1").await, cache(&proxy, "/b").await), ("MISS".into(), "HIT".into()));
     });
 }
@@ -328,7 +328,7 @@ fn an_origin_names_tags_in_the_fields_of_its_answer() {
         for tag in ["a", "b", "c", "d", "e f", "g", "h"] {
             cache(&proxy, "/a").await;
             assert_eq!(cache(&proxy, "/a").await, "HIT");
-            assert_eq!(proxy.reach(Reach::of([Tag::named(tag)])).await, 1, "{tag}");
+            assert_eq!(proxy.outdate_all(Reach::of([Tag::named(tag)])).await, 1, "{tag}");
         }
         cache(&proxy, "/a").await;
         assert_eq!(proxy.outdate("e").await + proxy.outdate("x").await, 0);

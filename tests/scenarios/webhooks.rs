@@ -141,12 +141,7 @@ fn every_scheme_outdates_what_it_names_before_it_is_answered_and_its_copy_does_n
 fn a_fetch_under_way_during_a_webhook_is_good_only_for_who_asked_before() {
     play(async {
         let gate = Gate::default();
-        let held = gate.clone();
-        let origin = Origin::start(move |seen| match seen.nth {
-            0 => Answer::json("old").held(&held),
-            _ => Answer::json("new"),
-        })
-        .await;
+        let origin = Origin::telling([Answer::json("old").held(&gate), Answer::json("new")]).await;
         let proxy = Proxy::start(&origin, YAML).await;
         let early = proxy.get("/projects/1").under_way();
         origin.arrived(1).await;
@@ -227,6 +222,40 @@ fn a_message_that_is_not_understood_is_refused_whole_and_one_that_matches_nothin
         assert_eq!(large.status, 413);
         assert_eq!(proxy.get("/projects/1").reply().await.cache(), "HIT");
         assert_eq!(origin.count(), 1);
+    });
+}
+
+#[test]
+fn a_push_of_a_thousand_commits_is_read_whole_and_no_larger_one_at_either_door() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, YAML).await;
+        let push = |ask: Ask, length: usize| {
+            let empty = r#"{"number": 1, "action": "opened", "commits": ""}"#;
+            let body = empty.replace(r#""""#, &format!("\"{}\"", "c".repeat(length - empty.len())));
+            let signature = hex(&hmac(b"It's a Secret to Everybody", &body));
+            ask.header("x-github-event", "issues")
+                .header("x-github-delivery", &format!("{length} at a door"))
+                .header("x-hub-signature-256", &format!("sha256={signature}"))
+                .body(body)
+        };
+        for aside in [false, true] {
+            let ask = || match aside {
+                false => proxy.ask("POST", "/hooks/github"),
+                true => proxy.admin_ask("POST", "/hooks/github"),
+            };
+            let most = (1 << 20) - usize::from(aside);
+            stored(&proxy).await;
+            assert_eq!(told(&push(ask(), most).reply().await)["invalidated"], 1);
+            stored(&proxy).await;
+            let large = push(ask(), (1 << 20) + 1).reply().await;
+            assert_eq!(
+                (large.status.as_u16(), large.header("content-type")),
+                (413, Some("application/problem+json"))
+            );
+            assert!(large.text().contains("1048576 bytes"), "{}", large.text());
+            assert_eq!(proxy.get("/projects/1").reply().await.cache(), "HIT");
+        }
     });
 }
 

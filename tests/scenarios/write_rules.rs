@@ -266,6 +266,43 @@ fn a_logout_outdates_all_entries_of_whoever_logs_out_and_nobody_elses() {
     });
 }
 
+#[test]
+fn who_writes_is_whoever_reads_without_what_only_writes_carry() {
+    play(async {
+        let origin = writing(|_| Answer::new(204)).await;
+        let rules = "writes: { POST /logout: credential, PUT /soft: { invalidate: /list, soft: true } }";
+        let proxy =
+            Proxy::start(&origin, &format!("{ROUTES}defaults: {{ stale_while_revalidate: 1h }}\n{rules}"))
+                .await;
+        let by = |method, target| proxy.ask(method, target).header("cookie", "session=1");
+        for token in ["x-csrf-token", "x-idempotency-key"] {
+            for target in ["/me", "/list"] {
+                by("GET", target).reply().await;
+                assert_eq!(by("GET", target).reply().await.cache(), "HIT");
+            }
+            by("PUT", "/soft").header(token, "t").reply().await;
+            assert_eq!(by("GET", "/list").reply().await.cache(), "MISS", "{token}: he reads his own write");
+            by("POST", "/logout").header(token, "t").reply().await;
+            assert_eq!(by("GET", "/me").reply().await.cache(), "MISS", "{token}");
+        }
+        let keyed = || by("GET", "/me").header("x-csrf-token", "t");
+        keyed().reply().await;
+        assert_eq!(keyed().reply().await.cache(), "HIT");
+        by("POST", "/logout").header("x-csrf-token", "t").reply().await;
+        assert_eq!(keyed().reply().await.cache(), "MISS", "he may show it whenever he reads");
+    });
+}
+
+#[test]
+fn what_one_body_says_in_part_the_other_does_not_make_up_for() {
+    play(async {
+        let rules = "writes: { POST /q: 'project:{body.id}' }";
+        let by = |body| dropped(rules, ("POST", "/q", body), Answer::json(r#"{"id":1}"#), &["/p/1", "/p/2"]);
+        assert_eq!(by(r#"{"id":null}"#).await, ["/p/1"]);
+        assert_eq!(by(r#"{"id":[2,null]}"#).await, ["/p/1", "/p/2"]);
+    });
+}
+
 // ---- soft, and in-band -----------------------------------------------------------------------------------------------
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::TcpListener;
 
-use crate::harness::client::{next, read};
+use crate::harness::client::{all, next, read};
 use crate::harness::origin::{Answer, Origin, Part, Seen};
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::Raw;
@@ -31,6 +31,26 @@ async fn versioned(from: usize, shape: impl Fn(String) -> Answer + Send + Sync +
         Answer::json(value).header("etag", "\"same\"")
     })
     .await
+}
+
+/// The same, whose shaped answer waits at the gate wherever `shape` puts it.
+async fn held(
+    from: usize,
+    shape: impl Fn(String, &Gate) -> Answer + Send + Sync + 'static,
+) -> (Gate, Origin) {
+    let gate = Gate::default();
+    let own = gate.clone();
+    (gate, versioned(from, move |value| shape(value, &own)).await)
+}
+
+/// A proxy that has just served `/a` stale, and asked `origin` for it behind that.
+async fn refreshing(origin: &Origin) -> Proxy {
+    let proxy = Proxy::start(origin, "routes: { /a: { ttl: 1m, stale_while_revalidate: 1h } }").await;
+    proxy.get("/a").reply().await;
+    proxy.pass_secs(60);
+    assert_eq!(cache(&proxy, "/a").await, "STALE");
+    origin.arrived(2).await;
+    proxy
 }
 
 pub(crate) fn is_write(seen: &Seen) -> bool {
@@ -59,9 +79,7 @@ pub(crate) async fn cache(proxy: &Proxy, target: &str) -> String {
 #[test]
 fn a_fetch_that_waits_for_its_head_during_a_write_is_good_only_for_who_asked_before() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = versioned(0, move |value| Answer::json(value).held(&held)).await;
+        let (gate, origin) = held(0, |value, gate| Answer::json(value).held(gate)).await;
         let proxy = Proxy::start(&origin, HOUR).await;
         let early = proxy.get("/a").under_way();
         origin.arrived(1).await;
@@ -78,9 +96,7 @@ fn a_fetch_that_waits_for_its_head_during_a_write_is_good_only_for_who_asked_bef
 #[test]
 fn a_fetch_that_ends_after_the_write_and_before_the_next_read_is_not_kept() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = versioned(0, move |value| Answer::json(value).held(&held)).await;
+        let (gate, origin) = held(0, |value, gate| Answer::json(value).held(gate)).await;
         let proxy = Proxy::start(&origin, HOUR).await;
         let early = proxy.get("/a").under_way();
         origin.arrived(1).await;
@@ -96,10 +112,8 @@ fn a_fetch_that_ends_after_the_write_and_before_the_next_read_is_not_kept() {
 #[test]
 fn a_fetch_between_head_and_body_during_a_write_is_good_only_for_who_asked_before() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin =
-            versioned(0, move |value| Answer::json("").part(Part::Gate(held.clone())).text(value)).await;
+        let (gate, origin) =
+            held(0, |value, gate| Answer::json("").part(Part::Gate(gate.clone())).text(value)).await;
         let proxy = Proxy::start(&origin, HOUR).await;
         let early = proxy.get("/a").head().await;
         assert_eq!(early.status(), 200);
@@ -114,10 +128,8 @@ fn a_fetch_between_head_and_body_during_a_write_is_good_only_for_who_asked_befor
 #[test]
 fn a_fetch_in_mid_body_during_a_write_is_good_only_for_who_asked_before() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin =
-            versioned(0, move |value| Answer::json(value).part(Part::Gate(held.clone())).text(" old")).await;
+        let (gate, origin) =
+            held(0, |value, gate| Answer::json(value).part(Part::Gate(gate.clone())).text(" old")).await;
         let proxy = Proxy::start(&origin, HOUR).await;
         let mut early = proxy.get("/a").head().await;
         assert_eq!(next(early.body_mut()).await, "v0");
@@ -132,9 +144,7 @@ fn a_fetch_in_mid_body_during_a_write_is_good_only_for_who_asked_before() {
 #[test]
 fn those_who_waited_before_the_write_may_get_the_older_body_and_those_after_it_never() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = versioned(0, move |value| Answer::json(value).held(&held)).await;
+        let (gate, origin) = held(0, |value, gate| Answer::json(value).held(gate)).await;
         let proxy = Proxy::start(&origin, HOUR).await;
         let before: Vec<_> = (0..3).map(|_| proxy.get("/a").under_way()).collect();
         origin.arrived(1).await;
@@ -205,10 +215,8 @@ fn a_read_during_the_write_is_not_kept_beyond_its_answer() {
 #[test]
 fn a_revalidation_under_way_during_a_write_does_not_revive_the_old_body() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
         // The origin's validator is weak in spirit: the same before and after the write.
-        let origin = versioned(1, move |_| Answer::new(304).header("etag", "\"same\"").held(&held)).await;
+        let (gate, origin) = held(1, |_, gate| Answer::new(304).header("etag", "\"same\"").held(gate)).await;
         let proxy = Proxy::start(&origin, HOUR).await;
         assert_eq!(proxy.get("/a").reply().await.text(), "v0");
         proxy.pass_secs(3600);
@@ -225,14 +233,8 @@ fn a_revalidation_under_way_during_a_write_does_not_revive_the_old_body() {
 #[test]
 fn a_background_refresh_under_way_during_a_write_does_not_revive_the_old_body() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = versioned(1, move |value| Answer::json(value).held(&held)).await;
-        let proxy = Proxy::start(&origin, "routes: { /a: { ttl: 1m, stale_while_revalidate: 1h } }").await;
-        proxy.get("/a").reply().await;
-        proxy.pass_secs(60);
-        assert_eq!(cache(&proxy, "/a").await, "STALE");
-        origin.arrived(2).await;
+        let (gate, origin) = held(1, |value, gate| Answer::json(value).held(gate)).await;
+        let proxy = refreshing(&origin).await;
         proxy.ask("PUT", "/a").reply().await;
         let during = proxy.get("/a").reply().await;
         assert_eq!(during.text(), "v1");
@@ -245,14 +247,8 @@ fn a_background_refresh_under_way_during_a_write_does_not_revive_the_old_body() 
 #[test]
 fn a_background_revalidation_under_way_during_a_write_does_not_revive_the_old_body() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = versioned(1, move |_| Answer::new(304).header("etag", "\"same\"").held(&held)).await;
-        let proxy = Proxy::start(&origin, "routes: { /a: { ttl: 1m, stale_while_revalidate: 1h } }").await;
-        proxy.get("/a").reply().await;
-        proxy.pass_secs(60);
-        assert_eq!(cache(&proxy, "/a").await, "STALE");
-        origin.arrived(2).await;
+        let (gate, origin) = held(1, |_, gate| Answer::new(304).header("etag", "\"same\"").held(gate)).await;
+        let proxy = refreshing(&origin).await;
         proxy.ask("PUT", "/a").reply().await;
         gate.open();
         proxy.settled().await;
@@ -263,9 +259,7 @@ fn a_background_revalidation_under_way_during_a_write_does_not_revive_the_old_bo
 #[test]
 fn a_stale_answer_does_not_stand_in_for_a_failing_origin_after_a_write() {
     play(async {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let origin = versioned(1, move |_| Answer::new(503).held(&held)).await;
+        let (gate, origin) = held(1, |_, gate| Answer::new(503).held(gate)).await;
         let proxy = Proxy::start(&origin, "routes: { /a: { ttl: 1m, stale_if_error: 1h } }").await;
         proxy.get("/a").reply().await;
         proxy.pass_secs(60);
@@ -368,6 +362,25 @@ fn a_write_whose_connection_breaks_outdates_and_is_not_sent_twice() {
 }
 
 #[test]
+fn a_write_that_had_to_be_sent_twice_outdates_though_the_second_copy_is_refused() {
+    play(async {
+        for status in [404, 410, 412] {
+            let first = AtomicUsize::new(0);
+            let origin = writing(move |_| match first.fetch_add(1, Ordering::SeqCst) {
+                0 => Answer::cut(),
+                _ => Answer::new(status),
+            })
+            .await;
+            let proxy = Proxy::start(&origin, HOUR).await;
+            store(&proxy, &["/a"]).await;
+            assert_eq!(proxy.ask("DELETE", "/a").reply().await.status, status);
+            assert_eq!(origin.count(), 3, "what has no body is sent again");
+            assert_eq!(cache(&proxy, "/a").await, "MISS", "{status}");
+        }
+    });
+}
+
+#[test]
 fn a_write_that_gets_no_answer_in_time_outdates() {
     play(async {
         let never = Gate::default();
@@ -376,6 +389,36 @@ fn a_write_that_gets_no_answer_in_time_outdates() {
         store(&proxy, &["/a"]).await;
         assert_eq!(proxy.ask("PUT", "/a").reply().await.status, 504);
         assert_eq!(cache(&proxy, "/a").await, "MISS");
+    });
+}
+
+#[test]
+fn who_comes_when_an_unknown_outcome_is_over_joins_no_fetch_from_before_that() {
+    play(async {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let origin = Origin::start(move |seen| match is_write(seen) {
+            true => Answer::new(500),
+            false => Answer::json(seen.number()).held(&held),
+        })
+        .await;
+        let proxy = Proxy::start(&origin, &format!("limits: {{ upstream_timeout: 30s }}\n{HOUR}")).await;
+        assert_eq!(proxy.ask("PUT", "/a").reply().await.status, 500);
+        let mut replies = vec![proxy.get("/a").under_way()];
+        origin.arrived(2).await;
+        proxy.pass_secs(29);
+        replies.push(proxy.get("/a").under_way());
+        proxy.settled().await;
+        assert_eq!(origin.count(), 2, "the write may still be done: what is fetched now is no newer");
+        proxy.pass_secs(1);
+        replies.push(proxy.get("/a").under_way());
+        origin.arrived(3).await;
+        replies.push(proxy.get("/a").under_way());
+        proxy.settled().await;
+        gate.open();
+        let texts: Vec<_> = all(replies).await.iter().map(|reply| reply.text().to_owned()).collect();
+        assert_eq!(texts, ["2", "2", "3", "3"]);
+        assert_eq!(proxy.get("/a").reply().await.text(), "3");
     });
 }
 

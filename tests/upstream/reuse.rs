@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use larder::body::Body;
-use larder::upstream::{Error, Pool, Settings, Upstream};
+use larder::upstream::{Error, Pool, Repeated, Settings, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{OK, Peer, accept, fetch, get, how, listen, read, request, upstream, within};
@@ -179,6 +179,44 @@ async fn what_may_have_had_its_effect_is_not_sent_again() {
             let error = outcome.expect_err("it died");
             assert!(matches!(error, Error::Closed), "{error:?}");
             assert!(!error.never_sent());
+        };
+        tokio::join!(script, client);
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_arrived_is_not_said_never_to_have_been_sent() {
+    let (listener, origin) = listen().await;
+    let script = async {
+        let peer = accept(&listener).await;
+        drop(listener);
+        dies_after_the_second_request(peer).await;
+    };
+    let client = async {
+        let upstream = upstream([origin]);
+        fetch(&upstream).await.unwrap();
+        let outcome = within(upstream.send(request("DELETE", Body::Empty), how())).await;
+        let error = outcome.expect_err("nobody listens any more");
+        assert!(!error.never_sent(), "{error:?}");
+    };
+    tokio::join!(script, client);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_second_copy_says_so_where_the_first_may_have_had_its_effect() {
+    for (method, is_told) in [("DELETE", true), ("PUT", true), ("GET", false)] {
+        let (listener, origin) = listen().await;
+        let script = async {
+            dies_after_the_second_request(accept(&listener).await).await;
+            accept(&listener).await.answer(OK).await;
+        };
+        let client = async {
+            let upstream = upstream([origin]);
+            let first = within(upstream.send(request(method, Body::Empty), how())).await.unwrap();
+            assert!(first.extensions().get::<Repeated>().is_none());
+            read(first).await;
+            let second = within(upstream.send(request(method, Body::Empty), how())).await.unwrap();
+            assert_eq!(second.extensions().get::<Repeated>().is_some(), is_told, "{method}");
         };
         tokio::join!(script, client);
     }

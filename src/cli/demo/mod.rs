@@ -21,7 +21,7 @@ pub use crate::cli::demo::sample::{Latency, Sample, serve};
 use crate::access_log::{Access, may_colour};
 use crate::app;
 use crate::cli::run::log_to_stderr;
-use crate::cli::{FAILED, block_on};
+use crate::cli::{FAILED, block_on, complain};
 use crate::clock::Clock;
 use crate::config::{self, Env, Flags};
 
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(Ok(failures)) if failures.is_empty() => ExitCode::SUCCESS,
         Ok(Ok(_)) => ExitCode::from(FAILED),
         Ok(Err(why)) => {
-            eprintln!("larder: {why}");
+            complain(&format!("larder: {why}\n"));
             ExitCode::from(FAILED)
         }
         Err(code) => code,
@@ -144,7 +144,7 @@ async fn tell(
     colour: bool,
 ) -> Result<Vec<String>, Error> {
     writeln!(out, "Larder at http://{}, before a project API that takes its time.\n", proxy.address)?;
-    let story = story::play(proxy.address, Clock::system(), || sample.requests()).await?;
+    let story = story::play((proxy.address, proxy.admin), Clock::system(), || sample.requests()).await?;
     story.print(out, colour)?;
     if !args.once {
         print_things_to_try(sample, proxy, out)?;
@@ -167,6 +167,8 @@ fn print_things_to_try(sample: &Sample, proxy: &Proxy, out: &mut impl Write) -> 
         "  curl -i http://{address}/api/projects/7 -X PATCH --json '{{\"name\": \"Renamed\"}}'   # and read it again"
     )?;
     if let Some(admin) = admin {
+        writeln!(out, "  larder explain /api/projects/7 --admin http://{admin}")?;
+        writeln!(out, "  larder purge project:7 --admin http://{admin}")?;
         writeln!(out, "  curl -s http://{admin}/metrics | grep larder_requests")?;
         writeln!(out, "  curl -i http://{admin}/readyz")?;
     }

@@ -1,5 +1,5 @@
-//! The story that the demo tells: the same requests twice, a job, a write, two people, a crowd. It measures, and checks
-//! what it claims.
+//! The story that the demo tells: the same requests twice, two people, a job, a crowd, a write, a purge. It measures, and
+//! checks what it claims.
 //!
 //! Invariant: a claim is judged by what came over the wire and by the requests the origin counted, never by how fast
 //! it was: a busy machine does not fail the story. It refuses to know what answers at the address it is given.
@@ -10,16 +10,23 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::client::{Answer, Ask, Client, Error};
 use crate::cli::demo::projects::POLLS_UNTIL_DONE;
+use crate::cli::explain::text;
+use crate::cli::purge;
 use crate::clock::Clock;
+use crate::flow::explain::wire::Explanation;
 
 const PROJECT: &str = "/api/projects/42";
 const DASHBOARD: &str = "/api/dashboard";
-const READS: [&str; 5] =
-    ["/api/projects?page=1&size=20", PROJECT, "/api/projects/42/export", "/api/stats", "/api/search?q=audit"];
+const OTHER: &str = "/api/projects/7";
+const LIST: &str = "/api/projects?page=1&size=20";
+const STATS: &str = "/api/stats";
+const READS: [&str; 6] = [LIST, PROJECT, OTHER, "/api/projects/42/export", STATS, "/api/search?q=audit"];
+/// What shows [`PROJECT`], or counts it.
+const CHANGED: [&str; 3] = [LIST, PROJECT, STATS];
 const ADA: (&str, &str) = ("authorization", "Bearer ada");
 const GRACE: (&str, &str) = ("authorization", "Bearer grace");
 /// How many ask at once for what nobody has asked for.
@@ -32,7 +39,15 @@ const RETURNS: usize = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     rows: Vec<Row>,
+    scenes: Vec<Scene>,
     claims: Vec<Claim>,
+}
+
+/// What was done, and what came of it.
+#[derive(Debug)]
+struct Scene {
+    title: String,
+    lines: String,
 }
 
 /// A request that was made twice.
@@ -52,12 +67,13 @@ struct Claim {
     failures: Vec<String>,
 }
 
-/// Plays the story to the proxy at `proxy`; `origin_requests` tells how many requests have reached the origin so far.
+/// Plays the story to the proxy at `proxy`, and to its admin listener at `admin`, if there is one; `origin_requests` tells how
+/// many requests have reached the origin so far.
 ///
 /// # Errors
 /// If a request gets no answer at all.
 pub(crate) async fn play(
-    proxy: SocketAddr,
+    (proxy, admin): (SocketAddr, Option<SocketAddr>),
     clock: Clock,
     origin_requests: impl Fn() -> u64,
 ) -> Result<Story, Error> {
@@ -66,8 +82,12 @@ pub(crate) async fn play(
     stage.reads().await?;
     stage.people().await?;
     stage.job().await?;
-    stage.write().await?;
+    // Before the write, behind which the origin is asked again for what was hot: that would be counted too.
     stage.crowd().await?;
+    stage.write().await?;
+    if let Some(admin) = admin {
+        stage.operator(admin).await?;
+    }
     Ok(stage.story)
 }
 
@@ -96,6 +116,9 @@ impl Story {
                 out,
                 "{request:<34} {origin:>9} {first:>9} {green}{second:>9}{reset}   {was}, {green}{is}{reset}"
             )?;
+        }
+        for Scene { title, lines } in &self.scenes {
+            writeln!(out, "\n{bold}{title}{reset}\n{}", lines.trim_end())?;
         }
         writeln!(out)?;
         for Claim { says, failures } in &self.claims {
@@ -226,8 +249,13 @@ impl<F: Fn() -> u64> Stage<F> {
 
     async fn write(&mut self) -> Result<(), Error> {
         let mut claim = Claim::new("A write through Larder outdates what it changed before it is answered");
+        let mut spared = Claim::new("And nothing else: another project comes from memory, its age going on");
         let before = self.client.send(Ask::get(PROJECT)).await?;
         claim.expect_cache("before the write", &before, "HIT");
+        let other = self.client.send(Ask::get(OTHER)).await?;
+        spared.expect_cache("before the write", &other, "HIT");
+        // What is hot is fetched again soon: so they are asked for at once.
+        let mut clients = try_join_all((0..=CHANGED.len()).map(|_| self.connect())).await?;
         let name = format!("Relaunch {}", before.member("revision"));
         let draft = json!({ "name": name, "status": "active", "owner": "ada", "budget": 9000 }).to_string();
         let put = Ask { method: &Method::PUT, json: Some(&draft), ..Ask::get(PROJECT) };
@@ -235,8 +263,19 @@ impl<F: Fn() -> u64> Stage<F> {
         claim.expect(written.status == StatusCode::OK, || {
             format!("the write was answered with {}", written.status)
         });
-        let mut last = self.client.send(Ask::get(PROJECT)).await?;
-        claim.expect_no_hit("after the write", &last);
+        let paths = CHANGED.into_iter().chain([OTHER]);
+        let asked = clients.iter_mut().zip(paths).map(|(client, path)| client.send(Ask::get(path)));
+        let mut answers = try_join_all(asked).await?;
+        self.story.scenes.push(after_write(&answers, age(&other)));
+        if let Some(still) = answers.pop() {
+            spared.expect_cache("after the write", &still, "HIT");
+            spared.expect(still.body == other.body, || "after the write it is another body".into());
+            spared.expect(age(&still) >= age(&other), || "after the write it is younger".into());
+        }
+        for (path, answer) in CHANGED.into_iter().zip(&answers) {
+            claim.expect_no_hit(&format!("{path} after the write"), answer);
+        }
+        let mut last = answers.swap_remove(1);
         for _ in 0..RETURNS {
             let found = last.member("name");
             claim.expect(found == name.as_str(), || format!("after the write the name is still {found}"));
@@ -246,18 +285,51 @@ impl<F: Fn() -> u64> Stage<F> {
             last = self.client.send(Ask::get(PROJECT)).await?;
         }
         claim.expect_cache("some reads later", &last, "HIT");
-        self.story.claims.push(claim);
+        self.story.claims.extend([claim, spared]);
         Ok(())
+    }
+
+    async fn operator(&mut self, admin: SocketAddr) -> Result<(), Error> {
+        let mut client = Client::connect(admin, self.clock.clone()).await?;
+        let mut claim = Claim::new("Larder says beforehand what a request will be told, and why");
+        let asked = json!({ "target": OTHER }).to_string();
+        let post = |path, json| Ask { method: &Method::POST, json: Some(json), ..Ask::get(path) };
+        let answer = client.send(post("/v1/explain", &asked)).await?;
+        let told = serde_json::from_slice::<Explanation>(&answer.body);
+        claim.expect(told.is_ok(), || format!("it was answered with {}", answer.status));
+        if let Ok(told) = told {
+            let next = self.client.send(Ask::get(OTHER)).await?;
+            claim.expect_cache(
+                "what follows",
+                &next,
+                told.outcome.told.x_cache.as_deref().unwrap_or_default(),
+            );
+            // Its first line says again what was asked.
+            let lines =
+                text::of(&told, false, false).lines().skip(2).map(|line| format!("{line}\n")).collect();
+            self.story.scenes.push(Scene { title: format!("larder explain {OTHER}"), lines });
+        }
+        let mut purged = Claim::new("A purge holds when it is answered");
+        let answer = client.send(post("/v1/purge", r#"{"tags": ["project:7"]}"#)).await?;
+        purged.expect(answer.status == StatusCode::OK, || format!("it was answered with {}", answer.status));
+        let next = self.client.send(Ask::get(OTHER)).await?;
+        purged.expect_no_hit("after the purge", &next);
+        let done: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let lines = purge::told(&done, false).lines().map(|line| format!("  {line}\n")).collect();
+        self.story.scenes.push(Scene { title: "larder purge project:7".to_owned(), lines });
+        self.story.claims.extend([claim, purged]);
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Client, Error> {
+        Client::connect(self.proxy, self.clock.clone()).await
     }
 
     async fn crowd(&mut self) -> Result<(), Error> {
         let mut claim =
             Claim::new("Fifty clients that ask at once for what nobody has asked for are one request");
         let before = (self.origin_requests)();
-        let ask_alone = || async {
-            let mut client = Client::connect(self.proxy, self.clock.clone()).await?;
-            client.send(Ask::get(CROWDED)).await
-        };
+        let ask_alone = || async { self.connect().await?.send(Ask::get(CROWDED)).await };
         let answers = try_join_all((0..CROWD).map(|_| ask_alone())).await?;
         let asked = (self.origin_requests)() - before;
         claim.expect(asked == 1, || format!("the origin was asked {asked} times"));
@@ -267,6 +339,25 @@ impl<F: Fn() -> u64> Stage<F> {
         self.story.claims.push(claim);
         Ok(())
     }
+}
+
+/// What was answered after a write to [`PROJECT`]: of [`CHANGED`], then [`OTHER`], which was `age` old before.
+fn after_write(answers: &[Answer], before: Option<u64>) -> Scene {
+    let mut lines = String::new();
+    for (path, answer) in CHANGED.into_iter().chain([OTHER]).zip(answers) {
+        let ages = match (path, before, age(answer)) {
+            (OTHER, Some(before), Some(now)) => {
+                format!("  another project: {before} s old before, {now} s now")
+            }
+            _ => String::new(),
+        };
+        lines += &format!("  GET {path:<30} {:<4}{ages}\n", answer.field("x-cache"));
+    }
+    Scene { title: format!("PUT {PROJECT}"), lines }
+}
+
+fn age(answer: &Answer) -> Option<u64> {
+    answer.field("age").parse().ok()
 }
 
 #[cfg(test)]
@@ -292,6 +383,7 @@ mod tests {
         SharesBetweenPeople,
         KeepsRunningJobs,
         IgnoresWrites,
+        DropsEverything,
         AsksTwice,
     }
 
@@ -342,7 +434,8 @@ mod tests {
             if head.method == Method::GET && answer.status == StatusCode::OK && !running {
                 kept.insert(key, (answer.headers.clone(), answer.body.clone()));
             } else if head.method == Method::PUT && this.behaviour != Behaviour::IgnoresWrites {
-                kept.retain(|key, _| !key.starts_with(&format!("{path} ")));
+                let changed = |key: &str| CHANGED.iter().any(|path| key.starts_with(&format!("{path} ")));
+                kept.retain(|key, _| !changed(key) && this.behaviour != Behaviour::DropsEverything);
             }
             (answer.status, [("x-cache", "MISS")], answer.headers, answer.body).into_response()
         }
@@ -351,7 +444,7 @@ mod tests {
     async fn played(behaviour: Behaviour) -> Story {
         let sample = sample().await;
         let proxy = StandIn::start(sample.address(), behaviour).await;
-        play(proxy, Clock::system(), || sample.requests()).await.unwrap()
+        play((proxy, None), Clock::system(), || sample.requests()).await.unwrap()
     }
 
     #[track_caller]
@@ -370,7 +463,7 @@ mod tests {
     #[tokio::test]
     async fn an_origin_without_a_cache_fails() {
         let sample = sample().await;
-        let story = play(sample.address(), Clock::system(), || sample.requests()).await.unwrap();
+        let story = play((sample.address(), None), Clock::system(), || sample.requests()).await.unwrap();
         assert_fails_at(&story, "A second read comes from memory");
         assert_fails_at(&story, "Who has the answer already");
     }
@@ -380,6 +473,7 @@ mod tests {
         assert_fails_at(&played(Behaviour::SharesBetweenPeople).await, "Two people never share");
         assert_fails_at(&played(Behaviour::KeepsRunningJobs).await, "A job is asked about");
         assert_fails_at(&played(Behaviour::IgnoresWrites).await, "A write through Larder");
+        assert_fails_at(&played(Behaviour::DropsEverything).await, "And nothing else");
         assert_fails_at(&played(Behaviour::AsksTwice).await, "Fifty clients");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing: what is said is what [`crate::flow::Flow::explain`] says, there or here over an empty cache.
 
-mod text;
+pub(crate) mod text;
 
 use std::collections::BTreeMap;
 use std::io::stdout;
@@ -16,7 +16,8 @@ use crate::cli::admin_client::{Access, Failure};
 use crate::cli::{BAD_CONFIG, Said, conclude};
 use crate::clock::Clock;
 use crate::config::{self, Env, Flags};
-use crate::flow::explain::wire::{Asked, Explanation, Lines};
+use crate::flow::explain::asked::{Asked, Lines};
+use crate::flow::explain::wire::Explanation;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,7 +77,7 @@ async fn execute(args: &Args, env: &Env, colour: bool) -> Result<Said, Failure> 
 }
 
 async fn online(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {
-    args.access.find(env)?.post("/v1/explain", &json!(asked)).await
+    args.access.find(env)?.post("/v1/explain", &json!(asked), "becomes").await
 }
 
 fn offline(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {

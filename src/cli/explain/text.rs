@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::config::show_duration;
 use crate::flow::explain::wire::{
-    Becomes, By, Entries, Explanation, Key, KnownTags, Of, Outcome, Route, Stored, Tags, Told, When, Write,
+    Becomes, By, Demoted, Entries, Explanation, Key, KnownTags, Of, Outcome, Route, Stored, Tags, Told, When,
+    Write,
 };
 
 /// Width of the topics.
@@ -17,7 +18,7 @@ struct Page {
 }
 
 /// `offline`: by a configuration alone.
-pub(super) fn of(explanation: &Explanation, offline: bool, colour: bool) -> String {
+pub(crate) fn of(explanation: &Explanation, offline: bool, colour: bool) -> String {
     let mut page = Page { text: format!("{}\n\n", explanation.request), colour };
     page.outcome(explanation);
     if let Some(route) = &explanation.route {
@@ -106,6 +107,14 @@ impl Page {
         words.extend(route.ttl.map(|ttl| format!("ttl {}", seconds(ttl))));
         words.push(format!("scope {}", route.scope));
         self.line("rule", &words.join("  "));
+        if let Some(Demoted { ago, status }) = route.demoted {
+            let ago = seconds(ago);
+            self.line(
+                "",
+                &format!("public no longer: {ago} ago the origin answered {status} without a credential"),
+            );
+            self.line("", "until Larder starts anew, who sends a credential has entries of his own");
+        }
     }
 
     fn entries(&mut self, entries: &Entries) {
@@ -232,6 +241,7 @@ fn condition(when: When) -> &'static str {
         When::Kept => "if the origin's answer may be kept",
         When::Confirmed => "if the origin confirms what is stored",
         When::NotKept => "if the origin's answer may not be kept",
+        When::Demoted => "if it asks for a credential: the route is public no longer then",
         When::Answered => "if the origin answers",
         When::NoAnswer => "if the origin gives no answer",
         When::Failed => "if the origin fails",

@@ -4,6 +4,7 @@
 //! Invariant: explaining has no effect. Nothing is fetched, counted, claimed, or written down; and nothing is decided here: the
 //! walk's own judgement is asked ([`crate::flow::verdict`], [`crate::flow::plan`]), so the two cannot differ.
 
+pub mod asked;
 mod outcome;
 pub mod wire;
 mod write;
@@ -12,19 +13,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::VARY;
 use http::request::Parts as Head;
 
 use crate::body::Body;
+use crate::flow::explain::asked::{Asked, NoRequest};
 use crate::flow::explain::outcome::{Foreseen, certain};
 use crate::flow::explain::wire::{
-    Asked, Becomes, By, Entries, Explanation, Key, KnownTags, NoRequest, Of, Outcome, Refused, Route, Stored,
-    Tags, Told, Variants,
+    Becomes, By, Demoted, Entries, Explanation, Key, KnownTags, Of, Outcome, Refused, Route, Stored, Tags,
+    Told, Variants,
 };
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
 use crate::flow::tagging::Tagging;
-use crate::flow::{Client, Flow, Shared, Visit, content, pass};
+use crate::flow::{Client, Flow, Shared, Visit, content, hook, pass};
 use crate::metrics::Cache;
 use crate::policy::Scope;
 use crate::route::share::Share;
@@ -69,6 +72,7 @@ impl Shared {
                 Err(why) => passed(&visit, head, why),
             },
             Plan::Write => write::explain(&visit, head, &content),
+            Plan::Hook if head.method != Method::POST => refused(&hook::NO_POST),
             Plan::Hook => received(Becomes::Webhook),
             Plan::Purge => received(Becomes::Purge),
             Plan::Pass(why) => passed(&visit, head, why),
@@ -111,7 +115,8 @@ fn read(visit: &Visit<'_>, head: &Head, share: Share) -> Explanation {
         Some(entry) => (KnownTags::All, entry.tags().to_vec()),
         None => {
             let mut tags = visit.tags(share);
-            tags.extend_from_slice(Tagging::of(visit, head, share).known());
+            let tagging = Tagging::of(&visit.flow.rules, visit.target, &head.headers, share);
+            tags.extend_from_slice(tagging.known());
             (KnownTags::SoFar, tags)
         }
     };
@@ -161,13 +166,11 @@ fn route(visit: &Visit<'_>) -> Route {
         template: settings.template.clone(),
         captures: captures.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         ttl: settings.rule.ttl.map(|ttl| ttl.as_secs()),
-        scope: match settings.rule.scope {
-            Scope::Auto => "auto",
-            Scope::Public => "public",
-            Scope::User => "user",
-            Scope::Origin => "origin",
-        }
-        .to_owned(),
+        scope: settings.rule.scope.as_str().to_owned(),
+        demoted: visit.flow.demotion(visit.target.route.index).map(|demotion| Demoted {
+            ago: visit.now.mono.saturating_sub(demotion.at).as_secs(),
+            status: demotion.status.as_u16(),
+        }),
     }
 }
 
@@ -178,7 +181,9 @@ fn entries(visit: &Visit<'_>, head: &Head, share: Share) -> Entries {
             (Of::Credential, "the route was public until its origin asked for a credential")
         }
         (Share::Credential(_), _) => (Of::Credential, "a request with credentials has entries of its own"),
-        (Share::Shared, Scope::Public) => (Of::Everybody, "`scope: public`: the fill carries no credential"),
+        (Share::Shared, Scope::Public) if visit.is_for_the_public() => {
+            (Of::Everybody, "`scope: public`: the fill carries no credential")
+        }
         (Share::Shared, Scope::Origin) => {
             (Of::Everybody, "`scope: origin`: all share what the origin does not forbid")
         }
@@ -245,7 +250,7 @@ fn stored(visit: &Visit<'_>, head: &Head, entry: &Entry) -> Stored {
         always_validate: life.always_validate(),
         softened: entry.softened().map(|since| now.mono.saturating_sub(since).as_secs()),
         hits: entry.hits(),
-        part: entry.part.is_some(),
+        part: entry.part().is_some(),
     }
 }
 
@@ -258,7 +263,8 @@ fn variants(visit: &Visit<'_>, head: &Head, share: Share, own: Option<&Entry>) -
     let mut count = 0;
     for variant in others {
         count += 1;
-        let lines = variant.response.headers.get_all(VARY).iter().filter_map(|line| line.to_str().ok());
+        let headers = variant.response.headers();
+        let lines = headers.get_all(VARY).iter().filter_map(|line| line.to_str().ok());
         vary_by.extend(lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_ascii_lowercase()));
     }
     // Whatever `Vary` says, with and without it are two.

@@ -16,7 +16,7 @@ use crate::flow::verdict::{self, Ask, UNCACHEABLE, Verdict, Whole};
 use crate::flow::{Visit, pass};
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
-use crate::policy::{self, NoStore};
+use crate::policy::{self, NoStore, Scope};
 use crate::route::share::Share;
 use crate::store::entry::Entry;
 use crate::store::memory::{Refusal, Stage};
@@ -105,20 +105,18 @@ fn asked(
         Ok(part) => part,
         Err(why) => return certain(Cache::Bypass, pass::status(why)),
     };
-    let arrival = visit.flow.store.applied();
+    let arrival = visit.flow.store.arrival(visit.now.mono);
     let mut question = Question::of(visit, head, selecting, share, ask, part, arrival);
     question.look_for_company();
     let failing = failing(&question);
     let base = question.ask.base.as_ref();
     if question.is_by_head() {
         let plain = told((Cache::Miss, question.forwarded(None, false, None)));
-        return match base {
-            Some(_) => {
-                let confirmed = (When::Confirmed, told(question.confirmed(StatusCode::OK)));
-                open(confirmed, vec![(When::Answered, plain), failing])
-            }
-            None => open((When::Answered, plain), vec![failing]),
-        };
+        let mut ways = vec![(When::Answered, plain)];
+        if base.is_some() {
+            ways.insert(0, (When::Confirmed, told(question.confirmed(StatusCode::OK))));
+        }
+        return decided_by_origin(ways, &question, failing);
     }
     let rule = &visit.target.route.settings.rule;
     let never = policy::asks_no_store(&head.headers, rule).then(|| NoStore::RequestNoStore.as_str());
@@ -139,10 +137,48 @@ fn asked(
         None if question.wants_part() => ways.push(not_kept(UNCACHEABLE)),
         None => {}
     }
-    ways.push((When::NotKept, told_more((Cache::Bypass, CacheStatus::forward(Forward::Bypass)))));
+    ways.push((When::NotKept, unkept()));
+    decided_by_origin(ways, &question, failing)
+}
+
+/// What the origin may do, the likeliest first, and what else it may do to any such request.
+fn decided_by_origin(mut ways: Vec<(When, Told)>, question: &Question<'_>, failing: (When, Told)) -> Outcome {
+    if question.visit.is_for_the_public() {
+        ways.extend(demoted(question).into_iter().map(|told| (When::Demoted, told)));
+    }
     ways.push(failing);
     let likely = ways.remove(0);
     open(likely, ways)
+}
+
+/// What the origin's asking for a credential leads to: another round, on a route that is public no longer.
+fn demoted(question: &Question<'_>) -> Vec<Told> {
+    let Question { visit, head, .. } = *question;
+    let own = visit.flow.rules.identity.share(Scope::Public, true, &head.headers);
+    if own == question.share {
+        // It asks without a credential again, and is refused again.
+        let plain = || told((Cache::Miss, question.forwarded(None, false, None)));
+        return vec![if question.is_by_head() { plain() } else { unkept() }];
+    }
+    let mut ask = Ask { why: Forward::UriMiss, base: None, together: true };
+    let part = match ask.way(visit, head, own, 1) {
+        Ok(part) => part,
+        Err(why) => return vec![told((Cache::Bypass, pass::status(why)))],
+    };
+    let selecting = visit.selecting(head, own);
+    let again =
+        Question::of(visit, head, &selecting, own, ask, part, visit.flow.store.arrival(visit.now.mono));
+    if again.is_by_head() {
+        return vec![told((Cache::Miss, again.forwarded(None, false, None)))];
+    }
+    let may_keep = !policy::asks_no_store(&head.headers, &visit.target.route.settings.rule);
+    let kept = may_keep.then(|| told(again.kept(StatusCode::OK)));
+    kept.into_iter().chain([unkept()]).collect()
+}
+
+/// The words for what may not be kept, for a reason that only the answer tells.
+fn unkept() -> Told {
+    told_more((Cache::Bypass, CacheStatus::forward(Forward::Bypass)))
 }
 
 /// What an origin that fails leads to.

@@ -5,85 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{HeaderName, HeaderValue};
-use http::{Method, Request, Uri};
 use serde::{Deserialize, Serialize};
-
-use bytes::Bytes;
-
-/// A request that is to be explained.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Asked {
-    /// Its method; GET unless said.
-    #[serde(default = "get")]
-    pub method: String,
-    /// Path and query, or a whole URL.
-    pub target: String,
-    /// Its fields.
-    #[serde(default)]
-    pub headers: BTreeMap<String, Lines>,
-    /// Its content, for a QUERY or a declared POST.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub body: String,
-}
-
-/// One line of a field, or several.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Lines {
-    /// One.
-    One(String),
-    /// Several, in their order.
-    Many(Vec<String>),
-}
-
-/// What was asked about is no request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoRequest {
-    /// No token (RFC 9110 §9.1).
-    #[error("the method is not one that HTTP has room for")]
-    Method,
-    /// Neither a path nor a URL.
-    #[error("the target is a path with its query, as /api/projects/42?b=2, or a whole URL")]
-    Target,
-    /// A name or a value that no field may have.
-    #[error("a header is not well formed")]
-    Header,
-}
-
-impl Asked {
-    /// The request, as if it had come in over HTTP/1.1.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn request(&self) -> Result<Request<Bytes>, NoRequest> {
-        let mut request = Request::new(Bytes::from(self.body.clone()));
-        *request.method_mut() = Method::from_bytes(self.method.as_bytes()).map_err(|_| NoRequest::Method)?;
-        let target: Uri = self.target.parse().map_err(|_| NoRequest::Target)?;
-        // It would be cut off without a word.
-        if self.target.contains('#') || !target.path().starts_with(['/', '*']) {
-            return Err(NoRequest::Target);
-        }
-        *request.uri_mut() = target;
-        for (name, lines) in &self.headers {
-            let name: HeaderName = name.parse().map_err(|_| NoRequest::Header)?;
-            let lines = match lines {
-                Lines::One(line) => std::slice::from_ref(line),
-                Lines::Many(lines) => lines.as_slice(),
-            };
-            for line in lines {
-                let value = HeaderValue::from_str(line).map_err(|_| NoRequest::Header)?;
-                request.headers_mut().append(name.clone(), value);
-            }
-        }
-        Ok(request)
-    }
-}
-
-fn get() -> String {
-    "GET".to_owned()
-}
 
 /// Why a request is answered as it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -209,6 +131,9 @@ pub enum When {
     Confirmed,
     /// It answers what may not be kept.
     NotKept,
+    /// It asks for a credential on a route that is public: from then on the route is `auto`, and the request asks again, as
+    /// whoever sent it.
+    Demoted,
     /// It answers otherwise.
     Answered,
     /// It gives no answer.
@@ -230,6 +155,18 @@ pub struct Route {
     pub ttl: Option<u64>,
     /// `scope`
     pub scope: String,
+    /// That it was public until its origin asked for a credential, and is `auto` for as long as the process runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub demoted: Option<Demoted>,
+}
+
+/// That a route is public no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Demoted {
+    /// Seconds ago.
+    pub ago: u64,
+    /// The status with which the origin asked for a credential.
+    pub status: u16,
 }
 
 /// Whose entries.

@@ -4,12 +4,12 @@ use std::io::{Read as _, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use super::client::{HalfClose, Talk, get, talk};
 use super::wire;
-use crate::harness::{Proxy, until};
+use crate::harness::{Proxy, until, until_idle};
 
 const CONFIG: &str = "routes: { '/{case}/c': 1h, '/{case}/p': bypass }\nshutdown: { delay: 0s, timeout: 5s }\nlog: { access: off }\n\
                       limits: { upstream_timeout: 700ms }\n";
@@ -551,12 +551,15 @@ fn a_second_response_that_comes_later_is_nobodys() {
     }
 }
 
-/// An origin that writes heads in pieces, as many do, and a body that fills every buffer behind the last one.
-fn piecemeal() -> SocketAddr {
+/// An origin that writes heads in pieces, as many do, and a body that fills every buffer behind the last one; to a proxy of which
+/// it is told later which process it is.
+fn piecemeal(process: &Arc<OnceLock<u32>>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("its address");
+    let process = Arc::clone(process);
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
+            let process = Arc::clone(&process);
             thread::spawn(move || {
                 stream.set_nodelay(true).expect("an option");
                 while next_head(&mut stream).is_some() {
@@ -565,8 +568,8 @@ fn piecemeal() -> SocketAddr {
                         if stream.write_all(piece).is_err() {
                             return;
                         }
-                        // Nothing tells when the other side has read a piece; if it has not, the test proves less.
-                        thread::sleep(std::time::Duration::from_millis(20));
+                        // It has read that piece, and waits for the next.
+                        until_idle(*process.wait());
                     }
                 }
             });
@@ -577,7 +580,9 @@ fn piecemeal() -> SocketAddr {
 
 #[test]
 fn a_head_in_pieces_with_a_large_body_behind_it_is_read() {
-    let proxy = Proxy::start(piecemeal(), CONFIG);
+    let process = Arc::default();
+    let proxy = Proxy::start(piecemeal(&process), CONFIG);
+    process.set(proxy.id()).expect("it is told once");
     for round in 0..5 {
         let answer = get(proxy.listen, &format!("/pieces/{round}"), "").expect("an answer");
         assert_eq!(

@@ -9,7 +9,8 @@ use larder::app::{self, Running};
 use larder::clock::Clock;
 use larder::config::{self, Env, Flags};
 use larder::flow::Flow;
-use larder::flow::explain::wire::{Asked, Explanation};
+use larder::flow::explain::asked::Asked;
+use larder::flow::explain::wire::Explanation;
 use larder::invalidate::{Author, Invalidation, Invalidator, Source};
 use larder::route::reach::{Item, Reach};
 use larder::store::position::Mode;
@@ -85,7 +86,12 @@ impl Proxy {
 
     /// The same, to be said more of.
     pub(crate) fn admin_ask(&self, method: &str, path: &str) -> Ask {
-        ask(self.admin.expect("it has an admin listener"), method, path)
+        ask(self.admin_address(), method, path)
+    }
+
+    /// Where its admin listener is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.expect("it has an admin listener")
     }
 
     /// Tells the admin listener something, which it has to take; what it answers.
@@ -98,18 +104,6 @@ impl Proxy {
     /// What would become of a request now.
     pub(crate) fn explain(&self, asked: &Asked) -> Explanation {
         self.flow.explain(asked).unwrap_or_else(|why| panic!("{asked:?}: {why}"))
-    }
-
-    /// Outdates something, as any source does; gives how many entries were reached.
-    pub(crate) async fn invalidate(&self, invalidation: Invalidation) -> usize {
-        self.invalidator.apply(invalidation).await.reached.len()
-    }
-
-    /// Softly outdates what carries one of these tags, or lies at these paths.
-    pub(crate) async fn soften(&self, words: &[&str], author: Option<Author>) -> usize {
-        let items = words.iter().map(|word| Item::parse(word).unwrap()).collect();
-        let (reach, mode) = (Reach { items }, Mode::Soft);
-        self.invalidate(Invalidation { reach, mode, author, ..Invalidation::default() }).await
     }
 
     /// The value of a line of `/metrics`, zero if it is not there.
@@ -148,14 +142,23 @@ impl Proxy {
 
     /// Outdates what `word` names, a tag or a path; how many entries that reached.
     pub(crate) async fn outdate(&self, word: &str) -> usize {
-        self.reach(Reach { items: vec![Item::parse(word).unwrap()] }).await
+        self.outdate_all(named(word)).await
     }
 
     /// The same for anything that can be outdated.
-    pub(crate) async fn reach(&self, reach: Reach) -> usize {
+    pub(crate) async fn outdate_all(&self, reach: Reach) -> usize {
+        self.invalidate(Invalidation { reach, ..Invalidation::default() }).await
+    }
+
+    /// Outdates what `word` names softly; `author` is who wrote.
+    pub(crate) async fn soften(&self, word: &str, author: Option<Author>) -> usize {
+        let (reach, mode) = (named(word), Mode::Soft);
+        self.invalidate(Invalidation { reach, mode, author, ..Invalidation::default() }).await
+    }
+
+    async fn invalidate(&self, invalidation: Invalidation) -> usize {
         let source = Source::Admin;
-        let applied = self.invalidator.apply(Invalidation { reach, source, ..Invalidation::default() }).await;
-        applied.reached.len()
+        self.invalidator.apply(Invalidation { source, ..invalidation }).await.reached.len()
     }
 
     /// Asks again and again until `X-Cache` says `cache`: something goes on behind the answers.
@@ -182,4 +185,9 @@ impl Proxy {
     pub(crate) fn running(&self) -> Running {
         self.running.take().expect("it was not stopped before")
     }
+}
+
+/// A tag, or a path with every query.
+fn named(word: &str) -> Reach {
+    Reach { items: vec![Item::parse(word).unwrap()] }
 }

@@ -1,0 +1,126 @@
+//! Mistakes that a test plants, one at a time, to see that the checker notices them.
+//!
+//! Invariant: without the feature `faults` there are none; [`is`] is false before the program runs, and each of its uses
+//! compiles to nothing. The feature is no part of any build that is optimised. It refuses to know what a mistake does: that
+//! stands where it is planted.
+
+#[cfg(all(feature = "faults", not(debug_assertions)))]
+compile_error!("the feature `faults` is for tests of unoptimised builds");
+
+/// One mistake in what keeps the promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An answer is stored under a position that is looked up when it is there.
+    LateTicket,
+    /// What was outdated since its ticket is stored all the same.
+    GateSkipped,
+    /// Who waits for a flight is held against nothing, neither when he joins it nor when it lands.
+    WaiterUnchecked,
+    /// What an answer may turn out to depend on is taken for nothing by the join rule.
+    UnknownTagsJoined,
+    /// An invalidation raises its floors, and leaves alone what is stored.
+    KeptLeftAlive,
+    /// What is dead is taken for alive.
+    DeadServed,
+    /// A 304 makes fresh again what was outdated after it had been asked for.
+    RevivedBy304,
+    /// A date confirms what a soft invalidation has reached.
+    SoftenedConfirmedByDate,
+    /// What a 304 has made fresh carries none of the tags that it carried before.
+    ConfirmedWithoutTags,
+    /// Floors of patterns, prefixes and globs are not raised.
+    WideFloorsForgotten,
+    /// The floor of everything is not raised.
+    FloorOfAllForgotten,
+    /// Floors go while tickets below them are in flight.
+    FloorsDroppedEarly,
+    /// A pattern reaches what carries the first tag that it matches, and nothing else.
+    PatternStopsAtFirst,
+    /// A writer is answered before his invalidation is applied.
+    AnsweredFirst,
+    /// Who joins a batch is answered before it is applied.
+    BatchAnsweredFirst,
+    /// A write whose outcome nobody knows outdates nothing.
+    UnknownOutcomeIgnored,
+    /// What a write of unknown outcome has outdated is stored again at once.
+    UnknownOutcomeNotHeld,
+    /// What a write has outdated is stored again at once.
+    SettleIgnored,
+    /// A placeholder of a rule that has no value is skipped instead of widened.
+    UnresolvedSkipped,
+    /// What is derived from what is outdated stays.
+    DerivedForgotten,
+    /// What a write is aimed at stays, but for what the rules name.
+    TargetForgotten,
+    /// The groups that the answer to a write names stay.
+    GroupsForgotten,
+    /// What a body names is no tag.
+    BodyTagsForgotten,
+    /// What the fields of an answer name is no tag.
+    FieldTagsForgotten,
+    /// A soft invalidation leaves alone what is stored.
+    SoftIgnored,
+    /// Who has softly outdated something is served it as stale, as anybody else.
+    AuthorServedStale,
+    /// What was kept while the channels were not heard is kept.
+    GapIgnored,
+}
+
+/// Whether this mistake was planted.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub const fn is(_: Fault) -> bool {
+    false
+}
+
+#[cfg(feature = "faults")]
+pub use planted::{Planted, is, plant};
+
+#[cfg(feature = "faults")]
+mod planted {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use crate::fault::Fault;
+
+    /// One more than the number of what is planted; 0: nothing.
+    static PLANTED: AtomicU8 = AtomicU8::new(0);
+
+    /// A mistake of the whole process, for as long as this lives.
+    #[derive(Debug)]
+    pub struct Planted(());
+
+    /// Whether this mistake was planted.
+    pub fn is(fault: Fault) -> bool {
+        PLANTED.load(Ordering::Relaxed) == number(fault)
+    }
+
+    /// Plants a mistake.
+    ///
+    /// # Panics
+    /// One is there already: they would be taken for one another.
+    pub fn plant(fault: Fault) -> Planted {
+        let before = PLANTED.compare_exchange(0, number(fault), Ordering::Relaxed, Ordering::Relaxed);
+        assert_eq!(before, Ok(0), "one mistake at a time");
+        Planted(())
+    }
+
+    impl Drop for Planted {
+        fn drop(&mut self) {
+            PLANTED.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn number(fault: Fault) -> u8 {
+        fault as u8 + 1
+    }
+}
+
+#[cfg(all(test, not(feature = "faults")))]
+mod tests {
+    use crate::fault::{Fault, is};
+
+    #[test]
+    fn nothing_is_planted_in_what_is_built_without_the_feature() {
+        const { assert!(!is(Fault::LateTicket)) };
+    }
+}

@@ -1,0 +1,102 @@
+//! One invalidation as its source says it: what is outdated, how, and who says so. Pure.
+
+use crate::fault::{self, Fault};
+use crate::invalidate::journal::Cause;
+use crate::route::derive::{Dependencies, Followed};
+use crate::route::reach::{Item, Reach};
+use crate::store::author::Author;
+use crate::store::position::{Hold, Mode};
+
+/// What is to be outdated, whoever says so.
+#[derive(Clone, Debug, Default)]
+pub struct Invalidation {
+    /// What.
+    pub reach: Reach,
+    /// What besides, from which nothing is derived.
+    pub alone: Reach,
+    /// Removed, or made stale.
+    pub mode: Mode,
+    /// For how long it is not stored again.
+    pub hold: Hold,
+    /// Whether what is derived from all of it (`dependencies`) is left alone.
+    pub without_derived: bool,
+    /// Where it comes from.
+    pub source: Source,
+    /// Who said so, in the words of the audit list: a token's name, a webhook's path, a channel, a write's rule.
+    pub actor: String,
+    /// The name that its sender gave it, by which it is known again.
+    pub id: Option<String>,
+    /// Who wrote; under a soft invalidation he is never served what is older.
+    pub author: Option<Author>,
+}
+
+/// Where an invalidation comes from; the `source` label of metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A write through the proxy.
+    #[default]
+    Write,
+    /// What an origin said about credentials: a 401.
+    Origin,
+    /// A webhook.
+    Webhook,
+    /// A message on a Redis channel.
+    Redis,
+    /// A lost subscription (`redis.on_gap`).
+    Gap,
+    /// The admin API, the command line, or `PURGE`.
+    Admin,
+}
+
+impl Source {
+    /// The word for metrics, logs and the audit list.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Origin => "origin",
+            Self::Webhook => "webhook",
+            Self::Redis => "redis",
+            Self::Gap => "gap",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Whether nothing here waits for it but whoever said so.
+    pub(in crate::invalidate) fn may_wait(self) -> bool {
+        match self {
+            Self::Webhook | Self::Redis | Self::Admin => true,
+            Self::Write | Self::Origin | Self::Gap => false,
+        }
+    }
+}
+
+impl Invalidation {
+    /// With all that is derived from it behind what was asked for.
+    pub(in crate::invalidate) fn followed(mut self, dependencies: &Dependencies) -> Cause {
+        let from = self.reach.items.len();
+        let stands_alone = self.without_derived || fault::is(Fault::DerivedForgotten);
+        let followed = if stands_alone { Followed::All } else { dependencies.extend(&mut self.reach) };
+        let derived = self.reach.items.split_off(from);
+        std::mem::take(&mut self.alone).items.into_iter().for_each(|item| self.reach.add(item));
+        let asked = self.reach.items.len();
+        let beside = self.reach.items[from..].to_vec();
+        self.reach.items.extend(derived.into_iter().filter(|item| !beside.contains(item)));
+        Cause { invalidation: self, asked, followed }
+    }
+}
+
+/// Whether nothing is left after it.
+pub(in crate::invalidate) fn is_whole_store(item: &Item) -> bool {
+    matches!(item, Item::All | Item::Paths { .. }) && is_everything(item)
+}
+
+/// Whether it reaches names that nobody ever heard of.
+pub(in crate::invalidate) fn is_everything(item: &Item) -> bool {
+    let unheard_of = "/\u{2}/\u{2}";
+    match item {
+        Item::All => true,
+        Item::Tag(_) => false,
+        Item::Tags(gaps) => gaps.matches(unheard_of),
+        Item::Paths { host, paths } => host.is_none() && paths.contain(unheard_of),
+    }
+}
