@@ -50,6 +50,8 @@ pub(crate) enum Step {
     Closes { write: usize, node: usize },
     AppendsOther(usize),
     Replicates,
+    Witnesses,
+    Turns,
     Promotes,
     Follows(usize),
     Wiped(usize),
@@ -106,6 +108,8 @@ impl Fleet {
             Step::Closes { write, node } => self.closes(s, write, node),
             Step::AppendsOther(node) => self.appends_other(s, node),
             Step::Replicates => self.replicate(s),
+            Step::Witnesses => self.witness(s),
+            Step::Turns => self.turn(s),
             Step::Promotes => self.promote(s),
             Step::Follows(server) => self.follow(s, server),
             Step::Wiped(server) => self.wipe(s, server),
@@ -128,7 +132,9 @@ impl Fleet {
                 // An answer that comes now is worth nothing.
                 node.renewal = node.renewal.filter(|renewal| renewal.age < lease);
             }
-            node.in_epoch = (node.in_epoch + 1).min(patience);
+            if node.in_epoch != MOVED {
+                node.in_epoch = (node.in_epoch + 1).min(patience);
+            }
             node.hold = node.hold.saturating_sub(1);
             for watch in node.watch.iter_mut().filter(|watch| **watch != MOVED) {
                 *watch = (*watch + 1).min(patience);
@@ -263,6 +269,9 @@ impl Fleet {
         if self.scenario.has_replica {
             steps.extend([Step::Replicates, Step::Promotes, Step::Follows(0), Step::Follows(1)]);
         }
+        if self.scenario.has_witness {
+            steps.extend([Step::Witnesses, Step::Turns]);
+        }
         if self.scenario.wipes > s.spent.wipes {
             steps.extend([Step::Wiped(0), Step::Wiped(1)]);
         }
@@ -302,7 +311,7 @@ impl Fleet {
             if !forwards && !self.reads(index) {
                 (node.lease, node.renewal, node.hold, node.steady) = (0, None, 0, 0);
             }
-            if !acknowledges && node.is_up() {
+            if !acknowledges && node.is_up() && node.in_epoch != MOVED {
                 node.in_epoch = self.patience();
             }
         }
@@ -358,6 +367,7 @@ impl Fleet {
             settled: 0,
             nodes,
             servers,
+            witness: 0,
             shared,
             writes: [Write::IDLE; WRITES],
             reigns: 2,

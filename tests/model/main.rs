@@ -38,6 +38,7 @@ const V11: Scenario = Scenario { name: "v11", writes: &[0,1], watches: &[0,1], r
 const V12: Scenario = Scenario { name: "v12", flights: 0, records: 2, ..UNKNOWN };
 const V13: Scenario = Scenario { name: "v13", nodes: 3, writes: &[0], watches: &[0,1], reads: &[2], crashes: 1, restarts: false, ..CALM };
 const SPLITA: Scenario = Scenario{name:"splita", flights:0, records:1, moves: 2, ..SPLIT}; const SPLITB: Scenario = Scenario{name:"splitb", flights:1, records:1, moves: 2, ..SPLIT};const SPLITC: Scenario = Scenario{name:"splitc", flights:0, records:1, moves: 3, ..SPLIT};
+const WITNESS: Scenario = Scenario { name: "witness", has_witness: true, ..SPLITA };
 const SPLIT0: Scenario = Scenario{name:"split0", flights:0, ..SPLIT}; const INTENT0: Scenario = Scenario{name:"intent0", flights:0, ..INTENT}; const UNKNOWN0: Scenario = Scenario{name:"unknown0", flights:0, ..UNKNOWN}; const WIPE20: Scenario = Scenario{name:"wipe20", flights:0, ..WIPE2};const INTENTW0: Scenario = Scenario{name:"intentw0", flights:0, ..INTENT_WIPE};
 const INTENT: Scenario = Scenario { name: "intent", intends: true, records: 3, crashes: 1, restarts: false, watches: &[1], ..CALM };
 const UNKNOWN: Scenario = Scenario { name: "unknown", gives_up: true, crashes: 0, ..INTENT };
@@ -57,7 +58,7 @@ const MUTANTS: &[(Mutant, Scenario)] = &[
 (GapReadOver, Scenario { trims: 1, ..CALM }), (UnknownRecordSkipped, CALM), (OwnExpansionOnly, CALM), (FloorLetGoEarly, SHARED),
 (SharedUnchecked, SHARED), (PromotedUnderANewTicket, SHARED),
 (LeaseLookedAtLast, CALM), (FenceLeftBehind, Scenario{others:1, ..CALM}), (RegisteredTwice, Scenario{others:1, ..CALM}), (TrimmedBeforeTheHoldIsOver, Scenario{trims:1, ..UNKNOWN}), 
-(EpochKeepsMemory, WIPE), (EpochKeepsSharedKeys, WIPE), (EpochKeepsTheCursor, Scenario{others:1, shares:false, ..WIPE}), (EpochAcknowledgesAtOnce, WIPE), (PositionsOfTwoEpochsCompared, WIPE2), (ServerNotCompared, PROMOTE), (RunIdComparedAlone, BACK),
+(EpochCountedUnconfirmed, WITNESS), (TicketOfAnUnconfirmedEpoch, WITNESS), (EpochKeepsMemory, WIPE), (EpochKeepsSharedKeys, WIPE), (EpochKeepsTheCursor, Scenario{others:1, shares:false, ..WIPE}), (EpochAcknowledgesAtOnce, WIPE), (PositionsOfTwoEpochsCompared, WIPE2), (ServerNotCompared, PROMOTE), (RunIdComparedAlone, BACK),
 (RenewedWithoutWait, SPLIT), (AppendedWithoutWait, SPLIT), (IntendedWithoutWait, INTENT_PROMOTE),
 (IntentLeftOut, INTENT), (IntentHungOnNothing, INTENT), (OrphansIgnored, INTENT), (ForwardedWithoutALease, INTENT), (UnknownOutcomeNotHeld, UNKNOWN), (HoldWithoutTheLease, Scenario{lease:2, flights:0, records: 2, moves:1, crashes: 0, watches: &[], splits: false, waits: false, ..INTENT_PROMOTE}), (IntentClosedBySilence, UNKNOWN_PROMOTE), (IntentsLeftInTheOldEpoch, INTENT_WIPE),
 ];
@@ -65,7 +66,7 @@ const MUTANTS: &[(Mutant, Scenario)] = &[
 fn explore(scenario: Scenario, mutant: Option<Mutant>) {
     let t = std::time::Instant::now();
     let secs: u64 = std::env::var("SECS").map_or(60, |s| s.parse().unwrap());
-    let checker = Fleet { scenario, mutant }.checker().threads(2).finish_when(HasDiscoveries::Any).timeout(std::time::Duration::from_secs(secs)).spawn_bfs().join();
+    let checker = Fleet { scenario, mutant }.checker().threads(1).finish_when(HasDiscoveries::Any).timeout(std::time::Duration::from_secs(secs)).spawn_bfs().join();
     let d = checker.discoveries();
     println!("{:?} {}: {} states, {} generated, depth {}, {:?} {}", mutant, scenario.name, checker.unique_state_count(), checker.state_count(), checker.max_depth(), t.elapsed(),
       if !d.is_empty() {format!("CAUGHT {:?} in {} steps", d.keys().collect::<Vec<_>>(), d.values().next().unwrap().clone().into_actions().len())} else if t.elapsed().as_secs() < secs {"SAFE".into()} else {"TIMEOUT".into()});
@@ -85,7 +86,7 @@ fn run() {
 #[test]
 fn safe() {
     let only = std::env::var("ONLY").unwrap_or_default();
-    for s in [V1,V2,V3,V4,V5,V6,V7,V8,V9,V10,V11,V12,V13,SPLITA,SPLITB,SPLITC, SPLIT0, INTENT0, UNKNOWN0, WIPE20, INTENTW0,CALM, DRIFT, LEAVE, SHARED, LATE, CRASH, WIPE, WIPE2, PROMOTE, BACK, SPLIT, INTENT, UNKNOWN, UNKNOWN_PROMOTE, INTENT_PROMOTE, INTENT_WIPE, NR_INTENT, NR_UNKNOWN, NR_INTENTP, NR_INTENTW] { if only.is_empty() || s.name == only {explore(s, None);} }
+    for s in [WITNESS,V1,V2,V3,V4,V5,V6,V7,V8,V9,V10,V11,V12,V13,SPLITA,SPLITB,SPLITC, SPLIT0, INTENT0, UNKNOWN0, WIPE20, INTENTW0,CALM, DRIFT, LEAVE, SHARED, LATE, CRASH, WIPE, WIPE2, PROMOTE, BACK, SPLIT, INTENT, UNKNOWN, UNKNOWN_PROMOTE, INTENT_PROMOTE, INTENT_WIPE, NR_INTENT, NR_UNKNOWN, NR_INTENTP, NR_INTENTW] { if only.is_empty() || s.name == only {explore(s, None);} }
 }
 #[test]
 fn project() {

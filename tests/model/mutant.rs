@@ -85,6 +85,12 @@ pub(crate) enum Mutant {
     EpochKeepsTheCursor,
     /// Nobody waits in a new epoch until the leases of the last one have run out.
     EpochAcknowledgesAtOnce,
+    /// The wait in a new epoch is counted from when it was seen, not from when replicas had something of it: until then
+    /// they may confirm leases of the last one.
+    EpochCountedUnconfirmed,
+    /// Tickets are taken in an epoch before replicas have anything of it: until then they may confirm what is appended in
+    /// the last one, and this one will never hear of that.
+    TicketOfAnUnconfirmedEpoch,
     /// What was appended in one epoch is acknowledged in the next, by comparing the two epochs' positions.
     PositionsOfTwoEpochsCompared,
     /// Only a missing key is a new epoch: scripts do not compare the server that they run on with the one that was there.

@@ -62,6 +62,9 @@ impl Fleet {
         let behind = s.servers[at].data.first - 1;
         let new = &mut s.nodes[node];
         *new = Node { phase: Phase::Up, at: old.at, steady: old.steady, epoch, applied: behind, floor: behind, flights: old.flights, ..Node::DOWN };
+        if self.scenario.waits && !self.has(Mutant::EpochCountedUnconfirmed) {
+            new.in_epoch = MOVED;
+        }
         if self.has(Mutant::StartedWithoutReplay) {
             (new.applied, new.floor) = (s.servers[at].data.head, 0);
         }
@@ -284,11 +287,12 @@ impl Fleet {
         if !node.is_up() || node.epoch == 0 {
             return None;
         }
+        let counts = node.in_epoch != MOVED || self.has(Mutant::TicketOfAnUnconfirmedEpoch);
         if self.scenario.flights == 0 {
-            return (node.hold == 0).then(|| node.memory = Some(s.origin));
+            return (node.hold == 0 && counts).then(|| node.memory = Some(s.origin));
         }
         let flight = Flight {
-            epoch: node.epoch,
+            epoch: if counts { node.epoch } else { 0 },
             ticket: node.applied,
             may_ask_shared: self.scenario.shares && node.lease > 0,
             is_held: node.hold > 0,

@@ -3,7 +3,7 @@
 use crate::fleet::Fleet;
 use crate::mutant::Mutant;
 use crate::state::{
-    Cover, Data, Epoch, MOVED, Member, NOBODY, Place, Record, Role, SERVERS, SLOTS, Server, Stage, State,
+    Cover, Data, Epoch, MOVED, Member, NOBODY, Place, Record, Renewal, Role, SERVERS, SLOTS, Server, Stage, State,
 };
 
 impl Fleet {
@@ -156,13 +156,33 @@ impl Fleet {
     pub(crate) fn replicate(&self, s: &mut State) -> Option<()> {
         let (primary, replica) = self.pair(s)?;
         s.servers[replica].data = s.servers[primary].data;
+        self.confirm(s, primary);
+        Some(())
+    }
+
+    /// The second replica has all that its primary has, and that one knows it.
+    pub(crate) fn witness(&self, s: &mut State) -> Option<()> {
+        let primary = usize::from(s.witness);
+        (s.servers[primary].role == Role::Primary).then(|| self.confirm(s, primary))
+    }
+
+    /// The second replica follows the newer primary from now on, and never again the older one.
+    pub(crate) fn turn(&self, s: &mut State) -> Option<()> {
+        let old = usize::from(s.witness);
+        let new = (old + 1) % SERVERS;
+        let is_newer = s.servers[new].role == Role::Primary && s.servers[new].reign > s.servers[old].reign;
+        is_newer.then(|| s.witness = new as u8)
+    }
+
+    /// What has been sent to this primary counts.
+    fn confirm(&self, s: &mut State, primary: usize) {
         let data = s.servers[primary].data;
         for node in &mut s.nodes {
             if usize::from(node.at) == primary && node.epoch == data.epoch {
-                node.renewal = node.renewal.map(|mut renewal| {
-                    renewal.is_confirmed = true;
-                    renewal
-                });
+                node.renewal = node.renewal.map(|renewal| Renewal { is_confirmed: true, ..renewal });
+                if node.in_epoch == MOVED && node.slot.is_some() {
+                    node.in_epoch = 0;
+                }
             }
         }
         for (index, write) in s.writes.iter_mut().enumerate() {
@@ -181,7 +201,6 @@ impl Fleet {
                 }
             }
         }
-        Some(())
     }
 
     /// The replica becomes primary. The old primary is gone, or cut off with those who still reach it.
@@ -206,6 +225,11 @@ impl Fleet {
     pub(crate) fn follow(&self, s: &mut State, at: usize) -> Option<()> {
         let other = (at + 1) % SERVERS;
         if s.servers[at].role == Role::Replica || s.servers[other].role != Role::Primary {
+            return None;
+        }
+        // Where fewer than all replicas make something count, whoever was replaced is never followed again; Sentinel and
+        // Cluster see to that.
+        if self.scenario.has_witness && s.servers[at].reign > s.servers[other].reign {
             return None;
         }
         s.servers[at].role = Role::Replica;

@@ -33,6 +33,8 @@ pub(crate) struct Scenario {
     pub(crate) limbo: Ticks,
     /// Whether the primary has a replica.
     pub(crate) has_replica: bool,
+    /// Whether there is a second replica, of which nobody makes a primary; one of the two must have what counts.
+    pub(crate) has_witness: bool,
     /// Whether a primary that was replaced lives on, for those who still reach it.
     pub(crate) splits: bool,
     /// Whether the replica must have a renewal, an invalidation or an intent before it counts.
@@ -79,6 +81,7 @@ impl Scenario {
         gives_up: false,
         limbo: 1,
         has_replica: false,
+        has_witness: false,
         splits: false,
         waits: false,
         epochs: 1,

@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) settled: Version,
     pub(crate) nodes: [Node; NODES],
     pub(crate) servers: [Server; SERVERS],
+    /// The server that the second replica follows, where there is one.
+    pub(crate) witness: u8,
     pub(crate) shared: Shared,
     pub(crate) writes: [Write; WRITES],
     pub(crate) reigns: u8,
@@ -66,7 +68,8 @@ pub(crate) struct Node {
     /// Whether a clock that is read too seldom still shows the lease as valid.
     pub(crate) cached_lease: bool,
     pub(crate) renewal: Option<Renewal>,
-    /// Gone by since this epoch was first seen.
+    /// Gone by since this epoch was first seen, or, with replicas, since they were heard to have its registration in it;
+    /// [`MOVED`] before that.
     pub(crate) in_epoch: Ticks,
     /// For which what is fetched is not stored.
     pub(crate) hold: Ticks,

@@ -3,7 +3,7 @@
 use crate::fleet::Fleet;
 use crate::mutant::Mutant;
 use crate::promise::Milestone;
-use crate::state::{Cover, NOBODY, Record, Stage, State};
+use crate::state::{Cover, MOVED, NOBODY, Record, Stage, State};
 
 impl Fleet {
     /// The node through which a write goes.
@@ -155,6 +155,7 @@ impl Fleet {
 
     /// Whether the leases of the epoch before have run out, for all that this node knows.
     fn has_settled_in(&self, s: &State, node: usize) -> bool {
-        s.nodes[node].in_epoch >= self.patience() || self.has(Mutant::EpochAcknowledgesAtOnce)
+        let since = s.nodes[node].in_epoch;
+        since != MOVED && since >= self.patience() || self.has(Mutant::EpochAcknowledgesAtOnce)
     }
 }
