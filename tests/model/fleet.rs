@@ -6,8 +6,7 @@ use stateright::{Model, Property};
 use crate::mutant::Mutant;
 use crate::scenario::Scenario;
 use crate::state::{
-    Data, Epoch, Flight, MOVED, Member, NODES, Node, Phase, Renewal, Role, SERVERS, SLOTS, Server, Shared, Spent, Stage, State, Ticks,
-    Version, WRITES, Write,
+    Epoch, MOVED, NODES, NOT_YET, Phase, Record, Renewal, SLOTS, Stage, State, Ticks, Version,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +18,9 @@ pub(crate) struct Fleet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Time goes on by a tick, but not on the clocks of these nodes: a bit each.
-    Tick { but: u8 },
+    Tick {
+        but: u8,
+    },
     Moves(usize),
     Enters(usize),
     Registers(usize),
@@ -31,14 +32,27 @@ pub(crate) enum Step {
     Looks(usize),
     LooksUp(usize),
     ServesFound(usize),
-    ShutsOut { node: usize, slot: u8 },
+    ShutsOut {
+        node: usize,
+        slot: u8,
+    },
     Crashes(usize),
     Starts(usize),
     Leaves(usize),
     Departs(usize),
-    Fetches { node: usize, flight: usize },
-    Lands { node: usize, flight: usize },
-    LandsShared { node: usize, flight: usize, found: (Epoch, Version, u8) },
+    Fetches {
+        node: usize,
+        flight: usize,
+    },
+    Lands {
+        node: usize,
+        flight: usize,
+    },
+    LandsShared {
+        node: usize,
+        flight: usize,
+        found: (Epoch, Version, u8),
+    },
     Intends(usize),
     Forwards(usize),
     Commits(usize),
@@ -46,8 +60,14 @@ pub(crate) enum Step {
     GivenUp(usize),
     Appends(usize),
     Acknowledged(usize),
-    Covered { write: usize, node: usize },
-    Closes { write: usize, node: usize },
+    Covered {
+        write: usize,
+        node: usize,
+    },
+    Closes {
+        write: usize,
+        node: usize,
+    },
     AppendsOther(usize),
     Replicates,
     Witnesses,
@@ -67,7 +87,7 @@ impl Fleet {
         self.scenario.patience()
     }
 
-    fn reads(&self, node: usize) -> bool {
+    pub(crate) fn reads(&self, node: usize) -> bool {
         self.scenario.reads.contains(&(node as u8))
     }
 
@@ -127,12 +147,13 @@ impl Fleet {
             }
             node.steady = if self.scenario.drifts { (node.steady + 1).min(patience) } else { 0 };
             node.lease = node.lease.saturating_sub(1);
-            node.renewal = node.renewal.map(|renewal| Renewal { age: (renewal.age + 1).min(lease), ..renewal });
+            node.renewal =
+                node.renewal.map(|renewal| Renewal { age: (renewal.age + 1).min(lease), ..renewal });
             if !self.has(Mutant::LeaseCountedFromTheAnswer) {
                 // An answer that comes now is worth nothing.
                 node.renewal = node.renewal.filter(|renewal| renewal.age < lease);
             }
-            if node.in_epoch != MOVED {
+            if node.in_epoch != NOT_YET {
                 node.in_epoch = (node.in_epoch + 1).min(patience);
             }
             node.hold = node.hold.saturating_sub(1);
@@ -175,7 +196,7 @@ impl Fleet {
         }
         let at = self.script(s, node)?;
         s.spent.others += 1;
-        self.append(&mut s.servers[at].data, crate::state::Record::Other)?;
+        self.append(&mut s.servers[at].data, Record::Other)?;
         Some(())
     }
 
@@ -186,11 +207,7 @@ impl Fleet {
             steps.push(Step::Starts(node));
             return;
         }
-        let alone = [
-            Step::Enters(node),
-            Step::Applies(node),
-            Step::Renews(node),
-        ];
+        let alone = [Step::Enters(node), Step::Applies(node), Step::Renews(node)];
         steps.extend(alone);
         if self.watches(node) {
             steps.push(Step::Looks(node));
@@ -279,104 +296,6 @@ impl Fleet {
             steps.extend([Step::Trims(0), Step::Trims(1)]);
         }
     }
-
-    /// States that differ in this only go the same ways, so one of them stands for all. Mistakes may well be about it.
-    fn forget_what_makes_no_difference(&self, s: &mut State) {
-        // Whoever becomes primary begins anew.
-        for server in &mut s.servers {
-            if !self.scenario.intends {
-                server.data.since = 0;
-            }
-            for member in server.data.registry.iter_mut().flatten().filter(|member| !member.is_shut_out()) {
-                member.fence = 0;
-            }
-            match server.role {
-                Role::Primary => {}
-                Role::Replica => server.data.registry = [None; SLOTS],
-                Role::Away => server.data = Data::default(),
-            }
-        }
-        for index in 0..s.nodes.len() {
-            let forwards = self.scenario.intends && self.scenario.writes.contains(&(index as u8));
-            let acknowledges = self.scenario.intends || self.scenario.writes.contains(&(index as u8));
-            let (servers, node) = (&s.servers, &mut s.nodes[index]);
-            for (slot, watch) in node.watch.iter_mut().enumerate() {
-                let is_there = |server: &Server| {
-                    server.data.epoch == node.epoch && server.data.registry[slot].is_some()
-                };
-                if node.slot == Some(slot as u8) || !servers.iter().any(is_there) {
-                    *watch = MOVED;
-                }
-            }
-            if !forwards && !self.reads(index) {
-                (node.lease, node.renewal, node.hold, node.steady) = (0, None, 0, 0);
-            }
-            if !acknowledges && node.is_up() && node.in_epoch != MOVED {
-                node.in_epoch = self.patience();
-            }
-        }
-        if self.scenario.shares {
-            return;
-        }
-        // A flight that was outdated is stored by nobody and joined by nobody; one that was not is so by the next floor.
-        for node in &mut s.nodes {
-            for flight in &mut node.flights {
-                let (epoch, floor) = (node.epoch, node.floor);
-                *flight = flight.filter(|flight| flight.epoch == epoch && floor <= flight.ticket);
-                *flight = flight.map(|flight| Flight { ticket: 0, ..flight });
-            }
-            node.flights.sort_unstable_by(|a, b| b.cmp(a));
-            node.floor = 0;
-        }
-    }
-
-    /// A fleet that has been running for a while: everybody registered, under a lease, with what the origin says in memory.
-    fn running(&self) -> State {
-        let scenario = &self.scenario;
-        let there = usize::from(scenario.nodes);
-        let patience = self.patience();
-        let nodes = std::array::from_fn(|index| match index < there {
-            false => Node::DOWN,
-            true => Node {
-                phase: Phase::Up,
-                epoch: 1,
-                slot: Some(index as u8),
-                lease: scenario.lease,
-                cached_lease: self.has(Mutant::LeaseHeldAgainstACachedClock),
-                in_epoch: patience,
-                steady: if scenario.drifts { patience } else { 0 },
-                memory: self.reads(index).then_some(0),
-                ..Node::DOWN
-            },
-        });
-        let member = |slot| (slot < there).then_some(Member { applied: 0, fence: 0 });
-        let registry = std::array::from_fn(member);
-        let data = Data { run: 1, reign: 1, epoch: 1, first: 1, registry, ..Data::default() };
-        let second = if scenario.has_replica { Role::Replica } else { Role::Away };
-        let servers: [Server; SERVERS] = [
-            Server { role: Role::Primary, run: 1, reign: 1, data },
-            Server { role: second, run: 2, reign: 1, data: if scenario.has_replica { data } else { Data::default() } },
-        ];
-        let mut shared = Shared::default();
-        if scenario.shares {
-            shared.put(1, 0, 0);
-        }
-        State {
-            origin: 0,
-            acked: 0,
-            settled: 0,
-            nodes,
-            servers,
-            witness: 0,
-            shared,
-            writes: [Write::IDLE; WRITES],
-            reigns: 2,
-            epochs: 1,
-            spent: Spent::default(),
-            seen: 0,
-            is_stale: false,
-        }
-    }
 }
 
 impl Model for Fleet {
@@ -384,7 +303,7 @@ impl Model for Fleet {
     type Action = Step;
 
     fn init_states(&self) -> Vec<State> {
-        vec![self.running()]
+        vec![self.start()]
     }
 
     fn actions(&self, s: &State, steps: &mut Vec<Step>) {
@@ -401,7 +320,7 @@ impl Model for Fleet {
     fn next_state(&self, last: &State, step: Step) -> Option<State> {
         let mut next = last.clone();
         self.play(&mut next, step)?;
-        self.settles(&mut next);
+        self.promise(&mut next);
         if self.mutant.is_none() {
             self.forget_what_makes_no_difference(&mut next);
         }
@@ -409,12 +328,7 @@ impl Model for Fleet {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let mut properties = vec![
-            Property::always("nobody gets what was outdated", |fleet: &Self, s| fleet.nobody_gets_what_was_outdated(s)),
-            Property::always("nothing acknowledged is lost", |fleet: &Self, s| fleet.nothing_acknowledged_is_lost(s)),
-            Property::always("no write is forgotten", |fleet: &Self, s| fleet.no_write_is_forgotten(s)),
-        ];
-        properties.extend(self.scenario.notes.iter().map(|milestone| milestone.property()));
-        properties
+        let milestones = self.scenario.reaches.iter().map(|milestone| milestone.property());
+        self.promises().into_iter().chain(milestones).collect()
     }
 }

@@ -1,9 +1,9 @@
-//! What a node does: it enters epochs, applies records, keeps its lease, watches the others, and fetches, stores and serves.
+//! What a node does beside reading: it enters epochs, keeps its lease, watches the others, applies records, comes and goes.
 
 use crate::fleet::Fleet;
 use crate::mutant::Mutant;
 use crate::promise::Milestone;
-use crate::state::{Epoch, FLIGHTS, Flight, MOVED, Member, Node, Phase, Record, Renewal, Role, Stage, State, Version};
+use crate::state::{Epoch, MOVED, Member, NOT_YET, Node, Phase, Record, Renewal, Role, Stage, State};
 
 impl Fleet {
     // ---- the server that it reaches -----------------------------------------------------------------------------
@@ -61,9 +61,18 @@ impl Fleet {
         }
         let behind = s.servers[at].data.first - 1;
         let new = &mut s.nodes[node];
-        *new = Node { phase: Phase::Up, at: old.at, steady: old.steady, epoch, applied: behind, floor: behind, flights: old.flights, ..Node::DOWN };
+        *new = Node {
+            phase: Phase::Up,
+            at: old.at,
+            steady: old.steady,
+            epoch,
+            applied: behind,
+            floor: behind,
+            flights: old.flights,
+            ..Node::DOWN
+        };
         if self.scenario.waits && !self.has(Mutant::EpochCountedUnconfirmed) {
-            new.in_epoch = MOVED;
+            new.in_epoch = NOT_YET;
         }
         if self.has(Mutant::StartedWithoutReplay) {
             (new.applied, new.floor) = (s.servers[at].data.head, 0);
@@ -91,7 +100,9 @@ impl Fleet {
                 let stage = &mut s.writes[index].stage;
                 *stage = match *stage {
                     Stage::Intended { .. } => Stage::Idle,
-                    Stage::Appended { place, is_confirmed, .. } if self.has(Mutant::PositionsOfTwoEpochsCompared) => {
+                    Stage::Appended { place, is_confirmed, .. }
+                        if self.has(Mutant::PositionsOfTwoEpochsCompared) =>
+                    {
                         Stage::Appended { epoch, place, is_confirmed }
                     }
                     Stage::Appended { .. } => Stage::Answered,
@@ -105,7 +116,8 @@ impl Fleet {
         let at = self.script(s, node)?;
         if let Some(slot) = s.nodes[node].slot {
             let data = &mut s.servers[at].data;
-            let entry = data.registry[usize::from(slot)].as_mut().filter(|_| self.has(Mutant::RegisteredTwice))?;
+            let entry =
+                data.registry[usize::from(slot)].as_mut().filter(|_| self.has(Mutant::RegisteredTwice))?;
             *entry = Member { applied: 0, fence: data.head };
             return Some(());
         }
@@ -140,7 +152,7 @@ impl Fleet {
         }
         let was_shut_out = s.servers[at].data.registry[usize::from(slot)].is_some_and(Member::is_shut_out);
         self.renew(s, at, slot, applied)?;
-        if was_shut_out && Milestone::ShutOut.is_seen(s) {
+        if was_shut_out && s.nodes[node].memory.is_some() {
             self.note(s, Milestone::Regained);
         }
         let is_confirmed = !self.scenario.waits || self.has(Mutant::RenewedWithoutWait);
@@ -151,7 +163,8 @@ impl Fleet {
     /// The answer to a renewal: the lease goes from when it was sent.
     pub(crate) fn hears(&self, s: &mut State, node: usize) -> Option<()> {
         let full = self.scenario.lease;
-        let renewal = s.nodes[node].renewal.filter(|renewal| renewal.is_confirmed && s.nodes[node].is_up())?;
+        let renewal =
+            s.nodes[node].renewal.filter(|renewal| renewal.is_confirmed && s.nodes[node].is_up())?;
         let left = if self.has(Mutant::LeaseCountedFromTheAnswer) { full } else { full - renewal.age };
         let node = &mut s.nodes[node];
         node.renewal = None;
@@ -185,7 +198,6 @@ impl Fleet {
         }
         let at = self.script(s, node)?;
         self.fence(s, at, slot)?;
-        self.note(s, Milestone::ShutOut);
         if s.servers[at].data.registry[usize::from(slot)].is_none() {
             s.nodes.iter_mut().for_each(|node| node.watch[usize::from(slot)] = MOVED);
         }
@@ -216,7 +228,8 @@ impl Fleet {
         let record = data.records[usize::from(next - 1)];
         // The second node has older rules, and an older binary.
         let is_foreign = node_index == 1;
-        let passes = is_foreign && (self.has(Mutant::UnknownRecordSkipped) || self.has(Mutant::OwnExpansionOnly));
+        let passes =
+            is_foreign && (self.has(Mutant::UnknownRecordSkipped) || self.has(Mutant::OwnExpansionOnly));
         if record != Record::Other && !passes {
             self.outdate(node, next);
         }
@@ -246,127 +259,6 @@ impl Fleet {
         node.is_killing = false;
         node.memory = None;
         Some(())
-    }
-
-    // ---- reads --------------------------------------------------------------------------------------------------
-
-    /// Whether what is in memory is served to who comes now.
-    pub(crate) fn serves(&self, node: &Node) -> bool {
-        let is_valid = if self.has(Mutant::LeaseHeldAgainstACachedClock) { node.cached_lease } else { node.lease > 0 };
-        node.is_up() && (is_valid || self.has(Mutant::ServedWithoutALease))
-            || node.phase == Phase::Left && node.lease > 0
-    }
-
-    /// A lookup, by somebody who has just come.
-    pub(crate) fn looks_up(&self, s: &mut State, node: usize) -> Option<()> {
-        let asked = s.acked;
-        let node = &mut s.nodes[node];
-        node.found = node.memory.filter(|_| self.has(Mutant::LeaseLookedAtLast)).map(|version| (version, asked));
-        node.found.map(|_| ())
-    }
-
-    /// It is served if there is a lease by now.
-    pub(crate) fn serves_found(&self, s: &mut State, node: usize) -> Option<()> {
-        let (version, asked) = s.nodes[node].found.take().filter(|_| s.nodes[node].lease > 0)?;
-        s.is_stale |= version < asked;
-        Some(())
-    }
-
-    /// Whether who comes now may board a flight that has departed.
-    pub(crate) fn may_join(&self, node: &Node, flight: &Flight) -> bool {
-        let is_leased = node.lease > 0 || self.has(Mutant::JoinedWithoutALease);
-        let is_young = flight.epoch == node.epoch && node.floor <= flight.ticket || self.has(Mutant::OldFlightJoined);
-        // The origin was not asked yet, and is asked by this flight.
-        let boards = self.has(Mutant::BoardingOpenBehindTheLease) && flight.may_ask_shared && flight.body.is_none();
-        node.phase != Phase::Down && (is_leased && is_young || boards)
-    }
-
-    /// A fetch begins: boarding ends, then the ticket is taken and the lease is looked at.
-    pub(crate) fn departs(&self, s: &mut State, node: usize) -> Option<()> {
-        let node = &mut s.nodes[node];
-        if !node.is_up() || node.epoch == 0 {
-            return None;
-        }
-        let counts = node.in_epoch != MOVED || self.has(Mutant::TicketOfAnUnconfirmedEpoch);
-        if self.scenario.flights == 0 {
-            return (node.hold == 0 && counts).then(|| node.memory = Some(s.origin));
-        }
-        let flight = Flight {
-            epoch: if counts { node.epoch } else { 0 },
-            ticket: node.applied,
-            may_ask_shared: self.scenario.shares && node.lease > 0,
-            is_held: node.hold > 0,
-            body: None,
-            asked: 0,
-        };
-        let free = node.flights[..self.scenario.flights].iter_mut().find(|flight| flight.is_none())?;
-        *free = Some(flight);
-        node.flights.sort_unstable_by(|a, b| b.cmp(a));
-        Some(())
-    }
-
-    pub(crate) fn fetches(&self, s: &mut State, node: usize, index: usize) -> Option<()> {
-        let flight = s.nodes[node].flights[index].as_mut().filter(|flight| flight.body.is_none())?;
-        flight.body = Some(s.origin);
-        // Whoever came before gets what the origin says now; who may still come is judged as he comes.
-        (flight.may_ask_shared, flight.asked) = (false, 0);
-        s.nodes[node].flights.sort_unstable_by(|a, b| b.cmp(a));
-        Some(())
-    }
-
-    /// The origin's answer is there: it is stored here and in the shared tier, unless it was outdated under way. That
-    /// takes no lease: the ticket says all.
-    pub(crate) fn lands(&self, s: &mut State, node: usize, index: usize) -> Option<()> {
-        let flight = s.nodes[node].flights[index].filter(|flight| flight.body.is_some())?;
-        let body = flight.body?;
-        self.leaves_the_air(&mut s.nodes[node], index);
-        let node = &mut s.nodes[node];
-        let ticket = if self.has(Mutant::TicketTakenLate) { node.applied } else { flight.ticket };
-        let is_of_epoch = flight.epoch == node.epoch || self.has(Mutant::TicketsOfTwoEpochsCompared);
-        if node.is_up() && is_of_epoch && node.floor <= ticket && !flight.is_held {
-            node.memory = Some(body);
-            if self.scenario.shares {
-                s.shared.put(node.epoch, body, ticket);
-            }
-        }
-        self.let_floors_go(node);
-        Some(())
-    }
-
-    /// The shared tier's answer is there: the node's own floors judge the entry's own ticket.
-    pub(crate) fn lands_shared(&self, s: &mut State, node: usize, index: usize, found: (Epoch, Version, u8)) -> Option<()> {
-        let flight = s.nodes[node].flights[index].filter(|flight| flight.may_ask_shared && flight.body.is_none())?;
-        let (epoch, body, ticket) = found;
-        let judged = if self.has(Mutant::PromotedUnderANewTicket) { flight.ticket } else { ticket };
-        let this = &s.nodes[node];
-        let names_epoch = epoch == this.epoch || self.has(Mutant::EpochKeepsSharedKeys);
-        let is_alive = this.floor <= judged;
-        if !this.is_up() || flight.epoch != this.epoch || !names_epoch {
-            return None;
-        }
-        if !is_alive && !self.has(Mutant::SharedUnchecked) {
-            return None;
-        }
-        s.is_stale |= body < flight.asked;
-        self.note(s, Milestone::SharedHit);
-        let node = &mut s.nodes[node];
-        self.leaves_the_air(node, index);
-        if is_alive {
-            node.memory = Some(body);
-        }
-        self.let_floors_go(node);
-        Some(())
-    }
-
-    fn leaves_the_air(&self, node: &mut Node, index: usize) {
-        node.flights[index] = None;
-        node.flights.sort_unstable_by(|a, b| b.cmp(a));
-    }
-
-    fn let_floors_go(&self, node: &mut Node) {
-        if self.has(Mutant::FloorLetGoEarly) && node.flights == [None; FLIGHTS] {
-            node.floor = 0;
-        }
     }
 
     // ---- its life -----------------------------------------------------------------------------------------------
@@ -406,7 +298,8 @@ impl Fleet {
         let at = self.script(s, node)?;
         let slot = s.nodes[node].slot?;
         let writes = || (0..s.writes.len()).filter(|index| self.writer(*index) == node);
-        let is_idle = writes().all(|index| matches!(s.writes[index].stage, Stage::Idle | Stage::Acknowledged { .. }));
+        let is_idle =
+            writes().all(|index| matches!(s.writes[index].stage, Stage::Idle | Stage::Acknowledged { .. }));
         if s.spent.leaves >= self.scenario.leaves || !is_idle {
             return None;
         }

@@ -3,7 +3,8 @@
 use crate::fleet::Fleet;
 use crate::mutant::Mutant;
 use crate::state::{
-    Cover, Data, Epoch, MOVED, Member, NOBODY, Place, Record, Renewal, Role, SERVERS, SLOTS, Server, Stage, State,
+    Cover, Data, Epoch, MOVED, Member, NOBODY, NOT_YET, Place, Record, Renewal, Role, SERVERS, SLOTS, Server,
+    Stage, State,
 };
 
 impl Fleet {
@@ -68,7 +69,12 @@ impl Fleet {
         let data = &mut s.servers[at].data;
         let place = self.append(data, Record::Unknown)?;
         s.writes[write].told |= 1 << data.epoch;
-        s.writes[write].cover = Some(Cover { epoch: data.epoch, place, is_confirmed: !self.scenario.waits, is_everywhere: false });
+        s.writes[write].cover = Some(Cover {
+            epoch: data.epoch,
+            place,
+            is_confirmed: !self.scenario.waits,
+            is_everywhere: false,
+        });
         Some(())
     }
 
@@ -135,7 +141,13 @@ impl Fleet {
     }
 
     /// Script `settled`: whether every registered incarnation has applied `place`, or is shut out; who is shut out owes it too.
-    pub(crate) fn settled(&self, s: &mut State, at: usize, place: Place, passes: impl Fn(u8) -> bool) -> bool {
+    pub(crate) fn settled(
+        &self,
+        s: &mut State,
+        at: usize,
+        place: Place,
+        passes: impl Fn(u8) -> bool,
+    ) -> bool {
         let registry = &mut s.servers[at].data.registry;
         let has_it = |slot: usize, member: &Member| {
             member.applied >= place || member.is_shut_out() || passes(slot as u8)
@@ -180,7 +192,7 @@ impl Fleet {
         for node in &mut s.nodes {
             if usize::from(node.at) == primary && node.epoch == data.epoch {
                 node.renewal = node.renewal.map(|renewal| Renewal { is_confirmed: true, ..renewal });
-                if node.in_epoch == MOVED && node.slot.is_some() {
+                if node.in_epoch == NOT_YET && node.slot.is_some() {
                     node.in_epoch = 0;
                 }
             }

@@ -1,11 +1,13 @@
-//! What a story is about: who takes part, and how much may befall them. Everything within these bounds is explored.
+//! What a story is about: who takes part, and how much may befall them. Everything within these bounds is explored. A node
+//! that is late, cut off or stopped is in all of them.
 
 use crate::promise::Milestone;
 use crate::state::{RECORDS, Ticks};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
+    /// What befalls the fleet, in a sentence.
+    pub(crate) story: &'static str,
     /// Who is there from the start, registered, under a lease, with the key in memory.
     pub(crate) nodes: u8,
     /// Who comes later: the last nodes, with nothing.
@@ -57,16 +59,16 @@ pub(crate) struct Scenario {
     pub(crate) trims: u8,
     /// Whether a lease outlives its epoch. It need not end with it: nobody acknowledges anything in the next one before that.
     pub(crate) keeps_leases: bool,
-    /// What is looked for on the way.
-    pub(crate) notes: &'static [Milestone],
+    /// What comes to pass in it: a story in which nothing happens is safe, and proves nothing.
+    pub(crate) reaches: &'static [Milestone],
     /// Whether a paused node's clock stands still as well, as that of a frozen machine: a limit of the promise.
     pub(crate) freezes: bool,
 }
 
 impl Scenario {
     /// Two nodes, one write, one server, and nothing befalls them.
-    pub(crate) const CALM: Self = Self {
-        name: "calm",
+    pub(crate) const PLAIN: Self = Self {
+        story: "nothing befalls two nodes",
         nodes: 2,
         late: 0,
         writes: &[0],
@@ -95,7 +97,7 @@ impl Scenario {
         others: 0,
         trims: 0,
         keeps_leases: false,
-        notes: &[],
+        reaches: &[],
         freezes: false,
     };
 

@@ -28,6 +28,9 @@ pub(crate) const NOBODY: u8 = u8::MAX;
 /// In [`Node::watch`]: its counter is not the one that was last seen.
 pub(crate) const MOVED: Ticks = Ticks::MAX;
 
+/// In [`Node::in_epoch`]: nothing of its own counts there.
+pub(crate) const NOT_YET: Ticks = Ticks::MAX;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     /// What a fetch gets now.
@@ -45,8 +48,8 @@ pub(crate) struct State {
     pub(crate) reigns: u8,
     pub(crate) epochs: Epoch,
     pub(crate) spent: Spent,
-    /// What has been seen on the way here, where the scenario asks for it: a bit for each [`crate::promise::Milestone`].
-    pub(crate) seen: u8,
+    /// Milestones of the way here that the state does not show by itself, where the scenario names them: a bit each.
+    pub(crate) seen: u16,
     /// Somebody got from the shared tier what was older than was acknowledged when he came.
     pub(crate) is_stale: bool,
 }
@@ -68,8 +71,7 @@ pub(crate) struct Node {
     /// Whether a clock that is read too seldom still shows the lease as valid.
     pub(crate) cached_lease: bool,
     pub(crate) renewal: Option<Renewal>,
-    /// Gone by since this epoch was first seen, or, with replicas, since they were heard to have its registration in it;
-    /// [`MOVED`] before that.
+    /// Gone by since it entered its epoch: since it saw it, or, with replicas, since its registration there counts.
     pub(crate) in_epoch: Ticks,
     /// For which what is fetched is not stored.
     pub(crate) hold: Ticks,
@@ -196,10 +198,6 @@ impl Shared {
         self.0 |= 1 << Self::bit(epoch, version, ticket);
     }
 
-    pub(crate) fn has(self, epoch: Epoch, version: Version, ticket: Place) -> bool {
-        self.0 & (1 << Self::bit(epoch, version, ticket)) != 0
-    }
-
     /// All that is there, as (epoch, version, ticket).
     pub(crate) fn iter(self) -> impl Iterator<Item = (Epoch, Version, Place)> {
         (0..128_u8).filter(move |bit| self.0 & (1 << bit) != 0).map(|bit| {
@@ -239,12 +237,22 @@ pub(crate) struct Write {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Stage {
     Idle,
-    Intended { epoch: Epoch, is_confirmed: bool },
+    Intended {
+        epoch: Epoch,
+        is_confirmed: bool,
+    },
     Forwarded,
     /// It is over, or given up, and has to be invalidated.
     Answered,
-    Appended { epoch: Epoch, place: Place, is_confirmed: bool },
-    Acknowledged { epoch: Epoch, place: Place },
+    Appended {
+        epoch: Epoch,
+        place: Place,
+        is_confirmed: bool,
+    },
+    Acknowledged {
+        epoch: Epoch,
+        place: Place,
+    },
     /// It never reached the origin, or nobody is there to say so.
     Dropped,
 }

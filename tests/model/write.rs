@@ -2,8 +2,7 @@
 
 use crate::fleet::Fleet;
 use crate::mutant::Mutant;
-use crate::promise::Milestone;
-use crate::state::{Cover, MOVED, NOBODY, Record, Stage, State};
+use crate::state::{Cover, MOVED, NOBODY, NOT_YET, Record, Stage, State};
 
 impl Fleet {
     /// The node through which a write goes.
@@ -46,7 +45,8 @@ impl Fleet {
     pub(crate) fn commits(&self, s: &mut State, write: usize) -> Option<()> {
         let is_up = s.nodes[self.writer(write)].is_up();
         let this = &mut s.writes[write];
-        let is_at_origin = if self.scenario.intends { this.limbo > 0 } else { this.stage == Stage::Idle && is_up };
+        let is_at_origin =
+            if self.scenario.intends { this.limbo > 0 } else { this.stage == Stage::Idle && is_up };
         if this.version > 0 || !is_at_origin {
             return None;
         }
@@ -57,7 +57,8 @@ impl Fleet {
         }
         if self.has(Mutant::RegistryReadBeforeTheAppend) {
             let registry = s.servers[usize::from(s.nodes[self.writer(write)].at)].data.registry;
-            s.writes[write].listed = registry.iter().rev().fold(0, |bits, member| bits << 1 | u8::from(member.is_some()));
+            s.writes[write].listed =
+                registry.iter().rev().fold(0, |bits, member| bits << 1 | u8::from(member.is_some()));
         }
         Some(())
     }
@@ -107,7 +108,7 @@ impl Fleet {
         let passes = |slot: u8| {
             let stood = watch[usize::from(slot)];
             has(Mutant::AcknowledgedUnseen)
-                || has(Mutant::AcknowledgedWithoutAFence) && stood != crate::state::MOVED && stood >= patience
+                || has(Mutant::AcknowledgedWithoutAFence) && stood != MOVED && stood >= patience
                 || has(Mutant::RegistryReadBeforeTheAppend) && listed & 1 << slot == 0
         };
         if !self.settled(s, at, place, passes) {
@@ -116,13 +117,6 @@ impl Fleet {
         s.writes[write].stage = Stage::Acknowledged { epoch, place };
         if !s.writes[write].is_unknown {
             s.acked = s.acked.max(s.writes[write].version);
-        }
-        self.note(s, Milestone::Acknowledged);
-        if Milestone::ShutOut.is_seen(s) {
-            self.note(s, Milestone::AcknowledgedWithoutEverybody);
-        }
-        if s.spent.promotions > 0 && epoch > 1 {
-            self.note(s, Milestone::PromotedGoesOn);
         }
         Some(())
     }
@@ -138,7 +132,6 @@ impl Fleet {
             return None;
         }
         s.writes[write].cover = Some(Cover { is_everywhere: true, ..cover });
-        self.note(s, Milestone::OrphanOutdated);
         Some(())
     }
 
@@ -156,6 +149,6 @@ impl Fleet {
     /// Whether the leases of the epoch before have run out, for all that this node knows.
     fn has_settled_in(&self, s: &State, node: usize) -> bool {
         let since = s.nodes[node].in_epoch;
-        since != MOVED && since >= self.patience() || self.has(Mutant::EpochAcknowledgesAtOnce)
+        since != NOT_YET && since >= self.patience() || self.has(Mutant::EpochAcknowledgesAtOnce)
     }
 }
