@@ -91,11 +91,18 @@ pub(crate) const THREE: Scenario = Scenario {
     ..Scenario::PLAIN
 };
 
-pub(crate) const THREE_WATCHED: Scenario =
-    Scenario { story: "the same, and two of them watch the others", watches: &[0, 1], ..THREE };
+pub(crate) const THREE_WATCHED: Scenario = Scenario {
+    story: "one of three nodes writes, and two of them watch the others",
+    watches: &[0, 1],
+    ..THREE
+};
 
-pub(crate) const THREE_FAIL: Scenario =
-    Scenario { story: "the same, and a node dies for good", crashes: 1, restarts: false, ..THREE_WATCHED };
+pub(crate) const THREE_FAIL: Scenario = Scenario {
+    story: "one of three nodes writes, and one dies for good",
+    crashes: 1,
+    restarts: false,
+    ..THREE_WATCHED
+};
 
 pub(crate) const LONG_LEASE: Scenario = Scenario {
     story: "a lease of two ticks, clocks that differ in pace, and reads through both nodes",
@@ -137,6 +144,7 @@ pub(crate) const FLIGHTS: Scenario = Scenario {
     story: "a node has two fetches in the air; something else is outdated as well",
     flights: 2,
     others: 1,
+    reaches: &[ServedAgain],
     ..SHARED
 };
 
@@ -152,6 +160,7 @@ pub(crate) const RESTART: Scenario = Scenario {
     story: "a node dies and starts again, and the journal lets a record go",
     crashes: 1,
     trims: 1,
+    reaches: &[ServedAgain],
     ..SHARED
 };
 
@@ -169,8 +178,11 @@ pub(crate) const WIPE: Scenario = Scenario {
     ..Scenario::PLAIN
 };
 
-pub(crate) const WIPE_LEASED: Scenario =
-    Scenario { story: "the same, and leases outlive their epoch", keeps_leases: true, ..WIPE };
+pub(crate) const WIPE_LEASED: Scenario = Scenario {
+    story: "the server restarts without its data, and leases outlive their epoch",
+    keeps_leases: true,
+    ..WIPE
+};
 
 pub(crate) const TWO_WRITERS_WIPE: Scenario = Scenario {
     story: "two nodes write, and the server restarts without its data",
@@ -190,7 +202,7 @@ pub(crate) const PROMOTE: Scenario = Scenario {
 };
 
 pub(crate) const BACK: Scenario = Scenario {
-    story: "and the old primary comes back, and takes its place again",
+    story: "a replica takes the place of a primary, and that one comes back and takes it again",
     promotions: 2,
     epochs: 3,
     ..PROMOTE
@@ -208,13 +220,13 @@ pub(crate) const SPLIT: Scenario = Scenario {
 };
 
 pub(crate) const SPLIT_LEASED: Scenario =
-    Scenario { story: "the same, and leases outlive their epoch", keeps_leases: true, ..SPLIT };
+    Scenario { story: "two primaries, and leases outlive their epoch", keeps_leases: true, ..SPLIT };
 
 pub(crate) const SPLIT_FLIGHTS: Scenario =
-    Scenario { story: "the same, and fetches take their time", flights: 1, ..SPLIT };
+    Scenario { story: "two primaries, and fetches take their time", flights: 1, ..SPLIT };
 
 pub(crate) const SPLIT_MOVES: Scenario =
-    Scenario { story: "the same, and nodes go to and fro between the two", moves: 3, records: 2, ..SPLIT };
+    Scenario { story: "two primaries, and nodes go to and fro between them", moves: 3, records: 2, ..SPLIT };
 
 pub(crate) const WITNESS: Scenario = Scenario {
     story: "one replica takes the primary's place, and another one confirms what either of them has",
@@ -222,8 +234,11 @@ pub(crate) const WITNESS: Scenario = Scenario {
     ..SPLIT
 };
 
-pub(crate) const WITNESS_FLIGHTS: Scenario =
-    Scenario { story: "the same, and fetches take their time", flights: 1, ..WITNESS };
+pub(crate) const WITNESS_FLIGHTS: Scenario = Scenario {
+    story: "two primaries, a replica that confirms what either has, and fetches that take their time",
+    flights: 1,
+    ..WITNESS
+};
 
 // ---- writes whose outcome nobody knows ----------------------------------------------------------------------------------
 
@@ -248,8 +263,12 @@ pub(crate) const UNKNOWN: Scenario = Scenario {
     ..ORPHAN
 };
 
-pub(crate) const UNKNOWN_FLIGHTS: Scenario =
-    Scenario { story: "the same, and fetches take their time", flights: 1, records: 3, ..UNKNOWN };
+pub(crate) const UNKNOWN_FLIGHTS: Scenario = Scenario {
+    story: "a node gives up on a write, which may still be committed, and fetches take their time",
+    flights: 1,
+    records: 3,
+    ..UNKNOWN
+};
 
 pub(crate) const ORPHAN_WIPE: Scenario = Scenario {
     story: "a node dies while it forwards a write, and the server restarts without its data",
@@ -261,7 +280,7 @@ pub(crate) const ORPHAN_WIPE: Scenario = Scenario {
 };
 
 pub(crate) const ORPHAN_WIPE_READ: Scenario = Scenario {
-    story: "the same, and the other one reads what it would have written",
+    story: "a node dies while it forwards a write, the server restarts without its data, and somebody reads",
     reads: &[1],
     reaches: &[OrphanOutdated, ServedInTheNextEpoch],
     ..ORPHAN_WIPE
@@ -274,6 +293,8 @@ pub(crate) const ORPHAN_PROMOTE: Scenario = Scenario {
     splits: true,
     waits: true,
     epochs: 2,
+    moves: 1,
+    records: 2,
     reads: &[],
     reaches: &[OrphanOutdated, TwoPrimaries],
     ..ORPHAN
