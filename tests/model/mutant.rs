@@ -37,7 +37,7 @@ mutants! {
     /// The lease is looked at before boarding ends: who comes in between is on a flight that may ask the shared tier.
     BoardingOpenBehindTheLease: FRESH in SHARED;
     /// What the node holds from an earlier epoch's flight is stored: tickets of two epochs are compared as numbers.
-    TicketsOfTwoEpochsCompared: FRESH in WIPE;
+    TicketsOfTwoEpochsCompared: FRESH in Scenario { shares: false, watches: &[], ..WIPE };
 
     // -- the lease
     /// The renewal script does not compare `applied` with the node's fence.
@@ -101,19 +101,19 @@ mutants! {
 
     // -- epochs
     /// What is in memory outlives the epoch.
-    EpochKeepsMemory: FRESH in WIPE;
+    EpochKeepsMemory: FRESH in Scenario { shares: false, ..WIPE };
     /// The keys of the shared tier do not name the epoch, so entries outlive it.
-    EpochKeepsSharedKeys: FRESH in WIPE;
+    EpochKeepsSharedKeys: FRESH in Scenario { watches: &[], ..WIPE };
     /// The cursor outlives the epoch: the node counts on from where it was in the other journal.
-    EpochKeepsTheCursor: FRESH in Scenario{others:1,shares:false,..WIPE};
+    EpochKeepsTheCursor: FRESH in Scenario { others: 1, shares: false, watches: &[], ..WIPE };
     /// Nobody waits in a new epoch until the leases of the last one have run out.
     EpochAcknowledgesAtOnce: FRESH in WIPE;
     /// The wait in a new epoch is counted from when it was seen, not from when replicas had something of it: until then
     /// they may confirm leases of the last one.
-    EpochCountedUnconfirmed: FRESH in WITNESS;
+    EpochCountedUnconfirmed: FRESH in Scenario { moves: 1, watches: &[], ..WITNESS };
     /// Tickets are taken in an epoch before replicas have anything of it: until then they may confirm what is appended in
     /// the last one, and this one will never hear of that.
-    TicketOfAnUnconfirmedEpoch: FRESH in WITNESS;
+    TicketOfAnUnconfirmedEpoch: FRESH in Scenario { moves: 1, ..WITNESS };
     /// What was appended in one epoch is acknowledged in the next, by comparing the two epochs' positions.
     PositionsOfTwoEpochsCompared: KEPT in TWO_WRITERS_WIPE;
     /// Only a missing key is a new epoch: scripts do not compare the server that they run on with the one that was there.
@@ -123,9 +123,9 @@ mutants! {
 
     // -- replicas
     /// A renewal counts as soon as the primary has it.
-    RenewedWithoutWait: FRESH in WITNESS;
+    RenewedWithoutWait: FRESH in Scenario { moves: 1, watches: &[], ..WITNESS };
     /// An invalidation counts as appended as soon as the primary has it.
-    AppendedWithoutWait: FRESH in WITNESS;
+    AppendedWithoutWait: FRESH in Scenario { moves: 1, ..WITNESS };
     /// An intent counts as journalled as soon as the primary has it.
     IntendedWithoutWait: KNOWN in ORPHAN_PROMOTE;
 
