@@ -105,7 +105,7 @@ mutants! {
     /// The keys of the shared tier do not name the epoch, so entries outlive it.
     EpochKeepsSharedKeys: FRESH in Scenario { watches: &[], ..WIPE };
     /// The cursor outlives the epoch: the node counts on from where it was in the other journal.
-    EpochKeepsTheCursor: FRESH in Scenario { others: 1, shares: false, watches: &[], ..WIPE };
+    EpochKeepsTheCursor: FRESH in Scenario { others: 1, shares: false, flights: 0, watches: &[], ..WIPE };
     /// Nobody waits in a new epoch until the leases of the last one have run out.
     EpochAcknowledgesAtOnce: FRESH in WIPE;
     /// The wait in a new epoch is counted from when it was seen, not from when replicas had something of it: until then
