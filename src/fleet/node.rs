@@ -43,6 +43,7 @@ impl Fleet {
             match self.0.journal.begin().await {
                 Ok(extent) => {
                     failures = 0;
+                    let Ok(extent) = self.be_known(extent).await else { continue };
                     self.enter(extent, &follower).await;
                     let began = tokio::select! {
                         began = self.read_on(extent, &follower) => began,
@@ -128,13 +129,12 @@ impl Fleet {
                 // What is brought is appended and acknowledged all the same.
                 return std::future::pending().await;
             }
-            let Some(incarnation) = self.now().incarnation.clone() else {
+            let known = self.now().incarnation.clone();
+            let Some(incarnation) = known else {
                 match self.register(epoch).await {
-                    Ok(Ok(_)) => continue,
-                    Ok(Err(began)) => return began,
-                    Err(away) => self.wait_for(&away, &mut failures).await,
+                    Ok(_) => continue,
+                    Err(began) => return began,
                 }
-                continue;
             };
             // Before it is read how far this node is, and before it is sent.
             let sent = self.0.clock.mono();
@@ -164,14 +164,27 @@ impl Fleet {
         }
     }
 
-    async fn register(&self, epoch: u64) -> Result<Result<Extent, Began>, Away> {
+    /// An epoch counts from when its server, and as many replicas as are asked for, know of this node: else it may be that of a
+    /// primary that is replaced already.
+    async fn be_known(&self, extent: Extent) -> Result<Extent, Began> {
+        if self.now().has_left { Ok(extent) } else { self.register(extent.epoch).await }
+    }
+
+    /// Registers under a name that nobody had before, and sends that again until it is confirmed.
+    async fn register(&self, epoch: u64) -> Result<Extent, Began> {
         let random = RandomState::new();
         let name = Incarnation(format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1)));
-        let registered = self.0.journal.register(epoch, &name, &self.0.settings.about).await?;
-        if registered.is_ok() {
-            self.now().incarnation = Some(name);
+        let mut failures = 0;
+        loop {
+            match self.0.journal.register(epoch, &name, &self.0.settings.about).await {
+                Ok(Ok(extent)) => {
+                    self.now().incarnation = Some(name);
+                    return Ok(extent);
+                }
+                Ok(Err(began)) => return Err(began),
+                Err(away) => self.wait_for(&away, &mut failures).await,
+            }
         }
-        Ok(registered)
     }
 
     /// A renewal that was sent at `sent` counts.

@@ -18,15 +18,15 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use crate::fleet::journal::MAX_RECORD;
 use crate::fleet::{Fleet, Follower};
 use crate::invalidate::applied::{Ack, Applied};
 use crate::invalidate::record::Record;
 use crate::invalidate::wire::{self, Name};
-use crate::invalidate::{Invalidation, Invalidator, Source, Writer, batch};
+use crate::invalidate::{Invalidator, Writer, batch};
 use crate::redis::backoff;
-use crate::route::reach::Reach;
 use crate::store;
-use crate::store::position::{Hold, Outdate, Position};
+use crate::store::position::Position;
 use crate::store::ticket::FillTicket;
 
 /// Most records that wait to be appended while Redis is away; beyond, one that outdates everything stands for the rest.
@@ -153,12 +153,28 @@ impl Invalidator {
         let (said, heard) = oneshot::channel();
         match self.0.own.bring(Brought { record: Arc::clone(&record), by, then }) {
             Some(name) => {
-                let bytes = Bytes::from(wire::write(&record, name, self.0.own.secret()));
+                let bytes = self.written(&record, name);
                 tokio::spawn(carry(fleet.clone(), bytes, said));
             }
             None => self.owe_everything(fleet),
         }
         async { heard.await.unwrap_or(Err(Unsure)) }
+    }
+
+    /// What other nodes read. What is too large for them is everything; here it is what it is.
+    fn written(&self, record: &Record, name: Name) -> Bytes {
+        let secret = self.0.own.secret();
+        let bytes = wire::write(record, name.clone(), secret);
+        if bytes.len() <= MAX_RECORD {
+            return bytes.into();
+        }
+        let items = record.outdate.reach.items.len();
+        tracing::warn!(
+            items,
+            bytes = bytes.len(),
+            "more than a record of the fleet may hold: on the other nodes everything goes"
+        );
+        wire::write_everything(name, secret).into()
     }
 
     /// One that outdates everything stands for whatever else is owed.
@@ -169,18 +185,9 @@ impl Invalidator {
         let (invalidator, fleet) = (self.clone(), fleet.clone());
         tokio::spawn(async move {
             let own = &invalidator.0.own;
-            let invalidation = Invalidation {
-                reach: Reach::all(),
-                hold: Hold::Settle,
-                source: Source::Gap,
-                actor: String::from("more invalidations than can wait until Redis is back"),
-                without_derived: true,
-                ..Invalidation::default()
-            };
-            let outdate = Outdate { reach: Reach::all(), hold: Hold::Settle, ..Outdate::default() };
-            let record = Record { causes: vec![invalidator.follow(invalidation)], outdate };
+            tracing::warn!("more invalidations than can wait until Redis is back: everything goes then");
             let count = own.count.fetch_add(1, Ordering::Relaxed);
-            let bytes = Bytes::from(wire::write(&record, Name { by: own.by, count }, own.secret()));
+            let bytes = Bytes::from(wire::write_everything(Name { by: own.by, count }, own.secret()));
             let mut failures = 0;
             loop {
                 // What comes from now on needs another one.
@@ -296,12 +303,13 @@ async fn carry(fleet: Fleet, record: Bytes, said: oneshot::Sender<Result<(), Uns
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invalidate::Settings;
     use crate::invalidate::audit::Query;
     use crate::invalidate::testing::{World, of};
+    use crate::invalidate::{Invalidation, Settings, Source};
     use crate::route::derive::Dependencies;
-    use crate::route::reach::ItemTemplate;
+    use crate::route::reach::{ItemTemplate, Reach};
     use crate::route::tag::Tag;
+    use crate::store::position::Outdate;
 
     fn dependencies(from: &str, to: &str) -> Dependencies {
         let template = |word: &str| ItemTemplate::parse(word).unwrap();
@@ -365,6 +373,20 @@ mod tests {
         );
         assert!(kept.is_dead());
         assert_eq!(world.store.applied().n, 41);
+    }
+
+    #[test]
+    fn what_no_record_holds_is_everything_elsewhere() {
+        let (here, there) = (world(Dependencies::default()), world(Dependencies::default()));
+        let kept = there.keep("k", &[Tag::named("another")]);
+        let reach = Reach::of((0..20_000).map(|n| Tag::named(&format!("project:{n}"))));
+        let outdate = Outdate { reach, ..Outdate::default() };
+        let cause = Invalidation { reach: outdate.reach.clone(), ..Invalidation::default() };
+        let causes = vec![cause.followed(&Dependencies::default())];
+        let written = here.invalidator.written(&Record { causes, outdate }, Name { by: 1, count: 1 });
+        assert!(written.len() <= MAX_RECORD);
+        there.invalidator.apply_record(&there, 1, written);
+        assert!(kept.is_dead());
     }
 
     #[test]

@@ -83,6 +83,21 @@ pub(in crate::invalidate) fn write(record: &Record, name: Name, secret: u64) -> 
     serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
+/// The same for one that is larger than any journal takes: that everything is outdated.
+pub(in crate::invalidate) fn write_everything(name: Name, secret: u64) -> Vec<u8> {
+    let invalidation = Invalidation {
+        reach: Reach::all(),
+        hold: Hold::Settle,
+        source: Source::Gap,
+        actor: String::from("more than a record of the fleet may hold"),
+        without_derived: true,
+        ..Invalidation::default()
+    };
+    let outdate = Outdate { reach: Reach::all(), hold: Hold::Settle, ..Outdate::default() };
+    let causes = vec![invalidation.followed(&Dependencies::default())];
+    write(&Record { causes, outdate }, name, secret)
+}
+
 /// Reads a record and its name, and adds what `dependencies` derive here.
 ///
 /// # Errors
