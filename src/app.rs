@@ -99,6 +99,9 @@ pub struct Running {
     _flush: Flush,
 }
 
+/// Longest time that the start waits for the fleet's Redis.
+const JOINING: Duration = Duration::from_secs(1);
+
 /// Starts everything; when this returns, connections are accepted.
 ///
 /// # Errors
@@ -135,6 +138,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.extend(listener);
     if let Some(fleet) = &fleet {
         background.push(tokio::spawn(fleet.clone().live(Arc::new(invalidator.clone()))));
+        fleet.entered(JOINING).await;
     }
     if let Some(subscription) = &subscription {
         subscription.storing_begins().await;

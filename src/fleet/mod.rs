@@ -217,6 +217,15 @@ impl Fleet {
         Some(holds)
     }
 
+    /// Waits until the first epoch is entered, for `patience` at most: what is stored before is dropped then.
+    pub async fn entered(&self, patience: Duration) {
+        let mut entered = pin!(self.0.entered.notified());
+        entered.as_mut().enable();
+        if self.now().epoch.is_none() {
+            let _ = timeout(patience, entered).await;
+        }
+    }
+
     /// Whether Redis was away when it was last asked.
     pub fn is_away(&self) -> bool {
         self.now().away.is_some()

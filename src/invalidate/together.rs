@@ -119,6 +119,10 @@ impl Follower for Invalidator {
         };
         let mut raised = self.raise(record, by.as_ref());
         debug_assert_eq!(raised.sweep.position(), at, "records are applied in the order of their places");
+        if raised.sweep.position() != at {
+            tracing::error!(place = %at, here = %raised.sweep.position(), "this node had lost count: all that is kept goes");
+            self.0.store.begin_anew(at);
+        }
         let renewed = raised.renewed.take();
         let _under_way = self.sweep(raised, move |invalidator, record, swept| {
             then(invalidator, record, swept, renewed);

@@ -94,6 +94,13 @@ def nodes(larder, between):
     return nodes
 
 
+def test_what_is_warmed_at_start_is_kept(larder, between, origin):
+    warming = f"warm: {{ requests: [{{ get: {PROJECT} }}], before_ready: 60s }}"
+    node = Node(larder(CONFIG.format(url=between.url) + warming))
+    until(lambda: node.fleet()["node"]["lease_left"], "it has a lease")
+    assert origin.count(PROJECT) == 1 and cached(node.get()) == "HIT"
+
+
 def test_what_one_node_acknowledges_holds_on_all(nodes):
     before = nodes[0].version()
     for turn in range(30):
