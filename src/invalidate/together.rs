@@ -232,25 +232,20 @@ impl Invalidator {
             // Whoever brought it may have left.
             let _ = done.send((applied, renewed));
         });
-        let since = self.0.clock.mono();
-        let told = self.tell(fleet, Arc::clone(&record), by, then);
-        let ack = match timeout(fleet.ack_timeout(), told).await {
-            Ok(Ok(())) => Ack::Applied,
-            // A task of its own goes on with it.
-            Ok(Err(_)) | Err(_) => Ack::Unconfirmed,
-        };
-        match ack {
-            Ack::Applied => self.0.metrics.acknowledged(self.0.clock.mono().saturating_sub(since)),
-            Ack::Unconfirmed => self.0.metrics.unconfirmed(),
+        let ack = self.acknowledged(fleet, &record, by, then).await;
+        match here.try_recv() {
+            Ok((applied, renewed)) => (Applied { ack, ..applied }, renewed),
+            // Nobody knows when, or this node is shut out until it has applied it.
+            Err(_) => (Applied { ack, ..self.aside(&record).remove(0) }, None),
         }
-        match (ack, here.try_recv()) {
-            (_, Ok((applied, renewed))) => (Applied { ack, ..applied }, renewed),
-            // It holds everywhere though this node has not applied it: it is shut out until it has.
-            (_, Err(_)) => {
-                let swept = self.0.store.outdate_aside(&record.outdate, self.0.clock.mono());
-                (Applied { ack, ..Applied::of(swept.position, swept.reached) }, None)
-            }
-        }
+    }
+
+    /// Applies a record outside the order: what each of its causes comes to. It is audited when it is applied at its place.
+    fn aside(&self, record: &Record) -> Vec<Applied> {
+        let store = &self.0.store;
+        let swept = store.outdate_aside(&record.outdate, self.0.clock.mono());
+        let shares = batch::shares(&record.causes, &swept.reached).into_iter();
+        shares.map(|reached| Applied::of(store.applied(), Arc::new(reached))).collect()
     }
 
     /// The same for a batch, behind the back of whoever brings it.
@@ -263,19 +258,32 @@ impl Invalidator {
     ) {
         let (invalidator, fleet) = (self.clone(), fleet.clone());
         tokio::spawn(async move {
-            let (done, here) = oneshot::channel();
+            let (done, mut here) = oneshot::channel();
             let then: Then = Box::new(move |invalidator, record, swept, _| {
+                // Whoever brought it may have been answered.
                 let _ = done.send(noted(invalidator, record, swept));
             });
-            let told = invalidator.tell(&fleet, record, None, then);
-            let ack = match timeout(fleet.ack_timeout(), told).await {
-                Ok(Ok(())) => Ack::Applied,
-                Ok(Err(_)) | Err(_) => Ack::Unconfirmed,
-            };
-            if let Ok(shares) = here.await {
-                answer(shares.into_iter().map(|applied| Applied { ack, ..applied }).collect());
-            }
+            let ack = invalidator.acknowledged(&fleet, &record, None, then).await;
+            let shares = here.try_recv().unwrap_or_else(|_| invalidator.aside(&record));
+            answer(shares.into_iter().map(|applied| Applied { ack, ..applied }).collect());
         });
+    }
+
+    /// Tells it, and waits until it holds everywhere, or for as long as anybody waits.
+    async fn acknowledged(&self, fleet: &Fleet, record: &Arc<Record>, by: Option<Writer>, then: Then) -> Ack {
+        let since = self.0.clock.mono();
+        let told = self.tell(fleet, Arc::clone(record), by, then);
+        match timeout(fleet.ack_timeout(), told).await {
+            Ok(Ok(())) => {
+                self.0.metrics.acknowledged(self.0.clock.mono().saturating_sub(since));
+                Ack::Applied
+            }
+            // A task of its own goes on with it.
+            Ok(Err(_)) | Err(_) => {
+                self.0.metrics.unconfirmed();
+                Ack::Unconfirmed
+            }
+        }
     }
 }
 

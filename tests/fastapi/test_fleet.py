@@ -13,7 +13,7 @@ from proxy import Larder, cached
 CONFIG = """
 hosts: [api.example]
 routes: {{ "/api/projects/{{id}}": 1h }}
-invalidation: {{ settle: 10ms }}
+invalidation: {{ settle: 10ms, debounce: 5ms }}
 redis: {{ url: "{url}" }}
 """
 
@@ -69,6 +69,11 @@ class Node:
 
     def fleet(self):
         return httpx.get(f"{self.proxy.admin}/v1/fleet", trust_env=False).json()
+
+    def purge(self):
+        response = httpx.post(f"{self.proxy.admin}/v1/purge", json={"paths": ["/api/elsewhere"]}, trust_env=False)
+        assert response.status_code == 200
+        return response.json()["ack"]
 
     def keeps(self):
         """It serves what it keeps: it has a lease."""
@@ -148,10 +153,11 @@ def test_without_redis_everything_is_answered_and_nothing_is_promised_and_afterw
     between.kill()
     assert nodes[0].write() == "unconfirmed"
     assert nodes[0].version() == before + 1, "here it holds at once"
+    assert nodes[0].purge() == "unconfirmed", "and so does what comes from outside, without waiting for Redis"
     until(lambda: cached(nodes[1].get()) != "HIT" and nodes[1].version() == before + 1, "its lease is over")
     between.start()
     for node in nodes:
         node.keeps()
     assert {node.version() for node in nodes} == {before + 1}
-    assert nodes[1].write() == "applied"
+    assert nodes[1].write() == "applied" and nodes[2].purge() == "applied"
     assert {node.version() for node in nodes} == {before + 2}
