@@ -24,6 +24,7 @@ use crate::fleet::{self, Fleet};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
 use crate::invalidate::hooks::Hooks;
+use crate::invalidate::stream::Stream;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
@@ -120,6 +121,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let flow = walk(&config, address.port(), (&metrics, log, clock, drain.watch()))?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
+    let events = config.fleet.as_ref().map(|settings| events(&flow, settings)).transpose()?;
     let fleet = config.fleet.map(|settings| join(&flow, settings, &digest)).transpose()?;
     let (subscription, listener) = Subscription::start(invalidator)?.unzip();
     let watched = flow.clone();
@@ -139,6 +141,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     if let Some(fleet) = &fleet {
         background.push(tokio::spawn(fleet.clone().live(Arc::new(invalidator.clone()))));
         fleet.entered(JOINING).await;
+    }
+    if let Some(events) = events {
+        background.push(tokio::spawn(events.read_on()));
     }
     if let Some(subscription) = &subscription {
         subscription.storing_begins().await;
@@ -227,6 +232,13 @@ fn join(flow: &Flow, mut settings: fleet::Settings, digest: &str) -> Result<Flee
     let fleet = Fleet::new(settings, journal, store, parts.clock.clone(), metrics);
     parts.invalidator.join(fleet.clone(), parts.rules.identity.fingerprint());
     Ok(fleet)
+}
+
+/// What reads the stream of events of the fleet's Redis.
+fn events(flow: &Flow, settings: &fleet::Settings) -> Result<Stream, Error> {
+    let dialer = Dialer::new(Address::parse(&settings.url)?)?;
+    // Twice as long as an invalidation takes at most while the fleet is well: a node that died is waited for once.
+    Ok(Stream::new(flow.parts().invalidator.clone(), dialer, &settings.namespace, 3 * settings.lease))
 }
 
 impl Running {

@@ -23,6 +23,7 @@ pub mod purge;
 pub mod record;
 mod said;
 mod seen;
+pub mod stream;
 pub mod subscription;
 mod sweeper;
 #[cfg(test)]

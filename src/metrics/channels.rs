@@ -28,7 +28,7 @@ impl Channels {
             bad_messages: declare(
                 r,
                 "redis_bad_messages",
-                "Messages on the channels that were not understood",
+                "Messages on the channels, and events on the stream, that were not understood",
             ),
         }
     }
