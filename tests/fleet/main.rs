@@ -1,0 +1,101 @@
+//! The promise over real processes: three proxies, a Redis and an origin whose bodies carry versions, with a fault every two
+//! seconds. No read gets a body older than what was acknowledged, by whichever node, before it began.
+//!
+//! Each node reaches Redis through a link that can be slow, deaf, mute or broken (`link.rs`). What was decided follows from
+//! `LARDER_SEED`, which is printed; when it happens does not. `LARDER_LONG=1` goes on until 100,000 invalidations are
+//! acknowledged; `LARDER_BIN` is another binary than the one that was built for the tests.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and tells its seed"
+)]
+
+#[path = "../checker/client.rs"]
+mod client;
+mod fault;
+mod link;
+mod node;
+mod origin;
+#[path = "../checker/random.rs"]
+mod random;
+mod reader;
+#[allow(dead_code, reason = "it is there for the scenarios first")]
+#[path = "../scenarios/harness/redis.rs"]
+mod redis_server;
+mod world;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::fault::{Fault, Ground};
+use crate::random::Random;
+use crate::world::World;
+
+const NODES: usize = 3;
+const READERS: usize = 24;
+const WRITERS: usize = 12;
+
+/// Acknowledged invalidations of a long run.
+const LONG: u64 = 100_000;
+
+/// How long nothing happens at first: what acknowledgements take then is told apart.
+const PEACE: Duration = Duration::from_secs(4);
+
+/// Longest time that a fleet in which all is well again takes to acknowledge and to keep.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+#[test]
+fn no_read_of_a_fleet_under_faults_gets_a_body_older_than_what_was_acknowledged() {
+    let seed = std::env::var("LARDER_SEED").map_or(20_261_121, |seed| seed.parse().expect("a number"));
+    let is_long = std::env::var("LARDER_LONG").is_ok_and(|long| long == "1");
+    println!("LARDER_SEED={seed}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let world = runtime.block_on(play(seed, if is_long { LONG } else { 0 }));
+    println!("{world}");
+    assert_eq!(world.violation(), None);
+    world.assert_that_all_was_in_play();
+}
+
+/// Until every kind of fault was there once, and so many invalidations were acknowledged.
+async fn play(seed: u64, acknowledged: u64) -> Arc<World> {
+    let world = Arc::new(World::default());
+    let origin = origin::start(Arc::clone(&world), seed).await;
+    let mut ground = Ground::start(origin, Arc::clone(&world)).await;
+    let mut tasks = JoinSet::new();
+    for n in 0..READERS {
+        let random = Random::new(seed, n as u64);
+        tasks.spawn(reader::read_on(Arc::clone(&world), ground.nodes(), random));
+    }
+    for n in 0..WRITERS {
+        let random = Random::new(seed, 1_000 + n as u64);
+        tasks.spawn(writer::write_on(Arc::clone(&world), ground.nodes(), random));
+    }
+    timeout(RECOVERY, ground.recovers()).await.expect("a fleet that is new acknowledges and keeps");
+    world.suffers("nothing");
+    sleep(PEACE).await;
+    let mut random = Random::new(seed, 2_000);
+    loop {
+        for fault in Fault::shuffled(&mut random) {
+            if !world.is_over() {
+                ground.suffer(fault, &mut random).await;
+            }
+        }
+        if world.is_over() || world.acknowledged_in_all() >= acknowledged {
+            break;
+        }
+    }
+    if !world.is_over() {
+        timeout(RECOVERY, ground.recovers()).await.expect("a fleet that is well acknowledges and keeps");
+    }
+    world.end();
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    ground.stop().await;
+    world
+}

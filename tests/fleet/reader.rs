@@ -1,0 +1,89 @@
+//! Readers: each read, by whichever node, is held against what was acknowledged before it began.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::client::{Answer, Client};
+use crate::node::{Doors, Nodes};
+use crate::origin::shown;
+use crate::random::Random;
+use crate::world::{ITEMS, View, World};
+
+/// Longest time that anybody waits for an answer: whom he asks may have been stopped.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest pause between two reads, in milliseconds.
+const PAUSE: u64 = 40;
+
+/// The connections of one who asks, one for each node.
+pub(crate) struct Connections {
+    nodes: Nodes,
+    doors: fn(Doors) -> std::net::SocketAddr,
+    clients: Vec<Option<(Doors, Client)>>,
+}
+
+impl Connections {
+    pub(crate) fn of(nodes: &Nodes, doors: fn(Doors) -> std::net::SocketAddr) -> Self {
+        Self { nodes: Arc::clone(nodes), doors, clients: nodes.iter().map(|_| None).collect() }
+    }
+
+    /// `None`: it is not there, or says nothing.
+    pub(crate) async fn send(
+        &mut self,
+        node: usize,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Option<Answer> {
+        let now = *self.nodes[node].read().unwrap();
+        let place = &mut self.clients[node];
+        let mut client = match place.take() {
+            Some((doors, client)) if doors == now => client,
+            _ => Client::new((self.doors)(now)),
+        };
+        let answer = timeout(PATIENCE, client.send(method, path, headers, body)).await.ok()?;
+        *place = Some((now, client));
+        answer
+    }
+}
+
+pub(crate) async fn read_on(world: Arc<World>, nodes: Nodes, mut random: Random) {
+    let mut connections = Connections::of(&nodes, |doors| doors.proxy);
+    while !world.is_over() {
+        sleep(Duration::from_millis(random.below(PAUSE))).await;
+        let view = random.pick(&View::ALL);
+        let path = view.path(random.below(ITEMS as u64) as usize);
+        let (_, items) = View::of(&path).expect("a view");
+        let token = format!("Bearer {}", random.below(3));
+        let headers = if view == View::Mine { &[("authorization", token.as_str())][..] } else { &[] };
+        let node = random.below(nodes.len() as u64) as usize;
+        let derives = nodes[node].read().unwrap().derives;
+        let least: Vec<_> = items.iter().map(|item| (*item, world.least(view, *item))).collect();
+        let Some(answer) = connections.send(node, ("GET", &path), headers, "").await else {
+            world.saw("read of nobody");
+            continue;
+        };
+        if view == View::Stats && !(derives && nodes[node].read().unwrap().derives) {
+            world.saw("Stats without its rule");
+            continue;
+        }
+        let said = format!("{path} by node {node}: {} {}", answer.status, answer.header("cache-status"));
+        if answer.status != 200 {
+            world.violated(format!("{said}, which the origin did not say: {}", answer.text()));
+            continue;
+        }
+        let shown = shown(&answer.text());
+        assert_eq!(shown.len(), least.len(), "{said}");
+        for ((item, least), (_, version)) in least.iter().zip(&shown) {
+            if version < least {
+                world.violated(format!(
+                    "{said} shows version {version} of {item} after {least} was acknowledged"
+                ));
+            }
+        }
+        world.saw(&format!("{view:?}"));
+        world.saw(answer.header("x-cache"));
+    }
+}
