@@ -69,7 +69,7 @@ pub(crate) struct World {
     over: AtomicBool,
     violation: Mutex<Option<String>>,
     seen: Mutex<BTreeMap<String, u64>>,
-    /// How long acknowledgements took, by what went on.
+    /// How long acknowledgements of purges took, by what went on.
     took: Mutex<BTreeMap<&'static str, Vec<Duration>>>,
     acks: AtomicU64,
 }
@@ -106,12 +106,16 @@ impl World {
         self.versions[item].load(Ordering::SeqCst)
     }
 
-    /// The invalidation of this version was acknowledged for these views; it was asked for at a moment.
-    pub(crate) fn acknowledge(&self, views: &[View], item: usize, version: u64, asked: Asked) {
+    /// The invalidation of this version was acknowledged for these views.
+    pub(crate) fn acknowledge(&self, views: &[View], item: usize, version: u64) {
         for view in views {
             self.acknowledged[*view as usize][item].fetch_max(version, Ordering::SeqCst);
         }
         self.acks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A purge was acknowledged, which waits for no origin.
+    pub(crate) fn took(&self, asked: Asked) {
         self.took.lock().unwrap().entry(asked.during).or_default().push(asked.at.elapsed());
     }
 
@@ -181,7 +185,7 @@ impl fmt::Display for World {
             let count = took.len();
             writeln!(
                 f,
-                "{fault:20} {count:7} acks, median {median:.1} ms, p99 {most:.1} ms, last {last:.1} ms"
+                "{fault:20} {count:7} purges, median {median:.1} ms, p99 {most:.1} ms, last {last:.1} ms"
             )?;
         }
         Ok(())

@@ -35,7 +35,6 @@ pub(crate) async fn write_on(world: Arc<World>, nodes: Nodes, mut random: Random
 
 /// A write through the proxy: the answer is the acknowledgement, if it says so.
 async fn write(world: &World, proxies: &mut Connections, node: usize, item: usize, view: View) {
-    let asked = world.asks();
     let Some(answer) = proxies.send(node, ("PUT", &view.path(item)), &[JSON], "{}").await else {
         return world.saw("write without an answer");
     };
@@ -50,7 +49,7 @@ async fn write(world: &World, proxies: &mut Connections, node: usize, item: usiz
         let [(item, version)] = shown(&answer.text())[..] else { panic!("one item: {}", answer.text()) };
         world.saw("write");
         let views = if view == View::Plain { &[View::Plain][..] } else { &View::TAGGED };
-        world.acknowledge(views, item, version, asked);
+        world.acknowledge(views, item, version);
     }
 }
 
@@ -69,7 +68,8 @@ async fn purge(world: &World, admins: &mut Connections, node: usize, item: usize
     if answer.status == 200 && answer.text().contains("\"ack\":\"applied\"") {
         world.saw("purge");
         world.saw("applied");
-        world.acknowledge(views, item, version, asked);
+        world.took(asked);
+        world.acknowledge(views, item, version);
     } else {
         world.saw("purge unconfirmed");
     }
