@@ -1,4 +1,4 @@
-//! The promise over real processes: three proxies, a Redis and an origin whose bodies carry versions, with a fault every two
+//! Chaos: the promise over real processes: three proxies, a Redis and an origin whose bodies carry versions, with a fault every two
 //! seconds. No read gets a body older than what was acknowledged, by whichever node, before it began.
 //!
 //! Each node reaches Redis through a link that can be slow, deaf, mute or broken (`link.rs`). What was decided follows from
