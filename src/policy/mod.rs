@@ -45,7 +45,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 
 pub use crate::policy::cache_status::{CacheStatus, Forward};
-pub use crate::policy::freshness::{Life, ResponseTimes, Source};
+pub use crate::policy::freshness::{Life, LifeSoFar, ResponseTimes, Source};
 pub use crate::policy::language::Languages;
 pub use crate::policy::reuse::{Reuse, WhyValidate, may_reuse, may_serve_on_error, only_if_cached};
 pub use crate::policy::store::{NoStore, Storable, asks_no_store, may_store};
