@@ -7,6 +7,7 @@
 
 mod channels;
 mod invalidation;
+mod tier;
 mod watched;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 pub use crate::metrics::channels::Channels;
 use crate::metrics::invalidation::Invalidations;
+pub use crate::metrics::tier::Tier;
 pub use crate::metrics::watched::CacheState;
 use crate::metrics::watched::Watched;
 
@@ -110,6 +112,7 @@ pub struct Metrics {
     log_lines_dropped: Counter,
     channels: Channels,
     invalidations: Invalidations,
+    tier: Tier,
     cache: Watched,
 }
 
@@ -160,6 +163,7 @@ impl Metrics {
             ),
             channels: Channels::declare(r),
             invalidations: Invalidations::declared(r),
+            tier: Tier::declare(r),
             cache,
             registry,
         }
@@ -278,6 +282,11 @@ impl Metrics {
     /// What is counted of the channels of `redis.subscribe`.
     pub fn channels(&self) -> &Channels {
         &self.channels
+    }
+
+    /// What is counted of the shared tier.
+    pub fn tier(&self) -> &Tier {
+        &self.tier
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].

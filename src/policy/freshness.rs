@@ -83,17 +83,17 @@ impl Source {
 /// The life of one stored response; all that [`crate::policy::may_reuse`] needs, computed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    initial_age: Span,
-    received: Span,
-    fresh_for: Span,
-    stale_while_revalidate: Span,
-    stale_if_error: Span,
-    must_revalidate: bool,
-    proxy_revalidate: bool,
-    always_validate: bool,
-    immutable: bool,
-    standing: Standing,
-    source: Source,
+    pub(in crate::policy) initial_age: Span,
+    pub(in crate::policy) received: Span,
+    pub(in crate::policy) fresh_for: Span,
+    pub(in crate::policy) stale_while_revalidate: Span,
+    pub(in crate::policy) stale_if_error: Span,
+    pub(in crate::policy) must_revalidate: bool,
+    pub(in crate::policy) proxy_revalidate: bool,
+    pub(in crate::policy) always_validate: bool,
+    pub(in crate::policy) immutable: bool,
+    pub(in crate::policy) standing: Standing,
+    pub(in crate::policy) source: Source,
 }
 
 /// How a soft invalidation left a response.
@@ -107,62 +107,7 @@ pub(crate) enum Standing {
     Overwritten,
 }
 
-/// A life as it is told to whoever has another clock: how old the response is by now instead of when it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LifeSoFar {
-    /// Current age (RFC 9111 §4.2.3), to the microsecond, as all of these.
-    pub age: Duration,
-    /// Freshness lifetime, counted from age zero.
-    pub fresh_for: Duration,
-    /// RFC 5861 §3; zero where stale use is forbidden.
-    pub stale_while_revalidate: Duration,
-    /// RFC 5861 §4; zero where stale use is forbidden.
-    pub stale_if_error: Duration,
-    /// `must-revalidate` was said.
-    pub must_revalidate: bool,
-    /// `proxy-revalidate` was said, or an `s-maxage` that applies.
-    pub proxy_revalidate: bool,
-    /// `no-cache` was said.
-    pub always_validate: bool,
-    /// `immutable` was said.
-    pub immutable: bool,
-    /// Whose word it is.
-    pub source: Source,
-}
-
 impl Life {
-    /// What it has come to at `now`. That an invalidation has softened it is not told: then it is of no use to others.
-    pub fn so_far(&self, now: Now) -> LifeSoFar {
-        LifeSoFar {
-            age: self.age(now),
-            fresh_for: self.fresh_for(),
-            stale_while_revalidate: self.stale_while_revalidate(),
-            stale_if_error: self.stale_if_error(),
-            must_revalidate: self.must_revalidate,
-            proxy_revalidate: self.proxy_revalidate,
-            always_validate: self.always_validate,
-            immutable: self.immutable,
-            source: self.source,
-        }
-    }
-
-    /// The rest of a life that had come so far at `at` (monotonic, on this clock).
-    pub fn resumed(told: LifeSoFar, at: Duration) -> Self {
-        Self {
-            initial_age: told.age.into(),
-            received: at.into(),
-            fresh_for: told.fresh_for.into(),
-            stale_while_revalidate: told.stale_while_revalidate.into(),
-            stale_if_error: told.stale_if_error.into(),
-            must_revalidate: told.must_revalidate,
-            proxy_revalidate: told.proxy_revalidate,
-            always_validate: told.always_validate,
-            immutable: told.immutable,
-            standing: Standing::Sound,
-            source: told.source,
-        }
-    }
-
     /// The life of a response that was softly invalidated at `at` (monotonic): it ended there, if not before, and the
     /// windows of RFC 5861 count from the earlier of the two.
     pub fn softened(self, at: Duration) -> Self {
@@ -464,18 +409,6 @@ mod tests {
         let headers = head(fields);
         let times = ResponseTimes { requested: at(requested), received: at(received) };
         life(&Word::of(&headers), StatusCode::from_u16(status).unwrap(), &headers, rule, times)
-    }
-
-    #[test]
-    fn a_life_goes_on_under_another_clock_as_under_its_own() {
-        let life = plain(&[("cache-control", "max-age=60, stale-if-error=9, immutable"), ("age", "7")]);
-        let resumed = Life::resumed(life.so_far(at(110)), Duration::from_secs(5_000));
-        for later in [0, 42, 43, 60] {
-            let (own, others) = (at(110 + later), at(5_000 + later));
-            assert_eq!(resumed.age(others), life.age(own));
-            assert_eq!(resumed.is_fresh(others), life.is_fresh(own), "{later}");
-        }
-        assert_eq!(Life { received: life.received, initial_age: life.initial_age, ..resumed }, life);
     }
 
     fn plain(fields: &[(&str, &str)]) -> Life {

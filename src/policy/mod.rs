@@ -28,6 +28,7 @@ pub mod outdate;
 pub mod partial;
 pub mod range;
 pub mod represent;
+mod resume;
 pub mod reuse;
 mod span;
 pub mod state;
@@ -45,8 +46,9 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 
 pub use crate::policy::cache_status::{CacheStatus, Forward};
-pub use crate::policy::freshness::{Life, LifeSoFar, ResponseTimes, Source};
+pub use crate::policy::freshness::{Life, ResponseTimes, Source};
 pub use crate::policy::language::Languages;
+pub use crate::policy::resume::LifeSoFar;
 pub use crate::policy::reuse::{Reuse, WhyValidate, may_reuse, may_serve_on_error, only_if_cached};
 pub use crate::policy::store::{NoStore, Storable, asks_no_store, may_store};
 pub use crate::policy::vary::Selector;

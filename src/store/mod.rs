@@ -90,10 +90,15 @@ pub struct Refused {
 }
 
 impl Store {
-    /// An empty store.
+    /// An empty store, in an epoch of its own.
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Self {
         // No two processes are likely to have the same: what one has written down is not taken for another's.
-        let gate = Arc::new(Gate::new(RandomState::new().hash_one(())));
+        Self::in_epoch(RandomState::new().hash_one(()), settings, metrics)
+    }
+
+    /// An empty store at the beginning of `epoch`.
+    pub fn in_epoch(epoch: u64, settings: &Settings, metrics: Arc<Metrics>) -> Self {
+        let gate = Arc::new(Gate::new(epoch));
         let index = Arc::clone(&gate);
         let memory = Arc::new(Memory::new(settings.memory, settings.entries, move |entry| {
             index.forget(entry);

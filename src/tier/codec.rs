@@ -374,7 +374,7 @@ pub(super) mod tests {
     fn lines() -> impl Strategy<Value = HeaderMap> {
         prop::collection::vec((name(), line()), 0..12).prop_map(|lines| {
             let mut map = HeaderMap::new();
-            lines.into_iter().for_each(|(name, value)| drop(map.append(name, value)));
+            lines.into_iter().for_each(|(name, value)| _ = map.append(name, value));
             map
         })
     }

@@ -107,7 +107,7 @@ mod tests {
 
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
-        lines.iter().for_each(|(name, value)| drop(map.append(*name, value.parse().unwrap())));
+        lines.iter().for_each(|(name, value)| _ = map.append(*name, value.parse().unwrap()));
         map
     }
 
