@@ -90,6 +90,15 @@ impl Ledger {
         Ok(())
     }
 
+    /// Indexes `entry`, which another node has told, unless a floor refuses it or it is too old to be judged. Its position is its
+    /// own: nothing else says what it was fetched before.
+    pub(in crate::store) fn promote(&mut self, entry: &mut Arc<Entry>) -> Result<(), Outdated> {
+        self.floors.check_told(entry.position())?;
+        self.check(entry.position(), Known { tags: entry.tags(), is_all: true }, u64::MAX)?;
+        self.index.insert(entry);
+        Ok(())
+    }
+
     /// Whether nobody else has to do with `kept` since the write began that has this ticket.
     pub(in crate::store) fn is_alone(&self, began: &FillTicket, kept: &[Tag]) -> bool {
         let known = Known { tags: kept, is_all: true };

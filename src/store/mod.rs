@@ -11,6 +11,7 @@ pub mod head;
 mod ledger;
 pub mod memory;
 pub mod position;
+pub mod promote;
 mod rooms;
 pub mod search;
 pub mod stamp;
@@ -166,14 +167,19 @@ impl Store {
         if let Err(why) = self.gate.admit(&mut entry, begun, settle) {
             return Err(Refused { why, entry });
         }
+        self.show(&entry);
+        Ok(entry)
+    }
+
+    /// Puts an entry that passed the gate into memory.
+    fn show(&self, entry: &Arc<Entry>) {
         let mut gone = Vec::new();
-        self.memory.change(entry.key(), |group| gone = group.put(&entry));
+        self.memory.change(entry.key(), |group| gone = group.put(entry));
         gone.iter().for_each(|entry| self.gate.forget(entry));
         if entry.is_dead() {
             // Who killed it on its way may have had it buried before it was there.
             self.memory.sweep(entry.key());
         }
-        Ok(entry)
     }
 
     /// Remembers until `until` (monotonic) that answers to `key` are not worth waiting for.
