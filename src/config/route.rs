@@ -270,7 +270,8 @@ fn rules_digest(template: &str, keys: &Route, identity: &identity::Settings) -> 
     let user = identity.user.iter().map(Scalar::show).collect::<Vec<_>>();
     let of_identity =
         |name: &str, value| Entry { path: vec![name.to_owned()], value, source: Source::Default };
-    let mut entries = vec![of_identity("credentials", credentials.into()), of_identity("user", user.into())];
+    let mut entries = vec![of_identity("credentials", credentials.into())];
+    entries.extend((!user.is_empty()).then(|| of_identity("user", user.into())));
     keys.show(&[template.to_owned()], Source::Default, &mut entries);
     digest(&entries)
 }
