@@ -30,6 +30,7 @@ use crate::route::table::{Conflict, Table};
 use crate::route::target::Rules;
 use crate::server::Server;
 use crate::store::Store;
+use crate::tier::{Standing, Tier};
 use crate::upstream::Upstream;
 use crate::{admin, server, upstream, warm};
 
@@ -103,7 +104,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let drain = Drain::default();
     let digest = format!("{:016x}", config.digest);
     metrics.set_config(&digest);
-    let flow = walk(&config, address.port(), (&metrics, log, clock, drain.watch()))?;
+    let tier = shared_tier(&config, Standing::default(), &clock, &metrics);
+    let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
     let (subscription, listener) = Subscription::start(invalidator)?.unzip();
@@ -149,7 +151,14 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
 /// As [`start`], but for doors.
 pub fn at_rest(config: &Config, clock: Clock) -> Result<Flow, Error> {
     let (metrics, drain) = (metrics_of(config), Drain::default());
-    walk(config, config.server.listen.port(), (&metrics, AccessLog::off(), clock, drain.watch()))
+    walk(config, config.server.listen.port(), None, (&metrics, AccessLog::off(), clock, drain.watch()))
+}
+
+/// What the nodes of a fleet tell one another. It connects to nobody before `standing` names an epoch, which takes a lease.
+fn shared_tier(config: &Config, standing: Standing, clock: &Clock, metrics: &Arc<Metrics>) -> Option<Tier> {
+    let tier = Tier::start(config.tier.clone()?, standing, clock.clone(), Arc::clone(metrics));
+    // Without it everything goes on, a little slower.
+    tier.inspect_err(|why| tracing::error!("there is no shared tier: {why}")).ok()
 }
 
 fn metrics_of(config: &Config) -> Arc<Metrics> {
@@ -161,6 +170,7 @@ fn metrics_of(config: &Config) -> Arc<Metrics> {
 fn walk(
     config: &Config,
     port: u16,
+    tier: Option<Tier>,
     (metrics, log, clock, drain): (&Arc<Metrics>, AccessLog, Clock, Watch),
 ) -> Result<Flow, Error> {
     let config = config.clone();
@@ -179,6 +189,7 @@ fn walk(
         settings: config.flow,
         rules,
         store,
+        tier,
         hooks: Hooks::new(invalidator.clone()),
         invalidator,
         upstream: Upstream::new(config.upstream)?,

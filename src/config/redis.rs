@@ -3,9 +3,11 @@
 //! Invariant: a password in a URL is shown nowhere. Nothing is resolved or connected to here.
 
 use crate::config::problem::Problem;
+use crate::config::resolve::declared;
 use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section};
 use crate::invalidate::subscription::{OnGap, Settings};
 use crate::redis::{Address, BadAddress};
+use crate::tier;
 
 choice!(OnGap, "what follows a gap", {
     "purge" => OnGap::Purge, "soft-purge" => OnGap::SoftPurge, "ignore" => OnGap::Ignore,
@@ -23,8 +25,10 @@ section! {
         /// What becomes of what is kept after the subscription was lost, for nobody knows what was said meanwhile: removed
         /// (purge), stale (soft-purge), or nothing (ignore).
         on_gap: OnGap = "purge",
+        /// What every key begins with that this fleet has there.
+        namespace: Namespace = "larder",
     }
-    later { "sentinel" "namespace" "coherence" "replicas" "lease" "ack_timeout" "when_down" "writes_when_down" }
+    later { "sentinel" "coherence" "replicas" "lease" "ack_timeout" "when_down" "writes_when_down" }
 }
 
 /// The URL of a Redis; empty: none.
@@ -75,6 +79,37 @@ impl Scalar for RedisUrl {
             None => format!("{scheme}://{place}"),
         }
     }
+}
+
+/// What names begin with: 1 to 64 letters, digits, `.`, `_`, `:` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Namespace(pub(crate) String);
+
+impl Scalar for Namespace {
+    const WHAT: &'static str = "a namespace";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        const LONGEST: usize = 64;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+        if (1..=LONGEST).contains(&text.len()) && text.chars().all(is_plain) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Refusal::new(
+            "is not a namespace",
+            "write 1 to 64 letters, digits, `.`, `_`, `:` or `-`, as larder",
+        ))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// Where what the nodes of a fleet tell one another lies, if there is a Redis for it.
+pub(crate) fn tier(keys: &Redis) -> Option<tier::Settings> {
+    let url = keys.url.as_ref().filter(|at| !at.value.0.is_empty())?.value.0.clone();
+    let namespace = declared(&keys.namespace).0;
+    Some(tier::Settings { url, namespace, deadline: tier::DEADLINE })
 }
 
 /// What is listened to, if anything; what has no effect goes to `problems`.

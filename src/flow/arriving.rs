@@ -46,13 +46,16 @@ pub(crate) enum Whence {
     Fetched,
     /// Somebody else had stored it meanwhile.
     Found,
+    /// Another node had kept it, and told.
+    Told,
 }
 
 impl Whence {
     /// Whether it may still be given to who waits: what the flight itself fetched is for those who asked before it was
-    /// outdated, and what it found is a hit like any.
+    /// outdated, and what it found, or was told, is a hit like any.
     pub(crate) fn holds(self, entry: &Entry) -> bool {
-        self != Self::Found || (!entry.is_dead() && entry.softened().is_none())
+        let is_a_hit = matches!(self, Self::Found | Self::Told);
+        !is_a_hit || (!entry.is_dead() && entry.softened().is_none())
     }
 }
 

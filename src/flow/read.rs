@@ -182,7 +182,9 @@ impl Question<'_> {
                 let response = arrival.for_others(arrival.source.reader()?);
                 Some(self.deliver(Own { response, kept: Ok(()), took: None }))
             }
-            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) && whence.holds(&entry) => {
+            Ok(Landing::Entry(entry, whence))
+                if self.fits(&entry.selector) && whence.holds(&entry) && self.takes(&entry, whence) =>
+            {
                 Some(self.landed(&entry, whence))
             }
             Ok(Landing::Alone(status)) if is_failure(status) => self.stand_in(),
@@ -254,6 +256,10 @@ impl Question<'_> {
                 entry.count_hit();
                 (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None })
             }
+            Whence::Told => {
+                entry.count_hit();
+                Question::told(entry.life.ttl(now))
+            }
         };
         serve::entry(&request(self.head), entry, self.visit.target.route, cache, status, now)
     }
@@ -274,6 +280,10 @@ impl Question<'_> {
         Some((base, (Cache::Stale, status)))
     }
 
+    pub(crate) fn is_for_a_whole(&self) -> bool {
+        self.part.is_none()
+    }
+
     pub(crate) fn wants_part(&self) -> bool {
         self.part.is_none() && self.head.headers.contains_key(RANGE)
     }
@@ -282,7 +292,11 @@ impl Question<'_> {
         let fetch = |base| Fetch::new(self.visit, self.head, self.selecting, self.share, base);
         match self.part {
             Some(asked) => fetch(None).for_part(asked),
-            None => fetch(self.ask.base.clone()),
+            None => {
+                let mut whole = fetch(self.ask.base.clone());
+                whole.asks_others = self.may_be_told();
+                whole
+            }
         }
     }
 
@@ -294,7 +308,9 @@ impl Question<'_> {
     fn suits(&self, landing: &Landing) -> bool {
         match landing {
             Landing::Arriving(arrival) => self.fits(&arrival.selector),
-            Landing::Entry(entry, whence) => self.fits(&entry.selector) && whence.holds(entry),
+            Landing::Entry(entry, whence) => {
+                self.fits(&entry.selector) && whence.holds(entry) && self.takes(entry, *whence)
+            }
             Landing::Failed(_) => true,
             Landing::Alone(_) | Landing::Demoted => false,
         }

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::redis::{Connection, Dialer, Error, backoff, refused};
+use crate::tier::standing::Standing;
 
 /// Most that wait for their replies on one connection, and most that wait to be sent.
 const MOST_WAITING: usize = 128;
@@ -90,11 +91,16 @@ struct Waiting {
 }
 
 impl Link {
-    /// Keeps a connection up, with this database selected.
-    pub(in crate::tier) fn keep_up(dialer: Arc<Dialer>, database: i64) -> Self {
+    /// Keeps a connection up, with this database selected, from when it is of use.
+    pub(in crate::tier) fn keep_up(dialer: Arc<Dialer>, database: i64, standing: Standing) -> Self {
         let (asked, receiver) = mpsc::channel(MOST_WAITING);
         let up = Arc::<Up>::default();
-        tokio::spawn(Keeper { dialer, database, up: Arc::clone(&up), asked: receiver }.run());
+        let mut keeper = Keeper { dialer, database, up: Arc::clone(&up), asked: receiver };
+        tokio::spawn(async move {
+            if keeper.unless_idle(standing.begun()).await.is_some() {
+                keeper.run().await;
+            }
+        });
         Self { asked, up }
     }
 

@@ -55,7 +55,7 @@ const PTTL_STEP: Duration = Duration::from_millis(1);
 const UNPACKED_ASIDE: usize = 64 << 10;
 
 /// Where the tier is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// `redis.url`
     pub url: String,
@@ -63,6 +63,13 @@ pub struct Settings {
     pub namespace: String,
     /// For each time that Redis is asked; [`DEADLINE`].
     pub deadline: Duration,
+}
+
+impl std::fmt::Debug for Settings {
+    /// Without the URL: it may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
 }
 
 /// Why there can be no tier.
@@ -141,7 +148,7 @@ impl Missed {
 }
 
 impl Tier {
-    /// Begins to connect; the tier is used while `standing` says so.
+    /// A tier that is used while `standing` says so, and connects when it says so first. To be called within a runtime.
     ///
     /// # Errors
     /// [`Unusable`]
@@ -155,7 +162,7 @@ impl Tier {
         let address = Address::parse(&url)?;
         let database = address.database();
         let dialer = Arc::new(Dialer::new(address)?);
-        let link = || Link::keep_up(Arc::clone(&dialer), database);
+        let link = || Link::keep_up(Arc::clone(&dialer), database, standing.clone());
         let (of_filling, of_clock) = (Arc::clone(&metrics), clock.clone());
         Ok(Self(Arc::new(Inner {
             namespace,

@@ -3,16 +3,24 @@
 //! Invariant: whoever says so has a lease, and has read the journal of that epoch. It refuses to know how he came by them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
 
 /// How this node stands with the fleet, as far as the tier is concerned. Clones speak of the same.
-#[derive(Clone, Debug, Default)]
-pub struct Standing(Arc<AtomicU64>);
+#[derive(Clone, Debug)]
+pub struct Standing(Arc<watch::Sender<u64>>);
+
+impl Default for Standing {
+    /// It may not be used.
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+}
 
 impl Standing {
     /// From now on the tier is used, in this epoch; 0: it is not.
     pub fn set(&self, epoch: u64) {
-        self.0.store(epoch, Ordering::Release);
+        self.0.send_replace(epoch);
     }
 
     /// From now on it is not used.
@@ -23,6 +31,13 @@ impl Standing {
     /// The epoch in which it may be used now. To be asked with the ticket in hand: who may still come aboard a flight that
     /// goes by it came while it was so.
     pub fn epoch(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Acquire)).filter(|epoch| *epoch != 0)
+        Some(*self.0.borrow()).filter(|epoch| *epoch != 0)
+    }
+
+    /// Waits until it has been used for the first time: before that there is no need to connect.
+    pub(in crate::tier) async fn begun(&self) {
+        let mut epochs = self.0.subscribe();
+        // The sender lives in `self`, so the channel cannot close before.
+        let _ = epochs.wait_for(|epoch| *epoch != 0).await;
     }
 }

@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::HeaderMap;
 use larder::clock::Clock;
+use larder::route::reach::Reach;
+use larder::route::tag::Tag;
+use larder::store::position::Outdate;
 use larder::tier::Missed;
 
 use crate::redis_server::Redis;
@@ -220,4 +223,27 @@ async fn the_database_of_the_url_is_used_and_permissions_for_six_commands_are_en
     node.tell("k", "body").await;
     assert!(node.get("k").await.is_ok(), "without INFO and CONFIG");
     assert_eq!(names(&redis).len(), 0, "it lies in another database");
+}
+
+#[tokio::test]
+async fn a_store_that_is_empty_is_filled_from_the_tier_and_judges_by_its_own_floors() {
+    let redis = Redis::start(&[]);
+    let (one, other) = (Node::start(&redis).await, Node::start(&redis).await);
+    let outdate = |node: &Node, name: &str| {
+        let reach = Reach::of([Tag::named(name)]);
+        node.store.outdate(&Outdate { reach, ..Outdate::default() }, node.clock.mono());
+    };
+    other.store.retain_floors(0);
+    one.tell("k", "body").await;
+    outdate(&other, "another");
+    let kept = other.store.promote(other.get("k").await.unwrap()).unwrap();
+    assert_eq!((kept.position().n, kept.position().epoch), (0, EPOCH), "as old as where it was fetched");
+    outdate(&other, "t");
+    assert!(kept.is_dead());
+    let again = other.get("k").await.unwrap();
+    assert!(other.store.promote(again).is_err(), "the other node has not heard of it yet");
+    (0..2).for_each(|_| outdate(&one, "t"));
+    one.tell("k", "new").await;
+    let kept = other.store.promote(other.get("k").await.unwrap()).unwrap();
+    assert_eq!((&kept.response.body[..], kept.position().n), (&b"new"[..], 2));
 }
