@@ -18,12 +18,16 @@ use crate::access_log::{AccessLog, Flush, Format};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, Phase, Watch};
+use crate::fleet::journal::{self, Journal, RETAINED};
+use crate::fleet::redis_journal::RedisJournal;
+use crate::fleet::{self, Fleet};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
 use crate::invalidate::hooks::Hooks;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
+use crate::redis::{self, Address, BadAddress, Dialer};
 use crate::route::host::{BadHost, Hosts, Scheme};
 use crate::route::identity::{Identity, random_secret};
 use crate::route::table::{Conflict, Table};
@@ -52,6 +56,12 @@ pub enum Error {
     /// The channels can never be heard.
     #[error(transparent)]
     Subscription(#[from] subscription::Unusable),
+    /// The URL of the fleet's Redis is none.
+    #[error(transparent)]
+    Address(#[from] BadAddress),
+    /// The way to the fleet's Redis cannot be prepared.
+    #[error("`redis.url`: {0}")]
+    Redis(#[from] redis::Error),
     /// The admin listener does not open.
     #[error("cannot listen on {address} for `{what}`: {why}")]
     Admin {
@@ -68,9 +78,9 @@ impl Error {
     /// Whether another configuration would help, rather than another state of the machine.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)) => true,
+            Self::Routes(_) | Self::Hosts(_) | Self::Address(_) | Self::Server(server::Error::Tls(_)) => true,
             Self::Subscription(why) => matches!(why, subscription::Unusable::Address(_)),
-            Self::Server(_) | Self::Upstream(_) | Self::Admin { .. } => false,
+            Self::Server(_) | Self::Upstream(_) | Self::Redis(_) | Self::Admin { .. } => false,
         }
     }
 }
@@ -83,11 +93,15 @@ pub struct Running {
     readiness: Readiness,
     drain: Drain,
     subscription: Option<Subscription>,
+    fleet: Option<Fleet>,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     patience: Duration,
     _flush: Flush,
 }
+
+/// Longest time that the start waits for the fleet's Redis.
+const JOINING: Duration = Duration::from_secs(1);
 
 /// Starts everything; when this returns, connections are accepted.
 ///
@@ -108,6 +122,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
+    let fleet = config.fleet.map(|settings| join(&flow, settings, &digest)).transpose()?;
     let (subscription, listener) = Subscription::start(invalidator)?.unzip();
     let watched = flow.clone();
     metrics.watch_cache(move || watched.state());
@@ -123,6 +138,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         cache_path: config.admin.cache_path.clone(),
     });
     background.extend(listener);
+    if let Some(fleet) = &fleet {
+        background.push(tokio::spawn(fleet.clone().live(Arc::new(invalidator.clone()))));
+        fleet.entered(JOINING).await;
+    }
     if let Some(subscription) = &subscription {
         subscription.storing_begins().await;
     }
@@ -136,6 +155,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         readiness,
         drain,
         subscription,
+        fleet,
         flow,
         serving,
         background,
@@ -201,6 +221,25 @@ fn walk(
     }))
 }
 
+/// Makes this process, with a configuration of this digest, a node of the fleet.
+fn join(flow: &Flow, mut settings: fleet::Settings, digest: &str) -> Result<Fleet, Error> {
+    settings.about = format!("larder {} {digest}", env!("CARGO_PKG_VERSION"));
+    let parts = flow.parts();
+    let deadline = settings.lease / 2;
+    let of_journal = journal::Settings {
+        namespace: settings.namespace.clone(),
+        replicas: settings.replicas,
+        deadline,
+        retained: RETAINED,
+    };
+    let dialer = Dialer::new(Address::parse(&settings.url)?)?;
+    let journal = Journal::Redis(RedisJournal::new(dialer, of_journal));
+    let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
+    let fleet = Fleet::new(settings, journal, store, parts.clock.clone(), metrics);
+    parts.invalidator.join(fleet.clone(), parts.rules.identity.fingerprint());
+    Ok(fleet)
+}
+
 impl Running {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
@@ -238,6 +277,9 @@ impl Running {
         self.readiness.reach(State::Draining);
         // Traffic goes elsewhere from now on, and with it the writes.
         self.flow.drain();
+        if let Some(fleet) = &self.fleet {
+            fleet.leave().await;
+        }
         // Whoever waits for a batch keeps his connection open.
         self.flow.parts().invalidator.hurry();
         let gently = async {

@@ -6,6 +6,7 @@
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
 mod channels;
+mod fleet;
 mod invalidation;
 mod tier;
 mod watched;
@@ -25,6 +26,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 pub use crate::metrics::channels::Channels;
+use crate::metrics::fleet::Fleet;
 use crate::metrics::invalidation::Invalidations;
 pub use crate::metrics::tier::Tier;
 pub use crate::metrics::watched::CacheState;
@@ -112,6 +114,7 @@ pub struct Metrics {
     log_lines_dropped: Counter,
     channels: Channels,
     invalidations: Invalidations,
+    fleet: Fleet,
     tier: Tier,
     cache: Watched,
 }
@@ -163,6 +166,7 @@ impl Metrics {
             ),
             channels: Channels::declare(r),
             invalidations: Invalidations::declared(r),
+            fleet: Fleet::declared(r),
             tier: Tier::declare(r),
             cache,
             registry,
@@ -277,16 +281,6 @@ impl Metrics {
     /// The counter of access log lines that were dropped.
     pub fn log_lines_dropped(&self) -> Counter {
         self.log_lines_dropped.clone()
-    }
-
-    /// What is counted of the channels of `redis.subscribe`.
-    pub fn channels(&self) -> &Channels {
-        &self.channels
-    }
-
-    /// What is counted of the shared tier.
-    pub fn tier(&self) -> &Tier {
-        &self.tier
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].
@@ -510,7 +504,8 @@ mod tests {
         metrics.warmed("stored");
         metrics.refused("content-length");
         metrics.set_config("abc");
-        metrics.invalidated("write", "hard", MS);
+        metrics.invalidated("write", "hard");
+        metrics.acknowledged(MS);
         metrics.invalidation_applied(3, MS);
         metrics.event_unmatched();
         metrics.webhook_refused("signature");

@@ -140,6 +140,11 @@ impl Dialer {
         Ok(Self { address, tls })
     }
 
+    /// The database that the address names; `None` for the one that is selected anyway.
+    pub fn database(&self) -> Option<i64> {
+        Some(self.address.0.redis_settings().db()).filter(|database| *database != 0)
+    }
+
     /// A connection that has been greeted with user and password, within [`CONNECT`]. No database is selected:
     /// channels belong to none.
     ///

@@ -17,9 +17,10 @@ use crate::admin::body::{Document, flag};
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
 use crate::flow::purge;
+use crate::invalidate::applied::Ack;
 use crate::invalidate::audit::{self, Audited, Query, Tally};
 use crate::invalidate::event::{self, BadEvent, Event};
-use crate::invalidate::{Invalidation, Source};
+use crate::invalidate::{Applied, Invalidation, Source};
 use crate::route::derive::Followed;
 use crate::route::host::Scheme;
 use crate::route::path::Path;
@@ -45,6 +46,8 @@ pub(crate) struct Done {
     items: Vec<String>,
     derived: Vec<String>,
     is_dry: bool,
+    /// Whether it holds on every node of the fleet.
+    ack: Ack,
 }
 
 impl Done {
@@ -56,6 +59,7 @@ impl Done {
             "reach": self.items,
             "derived": self.derived,
             "dry_run": self.is_dry,
+            "ack": (!self.is_dry).then_some(self.ack.as_str()),
         })
     }
 }
@@ -177,7 +181,8 @@ pub(crate) async fn carry_out(
     if is_dry {
         let preview = invalidator.preview(invalidation).await;
         let (position, entries) = (parts.store.applied(), preview.entries);
-        return Ok(Done { position, entries, items: preview.items, derived: preview.derived, is_dry });
+        let (items, derived, ack) = (preview.items, preview.derived, Ack::Applied);
+        return Ok(Done { position, entries, items, derived, is_dry, ack });
     }
     invalidator.allow(&invalidation).map_err(|why| {
         let seconds = why.retry_after.as_secs_f64().ceil().max(1.0) as u64;
@@ -192,7 +197,8 @@ pub(crate) async fn carry_out(
     let mut items = audit::words(&reach.items);
     let derived = items.split_off(asked);
     let applied = invalidator.apply(invalidation).await;
-    Ok(Done { position: applied.position, entries: applied.entries, items, derived, is_dry })
+    let Applied { position, entries, ack, .. } = applied;
+    Ok(Done { position, entries, items, derived, is_dry, ack })
 }
 
 /// Counts by template.

@@ -51,7 +51,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{access_log, admin, flow, invalidate, route as routing, server, store, tier, upstream, warm};
+use crate::{
+    access_log, admin, fleet, flow, invalidate, route as routing, server, store, tier, upstream, warm,
+};
 
 pub use crate::config::answer::Answer;
 pub use crate::config::case::{Case, Expected, Fact, Sharing};
@@ -105,6 +107,8 @@ pub struct Config {
     pub tier: Option<tier::Settings>,
     /// How what is kept is outdated.
     pub invalidate: invalidate::Settings,
+    /// The fleet that this node belongs to; `None`: it is alone.
+    pub fleet: Option<fleet::Settings>,
     /// What is a credential.
     pub identity: routing::identity::Settings,
     /// The routes, in the order of the file.

@@ -1,14 +1,23 @@
-//! `redis:` as the file has it: where it is, and what is heard there.
+//! `redis:` as the file has it: where it is, what is heard there, and how the nodes of a fleet hold together over it.
 //!
 //! Invariant: a password in a URL is shown nowhere. Nothing is resolved or connected to here.
 
 use crate::config::problem::Problem;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::duration::Timeout;
 use crate::config::resolve::declared;
 use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section};
+use crate::fleet::{self, WhenDown};
 use crate::invalidate::subscription::{OnGap, Settings};
 use crate::redis::{Address, BadAddress};
 use crate::tier;
 
+choice!(WhenDown, "what is done without Redis", {
+    "origin" => WhenDown::Origin, "serve" => WhenDown::Serve,
+});
 choice!(OnGap, "what follows a gap", {
     "purge" => OnGap::Purge, "soft-purge" => OnGap::SoftPurge, "ignore" => OnGap::Ignore,
 });
@@ -25,10 +34,21 @@ section! {
         /// What becomes of what is kept after the subscription was lost, for nobody knows what was said meanwhile: removed
         /// (purge), stale (soft-purge), or nothing (ignore).
         on_gap: OnGap = "purge",
-        /// What every key begins with that this fleet has there.
+        /// What the names of Larder's keys begin with: those who share it are one fleet.
         namespace: Namespace = "larder",
+        /// How many replicas of Redis must have a registration, a renewal or an invalidation before it counts: with one, a
+        /// primary that is lost takes no acknowledgement along.
+        replicas: Replicas = "0",
+        /// How long a node that nobody reaches may go on serving what it keeps; whoever acknowledges an invalidation without it
+        /// waits for so long, and a tenth more. From 100ms to 60s.
+        lease: Lease = "1s",
+        /// How long the answer to a write waits until its invalidation holds on every node; then it leaves as `unconfirmed`.
+        ack_timeout: Timeout = "5s",
+        /// What is done with what is kept while Redis is away: everything is asked of the origin (origin), or it is served, and
+        /// nothing is promised (serve).
+        when_down: WhenDown = "origin",
     }
-    later { "sentinel" "coherence" "replicas" "lease" "ack_timeout" "when_down" "writes_when_down" }
+    later { "sentinel" "coherence" "writes_when_down" }
 }
 
 /// The URL of a Redis; empty: none.
@@ -81,28 +101,92 @@ impl Scalar for RedisUrl {
     }
 }
 
-/// What names begin with: 1 to 64 letters, digits, `.`, `_`, `:` and `-`.
+/// `namespace:`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Namespace(pub(crate) String);
+pub(crate) struct Namespace(String);
 
 impl Scalar for Namespace {
-    const WHAT: &'static str = "a namespace";
+    const WHAT: &'static str = "a name";
 
     fn parse(text: &str) -> Result<Self, Refusal> {
-        const LONGEST: usize = 64;
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
-        if (1..=LONGEST).contains(&text.len()) && text.chars().all(is_plain) {
-            return Ok(Self(text.to_owned()));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+        if text.is_empty() || text.len() > 64 || !text.chars().all(is_name) {
+            return Err(Refusal::new(
+                "is no name for keys in Redis",
+                "write letters, digits, `-`, `_`, `.` and `:`, 64 at most",
+            ));
         }
-        Err(Refusal::new(
-            "is not a namespace",
-            "write 1 to 64 letters, digits, `.`, `_`, `:` or `-`, as larder",
-        ))
+        Ok(Self(text.to_owned()))
     }
 
     fn show(&self) -> String {
         self.0.clone()
     }
+}
+
+/// `lease:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease(Duration);
+
+impl Scalar for Lease {
+    const WHAT: &'static str = "a duration";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let period = <Duration as Scalar>::parse(text)?;
+        if (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&period) {
+            return Ok(Self(period));
+        }
+        Err(Refusal::new(
+            "is no lease",
+            "write a time from 100ms to 60s: a write waits for so long if a node dies",
+        ))
+    }
+
+    fn show(&self) -> String {
+        Scalar::show(&self.0)
+    }
+
+    fn schema() -> Value {
+        <Duration as Scalar>::schema()
+    }
+}
+
+/// `replicas:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replicas(u32);
+
+impl Scalar for Replicas {
+    const WHAT: &'static str = "a number of replicas";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let refused = || Refusal::new("is no number of replicas", "write 0, 1, 2 … up to 16");
+        text.parse().ok().filter(|count| *count <= 16).map(Self).ok_or_else(refused)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [
+            { "type": "integer", "minimum": 0, "maximum": 16 },
+            { "type": "string", "pattern": "^[0-9]+$|\\$\\{" },
+        ] })
+    }
+}
+
+/// The fleet that this node belongs to; `None`: there is no Redis, it is alone.
+pub(crate) fn fleet(keys: &Redis) -> Option<fleet::Settings> {
+    let url = keys.url.as_ref().filter(|at| !at.value.0.is_empty())?;
+    Some(fleet::Settings {
+        url: url.value.0.clone(),
+        lease: declared(&keys.lease).0,
+        ack_timeout: declared(&keys.ack_timeout).0,
+        when_down: declared(&keys.when_down),
+        namespace: declared(&keys.namespace).0,
+        replicas: declared(&keys.replicas).0,
+        about: String::new(),
+    })
 }
 
 /// Where what the nodes of a fleet tell one another lies, if there is a Redis for it.
@@ -123,13 +207,6 @@ pub(crate) fn settle(keys: &Redis, problems: &mut Vec<Problem>) -> Option<Settin
             channels: channels.value.0.clone(),
             on_gap: keys.on_gap.as_ref().map(|at| at.value).unwrap_or_default(),
         }),
-        (None, Some(url)) => {
-            let message =
-                "the Redis is not used: no channel is named, and a shared tier is not available yet";
-            let hint = "write redis: { subscribe: cache:invalidate }, or leave the URL out";
-            problems.push(Problem::of(url.source, message).hint(hint).warning());
-            None
-        }
         (Some(channels), None) if said.is_none() => {
             let message = "`redis.subscribe` has no effect: no `url` says where the Redis is";
             let hint = "write `url: ${REDIS_URL:-}` beside it, or set REDIS_URL";

@@ -16,6 +16,7 @@ use crate::config::file::{AdminKeys, File, Limits, Warm, WarmRequest};
 use crate::config::invalidation;
 use crate::config::problem::{Problem, Report, Source};
 use crate::config::reader::Reader;
+use crate::config::redis;
 use crate::config::route;
 use crate::config::scalar::{Size, Upgrades};
 use crate::config::shape::{At, Entry, Scalar, Shape, Words};
@@ -160,6 +161,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
         },
         hosts: said(merged.hosts).0.into_iter().map(|host| host.0).collect(),
         invalidate,
+        fleet: merged.redis.as_ref().and_then(|at| redis::fleet(&at.value)),
         writes,
         store: store::Settings {
             memory: declared(&limits.memory).0,

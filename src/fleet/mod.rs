@@ -1,7 +1,261 @@
 //! What the nodes of a fleet agree upon over Redis: the order of invalidations, who may serve what he keeps, and when an
 //! invalidation holds everywhere.
 //!
+//! ```text
+//! begin ─ forget all that is kept ─ register ─┬─ read on: what the journal holds is applied, in order
+//!    ▲                                        ├─ keep the lease: renew a third of it before its end, and whenever more is applied
+//!    └────── another epoch, in any answer ◄───┴─ watch: who has applied what is waited for, and who stands still
+//! ```
 //! Invariant: whoever has no lease serves nothing that is kept, and whoever has one has applied all that was acknowledged
 //! before. It refuses to know what an invalidation reaches, and HTTP.
 
+mod ask;
 pub mod journal;
+mod node;
+pub mod redis_journal;
+mod request;
+pub mod script;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::fleet::journal::{Away, Extent, Incarnation, Journal, Member};
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::store::position::Position;
+
+/// `redis:` as far as the fleet goes.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where Redis is: `redis://`, `rediss://`, with user and password.
+    pub url: String,
+    /// How long a node that cannot be reached may go on: the others wait for so long, and a tenth more.
+    pub lease: Duration,
+    /// How long whoever brought an invalidation waits until it holds everywhere.
+    pub ack_timeout: Duration,
+    /// What is done with what is kept while there is no lease.
+    pub when_down: WhenDown,
+    /// What the names of the keys in Redis begin with: those who share it are one fleet.
+    pub namespace: String,
+    /// How many replicas of Redis must have what counts.
+    pub replicas: u32,
+    /// What this node says of itself.
+    pub about: String,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, lease, ack_timeout, when_down, namespace, replicas, about } = self;
+        let mut shown = f.debug_struct("Settings");
+        shown.field("lease", lease).field("ack_timeout", ack_timeout).field("when_down", when_down);
+        shown.field("namespace", namespace).field("replicas", replicas).field("about", about);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// What is done with what is kept while Redis is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDown {
+    /// Everything is asked of the origin.
+    #[default]
+    Origin,
+    /// It is served, and the promise is suspended.
+    Serve,
+}
+
+/// Who applies what the journal holds.
+pub trait Follower: Send + Sync {
+    /// All that was applied so far counts for nothing: what is kept dies, and places go on behind `at`. Holds its thread.
+    fn begin_anew(&self, at: Position);
+    /// Applies a record at its place, behind all that stand before it. It may go on behind the caller's back.
+    fn apply(&self, at: Position, record: Bytes);
+}
+
+/// The membership of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Fleet(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    journal: Journal,
+    store: Arc<Store>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    now: Mutex<Now>,
+    /// Something was applied: that is to be told.
+    advanced: Notify,
+    /// Somebody waits for an invalidation to hold everywhere.
+    awaited: Notify,
+    /// An epoch was entered.
+    entered: Notify,
+    /// Whoever waits, by the place that he waits for; of this epoch.
+    waiting: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
+}
+
+/// How this node stands.
+#[derive(Clone, Debug, Default)]
+struct Now {
+    /// `None`: it has not reached Redis yet.
+    epoch: Option<u64>,
+    /// When (monotonic) it first saw this epoch.
+    since: Duration,
+    incarnation: Option<Incarnation>,
+    away: Option<String>,
+    gaps: u64,
+    has_left: bool,
+}
+
+/// How this node stands, as it is shown.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Under which it is registered; `None`: it is not.
+    pub incarnation: Option<Incarnation>,
+    /// How far it is.
+    pub applied: Position,
+    /// What is left of its lease; `None`: what is kept is served without one.
+    pub lease: Option<Duration>,
+    /// Why Redis is not reached; `None`: it is.
+    pub away: Option<String>,
+    /// Records that were let go before they were read here.
+    pub gaps: u64,
+}
+
+/// Why nobody can say that an invalidation holds everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the epoch has ended in which it was appended")]
+pub struct Ended;
+
+impl Fleet {
+    /// A node that has joined nobody yet: until it has, it serves nothing that is kept.
+    pub fn new(
+        settings: Settings,
+        journal: Journal,
+        store: Arc<Store>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        store.lease().end();
+        Self(Arc::new(Shared {
+            settings,
+            journal,
+            store,
+            clock,
+            metrics,
+            now: Mutex::default(),
+            advanced: Notify::new(),
+            awaited: Notify::new(),
+            entered: Notify::new(),
+            waiting: Mutex::default(),
+        }))
+    }
+
+    /// How long whoever brought an invalidation waits until it holds everywhere.
+    pub fn ack_timeout(&self) -> Duration {
+        self.0.settings.ack_timeout
+    }
+
+    /// Gives a record its place.
+    ///
+    /// # Errors
+    /// [`Away`]: it may have one all the same.
+    pub async fn append(&self, record: Bytes) -> Result<Position, Away> {
+        loop {
+            let known = self.now().epoch;
+            let epoch = match known {
+                Some(epoch) => epoch,
+                None => self.0.journal.begin().await?.epoch,
+            };
+            match self.0.journal.append(epoch, record.clone()).await? {
+                Ok(n) => return Ok(Position { epoch, n }),
+                // Whoever reads the journal has heard of that too, or will.
+                Err(began) => match self.0.journal.append(began.epoch, record.clone()).await? {
+                    Ok(n) => return Ok(Position { epoch: began.epoch, n }),
+                    Err(_) => continue,
+                },
+            }
+        }
+    }
+
+    /// Waits until every node has applied what stands at `place`, or is shut out until it has.
+    ///
+    /// # Errors
+    /// [`Ended`]: it has to be appended again.
+    pub async fn everywhere(&self, place: Position) -> Result<(), Ended> {
+        let holds = loop {
+            let mut entered = pin!(self.0.entered.notified());
+            entered.as_mut().enable();
+            if let Some(holds) = self.wait_at(place) {
+                break holds;
+            }
+            // This node may not have heard of the epoch yet in which it was appended.
+            timeout(watch::patience(self.0.settings.lease), entered).await.map_err(|_| Ended)?;
+        };
+        self.0.awaited.notify_one();
+        holds.await.map_err(|_| Ended)
+    }
+
+    /// Waits for `place`, if this node is in its epoch.
+    fn wait_at(&self, place: Position) -> Option<oneshot::Receiver<()>> {
+        // Whoever ends the epoch lets go of all who wait under the same lock.
+        let mut waiting = self.waiting();
+        if self.now().epoch != Some(place.epoch) {
+            return None;
+        }
+        let (done, holds) = oneshot::channel();
+        waiting.entry(place.n).or_default().push(done);
+        Some(holds)
+    }
+
+    /// Waits until the first epoch is entered, for `patience` at most: what is stored before is dropped then.
+    pub async fn entered(&self, patience: Duration) {
+        let mut entered = pin!(self.0.entered.notified());
+        entered.as_mut().enable();
+        if self.now().epoch.is_none() {
+            let _ = timeout(patience, entered).await;
+        }
+    }
+
+    /// Whether Redis was away when it was last asked.
+    pub fn is_away(&self) -> bool {
+        self.now().away.is_some()
+    }
+
+    /// Something was applied here.
+    pub fn advanced(&self) {
+        self.0.advanced.notify_one();
+    }
+
+    /// How this node stands.
+    pub fn standing(&self) -> Standing {
+        let Now { incarnation, away, gaps, .. } = self.now().clone();
+        let (store, now) = (&self.0.store, self.0.clock.mono());
+        Standing { incarnation, applied: store.applied(), lease: store.lease().left(now), away, gaps }
+    }
+
+    /// Everybody who is registered, and what the journal holds.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn members(&self) -> Result<(Extent, Vec<Member>), Away> {
+        self.0.journal.members().await
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<oneshot::Sender<()>>>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

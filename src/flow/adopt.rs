@@ -19,7 +19,7 @@ use crate::body::Body;
 use crate::clock::Now;
 use crate::flow::arriving::{Landing, Own};
 use crate::flow::coalesce::Departure;
-use crate::flow::consequence::{Consequences, Target};
+use crate::flow::consequence::{self, Consequences, Target};
 use crate::flow::fetch::Fetch;
 use crate::flow::{Shared, Visit, egress};
 use crate::policy::represent::Posted;
@@ -96,7 +96,9 @@ impl Adoption {
             return;
         };
         let kept = self.departure.depends().tags;
-        let Some(ticket) = follows.apply_by(&self.flow, &self.began, &kept).await else {
+        let (ack, ticket) = follows.apply_by(&self.flow, &self.began, &kept).await;
+        let response = consequence::told(&self.flow, ack, response);
+        let Some(ticket) = ticket else {
             // He may have left.
             let _ = answered.send(Ok(Own::passed(response)));
             return;

@@ -19,6 +19,7 @@ use crate::flow::relay::{Reader, Source};
 use crate::policy::Selector;
 use crate::route::key::Key;
 use crate::store::entry::Entry;
+use crate::store::position;
 use crate::store::ticket::FillTicket;
 use crate::upstream;
 
@@ -52,10 +53,15 @@ pub(crate) enum Whence {
 
 impl Whence {
     /// Whether it may still be given to who waits: what the flight itself fetched is for those who asked before it was
-    /// outdated, and what it found, or was told, is a hit like any.
-    pub(crate) fn holds(self, entry: &Entry) -> bool {
-        let is_a_hit = matches!(self, Self::Found | Self::Told);
-        !is_a_hit || (!entry.is_dead() && entry.softened().is_none())
+    /// outdated, and what it found, or was told, is a hit like any. What it was told it asked for under a lease, after nobody could
+    /// come aboard any more.
+    pub(crate) fn holds(self, entry: &Entry, arrival: position::Arrival) -> bool {
+        let is_sound = || !entry.is_dead() && entry.softened().is_none();
+        match self {
+            Self::Found => arrival.is_leased && is_sound(),
+            Self::Told => is_sound(),
+            _ => true,
+        }
     }
 }
 

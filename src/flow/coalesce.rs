@@ -98,11 +98,17 @@ impl<L> Default for Flights<L> {
 
 impl<L> Flights<L> {
     /// Joins the flight for `key`, or opens one. `tags` are what the answer is known to depend on before it is there;
-    /// a flight that has landed is joined only if `suits` says that its landing is for this request.
-    pub fn join(self: &Arc<Self>, key: &Key, tags: &[Tag], suits: impl Fn(&L) -> bool) -> Role<L> {
+    /// a flight that has landed is joined only if `suits` says that its landing is for this request, which came at `arrival`.
+    pub fn join(
+        self: &Arc<Self>,
+        key: &Key,
+        tags: &[Tag],
+        arrival: Arrival,
+        suits: impl Fn(&L) -> bool,
+    ) -> Role<L> {
         let mut by_key = self.lock();
         let flying = by_key.entry(key.clone()).or_default();
-        if let Some(flight) = flying.iter().rev().find(|flight| flight.may_be_joined(&suits)) {
+        if let Some(flight) = flying.iter().rev().find(|flight| flight.may_be_joined(arrival, &suits)) {
             return Role::Passenger(Arc::clone(flight));
         }
         let flight = Flight::new(tags);
@@ -118,9 +124,10 @@ impl<L> Flights<L> {
     }
 
     /// Whether [`Flights::join`] would find a flight to wait for.
-    pub fn has_room(&self, key: &Key, suits: impl Fn(&L) -> bool) -> bool {
+    pub fn has_room(&self, key: &Key, arrival: Arrival, suits: impl Fn(&L) -> bool) -> bool {
         let by_key = self.lock();
-        by_key.get(key).is_some_and(|flying| flying.iter().any(|flight| flight.may_be_joined(&suits)))
+        let flying = by_key.get(key).map(Vec::as_slice).unwrap_or_default();
+        flying.iter().any(|flight| flight.may_be_joined(arrival, &suits))
     }
 
     /// A flight that nobody joins.
@@ -149,13 +156,17 @@ impl<L> Flight<L> {
         Arc::new(Self { depends, ticket: OnceLock::new(), landing: watch::Sender::new(None) })
     }
 
-    fn may_be_joined(&self, suits: impl Fn(&L) -> bool) -> bool {
+    fn may_be_joined(&self, arrival: Arrival, suits: impl Fn(&L) -> bool) -> bool {
         if let Some(Ok(landing)) = &*self.landing.borrow()
             && !suits(landing)
         {
             return false;
         }
         let Some(ticket) = self.ticket() else { return true };
+        // Without a lease nobody here knows of all that was acknowledged since it departed.
+        if !arrival.is_leased {
+            return false;
+        }
         let Depends { tags, is_all } = self.depends();
         ticket.check(Known { tags: &tags, is_all }).is_ok()
     }
@@ -255,10 +266,12 @@ impl<L> Drop for Departure<L> {
 mod tests {
     use super::*;
     use crate::route::reach::Reach;
-    use crate::store::position::Gate;
-    use crate::store::position::Outdate;
+    use crate::store::position::{Gate, Outdate, Position};
     use futures_util::FutureExt;
     use std::time::Duration;
+
+    const LEASED: Arrival =
+        Arrival { position: Position { epoch: 0, n: 0 }, at: Duration::ZERO, is_leased: true };
 
     fn key() -> Key {
         Key::from_bytes(b"k")
@@ -273,14 +286,14 @@ mod tests {
     }
 
     fn pilot(flights: &Arc<Flights<u8>>) -> Departure<u8> {
-        match flights.join(&key(), &tag(), |_| true) {
+        match flights.join(&key(), &tag(), LEASED, |_| true) {
             Role::Pilot(departure) => departure,
             Role::Passenger(_) => panic!("expected to open a flight"),
         }
     }
 
     fn passenger(flights: &Arc<Flights<u8>>) -> Arc<Flight<u8>> {
-        match flights.join(&key(), &tag(), |_| true) {
+        match flights.join(&key(), &tag(), LEASED, |_| true) {
             Role::Passenger(flight) => flight,
             Role::Pilot(_) => panic!("expected to join a flight"),
         }
@@ -306,6 +319,17 @@ mod tests {
         let waiting = passenger(&flights);
         drop(departure);
         assert_eq!(waiting.landing().await, Err(Lost));
+    }
+
+    #[test]
+    fn who_comes_without_a_lease_boards_only_what_has_not_departed() {
+        let (flights, gate) = (Arc::new(Flights::default()), Arc::new(Gate::default()));
+        let blind = Arrival { is_leased: false, ..LEASED };
+        let departure = pilot(&flights);
+        assert!(flights.has_room(&key(), blind, |_| true));
+        departure.depart(gate.ticket(Duration::ZERO));
+        assert!(flights.has_room(&key(), LEASED, |_| true));
+        assert!(!flights.has_room(&key(), blind, |_| true), "what was acknowledged since is not known here");
     }
 
     #[test]
@@ -362,7 +386,7 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let others = pilot(&flights);
         others.land(7);
-        assert!(matches!(flights.join(&key(), &tag(), |landing| *landing != 7), Role::Pilot(_)));
-        assert!(matches!(flights.join(&key(), &tag(), |landing| *landing == 7), Role::Passenger(_)));
+        assert!(matches!(flights.join(&key(), &tag(), LEASED, |landing| *landing != 7), Role::Pilot(_)));
+        assert!(matches!(flights.join(&key(), &tag(), LEASED, |landing| *landing == 7), Role::Passenger(_)));
     }
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts as Head;
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 
 use crate::body::Body;
 use crate::fault::{self, Fault};
 use crate::flow::ending::Ending;
 use crate::flow::{ServerError, Shared, Visit};
-use crate::invalidate::applied::Reached;
-use crate::invalidate::{Author, Invalidation, Source};
+use crate::invalidate::applied::{Ack, Reached};
+use crate::invalidate::{Applied, Author, Invalidation, Source};
 use crate::policy::outdate;
 use crate::route::host::Scheme;
 use crate::route::reach::{Item, Reach};
@@ -25,6 +25,9 @@ use crate::route::written::{Content, Outcome, Written, groups};
 use crate::store::position::{Hold, Mode};
 use crate::store::ticket::FillTicket;
 use crate::upstream::{self, Repeated, Upgrade};
+
+/// Whether what a write outdated holds on every node of the fleet: `applied`, or `unconfirmed`.
+const LARDER_ACK: HeaderName = HeaderName::from_static("larder-ack");
 
 /// What a write is aimed at, and who wrote.
 pub(crate) struct Target {
@@ -241,14 +244,14 @@ impl Consequences {
         Self { refresh: None, ..self }
     }
 
-    /// Applies them. When this returns, they hold.
-    pub(crate) async fn apply(self, flow: &Arc<Shared>) {
+    /// Applies them. When this returns, they hold, as far as it says.
+    pub(crate) async fn apply(self, flow: &Arc<Shared>) -> Ack {
         let Self { hard, soft, refresh } = self;
-        let mut dropped = Vec::new();
+        let mut dropped = Dropped::default();
         if !hard.reach.is_empty() || !hard.alone.is_empty() {
-            dropped.push(flow.invalidator.apply(hard).await.reached);
+            dropped.add(flow.invalidator.apply(hard).await);
         }
-        follow(flow, soft, refresh, dropped).await;
+        dropped.follow(flow, soft, refresh).await
     }
 
     /// Applies them to the answer of `target`, of which the head has come: what leaves from now on may be told.
@@ -259,7 +262,7 @@ impl Consequences {
         response: Response<Body>,
     ) -> Response<Body> {
         let ending = Ending::of(flow, &self, &response, target.route.settings.settle, target.timeout);
-        self.apply(flow).await;
+        let response = if self.is_empty() { response } else { told(flow, self.apply(flow).await, response) };
         match ending {
             Some(ending) => ending.watched(response),
             None => response,
@@ -273,25 +276,52 @@ impl Consequences {
         flow: &Arc<Shared>,
         began: &FillTicket,
         kept: &[Tag],
-    ) -> Option<FillTicket> {
+    ) -> (Ack, Option<FillTicket>) {
         let Self { hard, soft, refresh } = self;
         let (applied, renewed) = flow.invalidator.apply_by(hard, began, kept).await;
+        let mut dropped = Dropped::default();
+        dropped.add(applied);
         // What the soft part reaches of `kept` refuses the fill: the gate looks at the ticket again.
-        follow(flow, soft, refresh, vec![applied.reached]).await;
-        renewed
+        (dropped.follow(flow, soft, refresh).await, renewed)
     }
 }
 
-async fn follow(
-    flow: &Arc<Shared>,
-    soft: Option<Invalidation>,
-    refresh: Option<Reach>,
-    mut dropped: Vec<Reached>,
-) {
-    if let Some(soft) = soft {
-        dropped.push(flow.invalidator.apply(soft).await.reached);
+/// What was applied so far of what follows from a write.
+struct Dropped {
+    reached: Vec<Reached>,
+    ack: Ack,
+}
+
+impl Default for Dropped {
+    fn default() -> Self {
+        Self { reached: Vec::new(), ack: Ack::Applied }
     }
-    if let Some(refresh) = refresh {
-        flow.refresh(dropped, refresh);
+}
+
+impl Dropped {
+    fn add(&mut self, applied: Applied) {
+        self.reached.push(applied.reached);
+        if applied.ack == Ack::Unconfirmed {
+            self.ack = Ack::Unconfirmed;
+        }
     }
+
+    /// The rest of it.
+    async fn follow(mut self, flow: &Arc<Shared>, soft: Option<Invalidation>, refresh: Option<Reach>) -> Ack {
+        if let Some(soft) = soft {
+            self.add(flow.invalidator.apply(soft).await);
+        }
+        if let Some(refresh) = refresh {
+            flow.refresh(self.reached, refresh);
+        }
+        self.ack
+    }
+}
+
+/// An answer that says whether what follows from it holds on every node of the fleet, if there is one.
+pub(crate) fn told(flow: &Shared, ack: Ack, mut response: Response<Body>) -> Response<Body> {
+    if flow.invalidator.fleet().is_some() {
+        response.headers_mut().insert(LARDER_ACK, HeaderValue::from_static(ack.as_str()));
+    }
+    response
 }

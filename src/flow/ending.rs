@@ -88,8 +88,8 @@ impl Ending {
         let took = self.flow.clock.mono().saturating_sub(self.since);
         match end {
             End::Clean if took <= self.settle => {}
-            End::Clean => self.follows.apply(&self.flow).await,
-            End::Unknown => self.follows.unknown(self.patience).apply(&self.flow).await,
+            End::Clean => _ = self.follows.apply(&self.flow).await,
+            End::Unknown => _ = self.follows.unknown(self.patience).apply(&self.flow).await,
         }
     }
 

@@ -340,10 +340,10 @@ impl World {
                 reader.at = Reading::Asks;
             }
             Reading::Asks => {
-                match self
-                    .flights
-                    .join(&key(reader.key), &[path(reader.key)], |(entry, whence)| whence.holds(entry))
-                {
+                let (arrival, _) = reader.arrived.expect("he has come");
+                match self.flights.join(&key(reader.key), &[path(reader.key)], arrival, |(entry, whence)| {
+                    whence.holds(entry, arrival)
+                }) {
                     Role::Pilot(departure) => reader.at = Reading::OnTheGround(departure),
                     Role::Passenger(flight) => reader.at = Reading::Waits(flight),
                 }
@@ -458,7 +458,7 @@ impl World {
             None => reader.at = Reading::Waits(flight),
             Some(Ok((entry, whence)))
                 if self.has(Fault::WaiterNotCheckedAgain)
-                    || (flight.check_for(arrival).is_ok() && whence.holds(&entry)) =>
+                    || (flight.check_for(arrival).is_ok() && whence.holds(&entry, arrival)) =>
             {
                 self.serve(&reader, versions(&entry), "waited")?;
                 return Ok(Step::Ends);

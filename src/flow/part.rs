@@ -13,6 +13,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{IF_RANGE, RANGE};
@@ -50,7 +51,7 @@ pub(crate) fn from_store(
     if rule.range == RangeRule::Whole {
         return Err(missed);
     }
-    let entry = visit.flow.part(key, selecting).ok_or(missed)?;
+    let entry = visit.flow.part(key, selecting, visit.now.mono).ok_or(missed)?;
     match policy::may_reuse(&request, &visit.life(head, &entry), rule, now) {
         Reuse::Fresh => {
             let served = serve::part(&request, &entry, route, now).ok_or(Forward::Partial)?;
@@ -256,14 +257,14 @@ fn combined(
 
 impl Shared {
     /// The newest live part under `key` for a request with these fields.
-    pub(crate) fn part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
-        self.store.part(key, |selector| self.fits(selector, selecting))
+    pub(crate) fn part(&self, key: &[u8], selecting: &HeaderMap, now: Duration) -> Option<Arc<Entry>> {
+        self.store.part(key, |selector| self.fits(selector, selecting), now)
     }
 
     /// One that something may be built on: what was softly invalidated is older than whatever comes now.
     fn sound_part(&self, key: &[u8], selecting: &HeaderMap) -> Option<Arc<Entry>> {
         let is_sound = |part: &Arc<Entry>| part.softened().is_none() && self.store.may_build_on(part);
-        self.part(key, selecting).filter(is_sound)
+        self.part(key, selecting, self.clock.mono()).filter(is_sound)
     }
 }
 

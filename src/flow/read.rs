@@ -115,7 +115,8 @@ impl<'a> Question<'a> {
     pub(crate) fn look_for_company(&mut self) {
         let is_open = self.ask.together && self.part.is_none() && !self.is_by_head();
         let flights = &self.visit.flow.flights;
-        self.collapsed = is_open && flights.has_room(&self.key(), |landing| self.suits(landing));
+        self.collapsed =
+            is_open && flights.has_room(&self.key(), self.arrival, |landing| self.suits(landing));
     }
 }
 
@@ -139,7 +140,7 @@ fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, 
 impl Question<'_> {
     fn join(&self) -> Role<Landing> {
         let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
-        flights.join(&key, &tags, |landing| self.suits(landing))
+        flights.join(&key, &tags, self.arrival, |landing| self.suits(landing))
     }
 
     /// Joins whoever asks the same, or asks for all of them. `None`: go round again.
@@ -182,9 +183,7 @@ impl Question<'_> {
                 let response = arrival.for_others(arrival.source.reader()?);
                 Some(self.deliver(Own { response, kept: Ok(()), took: None }))
             }
-            Ok(Landing::Entry(entry, whence))
-                if self.fits(&entry.selector) && whence.holds(&entry) && self.takes(&entry, whence) =>
-            {
+            Ok(Landing::Entry(entry, whence)) if self.fits(&entry.selector) && self.holds(&entry, whence) => {
                 Some(self.landed(&entry, whence))
             }
             Ok(Landing::Alone(status)) if is_failure(status) => self.stand_in(),
@@ -308,12 +307,15 @@ impl Question<'_> {
     fn suits(&self, landing: &Landing) -> bool {
         match landing {
             Landing::Arriving(arrival) => self.fits(&arrival.selector),
-            Landing::Entry(entry, whence) => {
-                self.fits(&entry.selector) && whence.holds(entry) && self.takes(entry, *whence)
-            }
+            Landing::Entry(entry, whence) => self.fits(&entry.selector) && self.holds(entry, *whence),
             Landing::Failed(_) => true,
             Landing::Alone(_) | Landing::Demoted => false,
         }
+    }
+
+    /// Whether what somebody's flight landed with may be given to who came when this request did.
+    fn holds(&self, entry: &Entry, whence: Whence) -> bool {
+        whence.holds(entry, self.arrival) && self.takes(entry, whence)
     }
 
     fn fits(&self, selector: &Selector) -> bool {

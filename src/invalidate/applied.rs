@@ -20,6 +20,27 @@ pub struct Applied {
     pub entries: Tally,
     /// The entries themselves.
     pub reached: Reached,
+    /// Whether it holds everywhere.
+    pub ack: Ack,
+}
+
+/// What is certain of an invalidation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// It holds: on every node of the fleet, if there is one.
+    Applied,
+    /// It holds here. Nobody knows of other nodes, and it goes on until it holds there too.
+    Unconfirmed,
+}
+
+impl Ack {
+    /// The word of `Larder-Ack`, and of metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
 }
 
 /// Entries that were reached. To let go a million of them takes its time: that is done where no task waits for it.
@@ -29,7 +50,7 @@ pub struct Reached(Arc<Vec<Arc<Entry>>>);
 impl Applied {
     /// Of what was reached together, the part of one who asked.
     pub(in crate::invalidate) fn of(position: Position, reached: Arc<Vec<Arc<Entry>>>) -> Self {
-        Self { position, entries: Tally::of(&reached), reached: Reached(reached) }
+        Self { position, entries: Tally::of(&reached), reached: Reached(reached), ack: Ack::Applied }
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::invalidate::journal::Cause;
+use crate::invalidate::record::Cause;
 use crate::invalidate::{Applied, purge};
 use crate::route::reach::{Item, Reach};
 use crate::route::tag::Tag;

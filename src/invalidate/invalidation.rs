@@ -1,7 +1,9 @@
 //! One invalidation as its source says it: what is outdated, how, and who says so. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::fault::{self, Fault};
-use crate::invalidate::journal::Cause;
+use crate::invalidate::record::Cause;
 use crate::route::derive::{Dependencies, Followed};
 use crate::route::reach::{Item, Reach};
 use crate::store::author::Author;
@@ -31,7 +33,7 @@ pub struct Invalidation {
 }
 
 /// Where an invalidation comes from; the `source` label of metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Source {
     /// A write through the proxy.
     #[default]

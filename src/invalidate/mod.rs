@@ -17,17 +17,19 @@ pub mod event;
 mod forgeries;
 pub mod hooks;
 mod invalidation;
-pub mod journal;
 mod listener;
 mod pace;
 pub mod purge;
+pub mod record;
 mod said;
 mod seen;
 pub mod subscription;
 mod sweeper;
 #[cfg(test)]
 mod testing;
+mod together;
 pub mod webhook;
+mod wire;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -37,15 +39,17 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::fault::{self, Fault};
+use crate::fleet::Fleet;
 use crate::invalidate::allowance::{Allowance, TooOften};
 pub use crate::invalidate::applied::Applied;
 use crate::invalidate::audit::{Audit, Audited, Query, Tally};
 use crate::invalidate::batch::{Batches, Joined, Waiting};
 pub use crate::invalidate::invalidation::{Invalidation, Source};
 use crate::invalidate::invalidation::{is_everything, is_whole_store};
-use crate::invalidate::journal::{Cause, Fence, Journal, Lease, Record};
 use crate::invalidate::pace::Complaints;
+use crate::invalidate::record::{Cause, Record};
 use crate::invalidate::sweeper::{Course, Sweeper, elsewhere};
+use crate::invalidate::together::Own;
 use crate::metrics::Metrics;
 use crate::route::derive::{Dependencies, Followed, MAX_DERIVED};
 use crate::route::tag::Tag;
@@ -92,9 +96,9 @@ struct Shared {
     store: Arc<Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
-    journal: Journal,
-    /// Held by whoever raises.
-    turn: Mutex<()>,
+    /// Where the order is kept; empty: this node is alone, and its own gate keeps it.
+    fleet: OnceLock<Fleet>,
+    own: Own,
     sweeper: Sweeper,
     batches: Batches,
     audit: Audit,
@@ -103,29 +107,37 @@ struct Shared {
     before_all: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
-/// The write that an invalidation belongs to: its ticket, and the tags of its own answer.
-type Writer<'a> = (&'a FillTicket, &'a [Tag]);
+/// The write that an invalidation belongs to.
+#[derive(Debug)]
+struct Writer {
+    /// Of its ticket.
+    began: (Position, Duration),
+    /// The tags of its own answer.
+    kept: Vec<Tag>,
+}
 
 /// A record that is raised, on its way.
 struct Raised {
     record: Arc<Record>,
     sweep: Sweep,
-    /// When (monotonic) it got its place.
-    appended: Duration,
+    /// When (monotonic) it was.
+    since: Duration,
+    /// The ticket of the write that it belongs to.
+    renewed: Option<FillTicket>,
 }
 
 impl Invalidator {
     /// The applier for `store`.
     pub fn new(settings: Settings, store: Arc<Store>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let (journal, batches) = (Journal::local(store.applied()), Batches::new(settings.max_batch));
+        let batches = Batches::new(settings.max_batch);
         let sweeper = Sweeper::new(Arc::clone(&store));
         Self(Arc::new(Shared {
             settings,
             store,
             clock,
             metrics,
-            journal,
-            turn: Mutex::default(),
+            fleet: OnceLock::new(),
+            own: Own::default(),
             sweeper,
             batches,
             audit: Audit::default(),
@@ -146,7 +158,7 @@ impl Invalidator {
         let since = self.0.clock.mono();
         let cause = self.follow(invalidation);
         if self.0.settings.debounce.is_zero() || !cause.invalidation.source.may_wait() {
-            return self.alone(cause, since, None).0.end().await;
+            return self.alone(cause, since, None).await.0;
         }
         let (answer, applied) = oneshot::channel();
         match self.0.batches.join(Waiting { cause, since, answer }) {
@@ -169,8 +181,8 @@ impl Invalidator {
         kept: &[Tag],
     ) -> (Applied, Option<FillTicket>) {
         let since = self.0.clock.mono();
-        let (course, renewed) = self.alone(self.follow(invalidation), since, Some((began, kept)));
-        (course.end().await, renewed)
+        let by = Writer { began: (began.position(), began.begun()), kept: kept.to_vec() };
+        self.alone(self.follow(invalidation), since, Some(by)).await
     }
 
     /// Whether somebody outside may have this now; to be asked before [`Self::apply`].
@@ -237,22 +249,29 @@ impl Invalidator {
         });
     }
 
-    /// Begins to apply one by itself.
-    fn alone(
+    /// Applies one by itself.
+    async fn alone(
         &self,
         cause: Cause,
         since: Duration,
-        by: Option<Writer<'_>>,
-    ) -> (Course<Applied>, Option<FillTicket>) {
+        by: Option<Writer>,
+    ) -> (Applied, Option<FillTicket>) {
         let Invalidation { reach, mode, hold, author, .. } = &cause.invalidation;
         let outdate = Outdate { reach: reach.clone(), mode: *mode, hold: *hold, author: *author };
-        let (raised, renewed) = self.raise(Record { causes: vec![cause], outdate }, by);
-        let course = self.sweep(raised, move |invalidator, record, done| {
+        let record = Arc::new(Record { causes: vec![cause], outdate });
+        let noted = move |invalidator: &Self, record: &Record, done: store::Applied| {
             let applied = Applied::of(done.position, done.reached);
             invalidator.0.audit.add([invalidator.note(&record.causes[0], since, &applied)]);
             applied
-        });
-        (course, renewed)
+        };
+        match self.0.fleet.get() {
+            Some(fleet) => self.through(fleet, record, by, noted).await,
+            None => {
+                let mut raised = self.raise(record, by.as_ref());
+                let renewed = raised.renewed.take();
+                (self.sweep(raised, noted).end().await, renewed)
+            }
+        }
     }
 
     /// Begins to apply a batch, and answers everyone in it when that is done.
@@ -265,53 +284,38 @@ impl Invalidator {
             });
             let causes: Vec<Cause> = causes.collect();
             let outdate = Outdate { reach: batch::merged(&causes), mode, hold, author: None };
-            let (raised, _) = self.raise(Record { causes, outdate }, None);
-            let _under_way = self.sweep(raised, move |invalidator, record, done| {
+            let record = Arc::new(Record { causes, outdate });
+            let since: Vec<Duration> = callers.iter().map(|(since, _)| *since).collect();
+            let noted = move |invalidator: &Self, record: &Record, done: store::Applied| {
                 let shares = batch::shares(&record.causes, &done.reached);
                 let shares = shares.into_iter().map(|reached| Applied::of(done.position, Arc::new(reached)));
                 let shares: Vec<Applied> = shares.collect();
-                let noted = record.causes.iter().zip(&callers).zip(&shares);
-                let noted =
-                    noted.map(|((cause, (since, _)), applied)| invalidator.note(cause, *since, applied));
+                let noted = record.causes.iter().zip(since).zip(&shares);
+                let noted = noted.map(|((cause, since), applied)| invalidator.note(cause, since, applied));
                 invalidator.0.audit.add(noted.collect::<Vec<_>>());
+                shares
+            };
+            let answer = move |shares: Vec<Applied>| {
                 for ((_, answer), applied) in callers.into_iter().zip(shares) {
                     // He may have left.
                     let _ = answer.send(applied);
                 }
-            });
+            };
+            match self.0.fleet.get() {
+                Some(fleet) => self.through_behind(fleet, record, noted, answer),
+                None => {
+                    let raised = self.raise(record, None);
+                    let done = move |invalidator: &Self, record: &Record, done| {
+                        answer(noted(invalidator, record, done))
+                    };
+                    let _under_way = self.sweep(raised, done);
+                }
+            }
         }
     }
 
-    /// Gives a record its place, and raises what is not raised yet up to it, in order.
-    fn raise(&self, record: Record, by: Option<Writer<'_>>) -> (Raised, Option<FillTicket>) {
-        let Shared { journal, clock, .. } = &*self.0;
-        let mut others = Vec::new();
-        let own = {
-            let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let appended = clock.mono();
-            let own = journal.append(record);
-            loop {
-                let (position, record) = journal.read().expect("a record stands there until it is raised");
-                let by = by.filter(|_| position == own);
-                let (sweep, renewed) = self.raise_next(position, &record, by);
-                let raised = Raised { record, sweep, appended };
-                if position == own {
-                    break (raised, renewed);
-                }
-                others.push(raised);
-            }
-        };
-        // Nobody here waits for what others have appended.
-        others.into_iter().for_each(|raised| drop(self.sweep(raised, |_, _, _| ())));
-        own
-    }
-
-    fn raise_next(
-        &self,
-        position: Position,
-        record: &Record,
-        by: Option<Writer<'_>>,
-    ) -> (Sweep, Option<FillTicket>) {
+    /// Raises a record: from here on nothing older than it is stored.
+    fn raise(&self, record: Arc<Record>, by: Option<&Writer>) -> Raised {
         let Shared { store, clock, before_all, .. } = &*self.0;
         let outdate = &record.outdate;
         // Before, or those who come between would be the herd.
@@ -320,32 +324,26 @@ impl Invalidator {
         {
             act();
         }
+        let since = clock.mono();
         let (sweep, renewed) = match by {
-            Some((began, kept)) => store.raise_by(outdate, clock.mono(), began, kept),
-            None => (store.raise(outdate, clock.mono()), None),
+            Some(Writer { began, kept }) => store.raise_by(outdate, since, *began, kept),
+            None => (store.raise(outdate, since), None),
         };
-        debug_assert_eq!(sweep.position(), position, "nothing is raised but through the journal");
-        (sweep, renewed)
+        Raised { record, sweep, since, renewed }
     }
 
-    /// Sweeps what is raised to its end; then it may be acknowledged, and `then` does so.
+    /// Sweeps what is raised to its end; then it is applied here, and `then` says so.
     fn sweep<T: Send + 'static>(
         &self,
         raised: Raised,
         then: impl FnOnce(&Self, &Record, store::Applied) -> T + Send + 'static,
     ) -> Course<T> {
-        let Raised { record, sweep, appended } = raised;
+        let Raised { record, sweep, since, .. } = raised;
         let invalidator = self.clone();
         self.0.sweeper.begin(sweep, move |done| {
-            let Shared { journal, store, clock, metrics, .. } = &*invalidator.0;
-            let lag = clock.mono().saturating_sub(appended);
+            let Shared { clock, metrics, .. } = &*invalidator.0;
+            let lag = clock.mono().saturating_sub(since);
             metrics.invalidation_applied(done.reached.len() as u64, lag);
-            let standing = (journal.renew(store.applied()), journal.fence(done.position));
-            debug_assert_eq!(
-                standing,
-                (Lease::Held, Fence::Closed),
-                "a node that is alone is never shut out"
-            );
             then(&invalidator, &record, done)
         })
     }
@@ -354,7 +352,10 @@ impl Invalidator {
     fn note(&self, cause: &Cause, since: Duration, applied: &Applied) -> Audited {
         let Cause { invalidation: of, asked, followed } = cause;
         let now = self.0.clock.now();
-        self.0.metrics.invalidated(of.source.as_str(), of.mode.as_str(), now.mono.saturating_sub(since));
+        self.0.metrics.invalidated(of.source.as_str(), of.mode.as_str());
+        if self.0.fleet.get().is_none() {
+            self.0.metrics.acknowledged(now.mono.saturating_sub(since));
+        }
         Audited {
             position: applied.position,
             at: now.wall,
@@ -588,17 +589,6 @@ mod tests {
         );
         assert!(kept.iter().all(|entry| entry.is_dead()));
         assert_eq!([first.entries.total, second.entries.total], [kept.len() as u64, 0]);
-    }
-
-    #[test]
-    fn what_others_have_appended_is_raised_before_and_swept_without_them() {
-        let world = World::new(Settings::default());
-        let (theirs, own) = (world.keep("a", &[Tag::named("a")]), world.keep("b", &[Tag::named("b")]));
-        let outdate = Outdate { reach: Reach::of([Tag::named("a")]), ..Outdate::default() };
-        world.invalidator.0.journal.append(Record { causes: Vec::new(), outdate });
-        assert_eq!(apply(&world, of(Source::Write, "b")).position.n, 2);
-        assert!(theirs.is_dead() && own.is_dead());
-        assert_eq!(world.store.applied().n, 2);
     }
 
     #[test]

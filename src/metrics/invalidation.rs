@@ -46,9 +46,13 @@ impl Invalidations {
 }
 
 impl Metrics {
-    /// Counts one invalidation that was applied, `took` after it came.
-    pub fn invalidated(&self, source: &'static str, mode: &'static str, took: Duration) {
+    /// Counts one invalidation that was applied here.
+    pub fn invalidated(&self, source: &'static str, mode: &'static str) {
         self.invalidations.asked.get_or_create(&SourceMode { source, mode }).inc();
+    }
+
+    /// Counts one that was acknowledged, `took` after it came.
+    pub fn acknowledged(&self, took: Duration) {
         self.invalidations.ack.observe(took.as_secs_f64());
     }
 

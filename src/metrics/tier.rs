@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::metrics::{Outcome, declare};
+use crate::metrics::{Metrics, Outcome, declare};
 
 /// Upper bounds in seconds; with +Inf there are eight buckets. Nobody waits longer than the last but one.
 const BUCKETS: [f64; 7] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1];
@@ -60,6 +60,13 @@ impl Tier {
     /// Answers that came to `result`.
     pub fn fills(&self, result: &'static str) -> u64 {
         self.fills.get(&Outcome { result }).map_or(0, |count| count.get())
+    }
+}
+
+impl Metrics {
+    /// What is counted of the shared tier.
+    pub fn tier(&self) -> &Tier {
+        &self.tier
     }
 }
 

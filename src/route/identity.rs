@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, RandomState};
 use hmac::{Hmac, Mac};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use smallvec::SmallVec;
 
@@ -79,7 +80,7 @@ enum List {
 }
 
 /// Stands for all credentials of one request: 128 bits of HMAC-SHA256 under `identity.secret`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Digest([u8; 16]);
 
 impl Digest {
@@ -160,6 +161,15 @@ impl Identity {
         let is_his =
             |name: &HeaderName| matches!(self.list, List::Named { .. }) || !is_of_a_write(name.as_str());
         self.digest_of(headers, |name| self.is_credential(name) && is_his(name))
+    }
+
+    /// Equal for two processes whose digests of the same request are equal: same secret, same credentials. It tells nothing
+    /// of the secret.
+    pub fn fingerprint(&self) -> u64 {
+        let mut mac = self.mac.clone();
+        mac.update(format!("fingerprint {:?}", self.list).as_bytes());
+        let digest = mac.finalize().into_bytes();
+        digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
     }
 
     fn digest_of(&self, headers: &HeaderMap, counts: impl Fn(&HeaderName) -> bool) -> Option<Digest> {

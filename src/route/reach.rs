@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::fault::{self, Fault};
@@ -14,14 +15,14 @@ use crate::route::pattern::{self, Segment, Template};
 use crate::route::tag::{self, Rendered, Tag, Text, Values};
 
 /// All that one invalidation reaches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
     /// What carries a tag that one of them covers is reached.
     pub items: Vec<Item>,
 }
 
 /// One thing that is outdated.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Item {
     /// Exactly this tag: a named one, a path under its host, a route, a credential.
     Tag(Tag),
@@ -39,7 +40,7 @@ pub enum Item {
 }
 
 /// Which paths of a host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Paths {
     /// This one, decoded, without a slash at its end.
     One(String),
@@ -57,7 +58,7 @@ pub enum Paths {
 }
 
 /// Literals in order; between any two of them anything may stand. One literal alone has to be all of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Gaps(Vec<String>);
 
 impl Gaps {

@@ -8,6 +8,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::route::identity::Digest;
@@ -22,7 +23,7 @@ pub const MAX_TAGS: usize = 1_000;
 pub const MAX_RENDERED: usize = 1_000;
 
 /// One tag.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tag(Arc<str>);
 
 impl Tag {
@@ -39,6 +40,11 @@ impl Tag {
             tag.push_str(&format!("{byte:02x}"));
         }
         Self(tag.into())
+    }
+
+    /// Whether it is of somebody's credentials.
+    pub fn is_of_credential(&self) -> bool {
+        self.0.starts_with("\u{1}credential:")
     }
 
     /// Every entry of a route, by its template.

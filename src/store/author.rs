@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::route::identity::Digest;
 use crate::route::tag::Tag;
 
@@ -14,7 +16,7 @@ use crate::route::tag::Tag;
 pub const MAX_AUTHORS: usize = 65_536;
 
 /// Whose writing it is, as far as requests can be told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Author {
     /// Whoever shows these credentials.
     Credential(Digest),

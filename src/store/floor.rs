@@ -155,7 +155,7 @@ impl Floors {
     /// Refuses what depends on `item` and is older than `floor`.
     pub(in crate::store) fn raise(&mut self, item: &Item, floor: Floor, oldest: Oldest) {
         if item.may_cover_unknown() {
-            self.named = floor.n;
+            self.named = self.named.max(floor.n);
         }
         let holds = self.holds(oldest);
         match item {
@@ -284,6 +284,14 @@ impl Floors {
         let own = known.iter().filter_map(|tag| self.own.get(tag)).copied();
         let wide = self.wide.iter().filter(|(item, _)| tags.iter().any(|tag| item.covers(tag)));
         own.chain(wide.map(|(_, floor)| *floor))
+    }
+
+    /// Another epoch begins at `n`: nothing from before it is kept, but what is held is held by the clock.
+    pub(in crate::store) fn begin_anew(&mut self, n: u64) {
+        let own = self.own.values_mut().chain(self.wide.iter_mut().map(|(_, floor)| floor));
+        let others = [&mut self.of_all, &mut self.highest, &mut self.unknown];
+        own.chain(others).for_each(|floor| floor.n = floor.n.min(n));
+        self.named = self.named.min(n);
     }
 
     /// Forgets floors that can refuse nobody any more: all at once if all are such, and else those that are whenever they

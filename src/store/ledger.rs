@@ -12,11 +12,11 @@ use crate::route::reach::Item;
 use crate::route::tag::Tag;
 use crate::store::author::Authors;
 use crate::store::entry::Entry;
-use crate::store::floor::{Floors, Oldest};
-use crate::store::position::{Arrival, Known, Mode, Outdate, Outdated, Position};
+use crate::store::floor::{Floor, Floors, Oldest};
+use crate::store::position::{Arrival, Hold, Known, Mode, Outdate, Outdated, Position};
 use crate::store::sweep::{Condemned, Generation, Sweep, Swept};
 use crate::store::tag_index::{Progress, TagIndex};
-use crate::store::ticket::{FillTicket, Serial};
+use crate::store::ticket::Serial;
 
 /// What is known under the gate's lock.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Ledger {
 
     /// What whoever comes now must not get anything older than.
     pub(in crate::store) fn arrival(&self) -> Arrival {
-        Arrival { position: self.raised, at: self.latest }
+        Arrival { position: self.raised, at: self.latest, is_leased: true }
     }
 
     /// Counts a ticket at the position of the newest floor: what is fetched under it is newer than all that was changed by
@@ -100,10 +100,10 @@ impl Ledger {
     }
 
     /// Whether nobody else has to do with `kept` since the write began that has this ticket.
-    pub(in crate::store) fn is_alone(&self, began: &FillTicket, kept: &[Tag]) -> bool {
+    pub(in crate::store) fn is_alone(&self, (position, begun): (Position, Duration), kept: &[Tag]) -> bool {
         let known = Known { tags: kept, is_all: true };
-        self.check(began.position(), known, u64::MAX).is_ok()
-            && self.floors.check_settled(began.begun(), self.floors.settle(), kept).is_ok()
+        self.check(position, known, u64::MAX).is_ok()
+            && self.floors.check_settled(begun, self.floors.settle(), kept).is_ok()
     }
 
     /// Ends the life of an entry, and takes it out of the index.
@@ -137,6 +137,45 @@ impl Ledger {
         Sweep::new(outdate, self.raised, now, condemned.chain([self.generation]).collect())
     }
 
+    /// Outdates without a place in the order, by the clock: what was fetched up to now is neither kept nor given to who comes
+    /// later. Until it is applied at its place, positions know nothing of it.
+    pub(in crate::store) fn raise_aside(&mut self, outdate: &Outdate, now: Duration) -> Sweep {
+        let hold = match outdate.hold {
+            Hold::None => Hold::For(Duration::ZERO),
+            hold => hold,
+        };
+        let held = self.floors.of_hold(0, hold, self.latest);
+        let floor = Floor { until: held.until.max(self.latest), ends: Some(self.latest), ..held };
+        let oldest = self.oldest();
+        for item in &outdate.reach.items {
+            self.floors.raise(item, floor, oldest);
+        }
+        // Above all that is kept, whatever its position.
+        let everything = Position { n: u64::MAX, ..self.raised };
+        let condemned = self.condemned.iter().map(Condemned::generation);
+        Sweep::new(outdate, everything, now, condemned.chain([self.generation]).collect())
+    }
+
+    /// Goes on at the beginning of another epoch; gives all that was indexed before, and has to die.
+    ///
+    /// | before | after | what keeps the promise |
+    /// |---|---|---|
+    /// | a flight has its ticket | it lands | the ticket is of another epoch, and refused |
+    /// | a flight has its ticket at 500 | a floor of 3 is raised | who is in flight counts as from the beginning: the floor stays |
+    /// | a write is held until `t` | a fetch before `t` | floors keep their times |
+    /// | a sweep is under way | it goes on | it finds none of its indexes, and leaves the new places alone |
+    pub(in crate::store) fn begin_anew(&mut self, at: Position) -> Vec<TagIndex> {
+        self.raised = at;
+        self.sweeping.clear();
+        self.floors.begin_anew(at.n);
+        self.in_flight.values_mut().for_each(|oldest| oldest.n = at.n);
+        self.authors.clear();
+        self.softened = 0;
+        self.generation = self.generation.next();
+        let condemned = self.condemned.drain(..).map(Condemned::into_index);
+        condemned.chain([std::mem::take(&mut self.index)]).collect()
+    }
+
     /// Takes the whole index away.
     fn condemn(&mut self) {
         let index = std::mem::take(&mut self.index);
@@ -151,7 +190,8 @@ impl Ledger {
             None => self.empty(sweep),
             Some(generation) => (self.search(sweep, generation), None),
         };
-        if progress == Progress::Done {
+        // In another epoch the places are others, and what it was for is dead.
+        if progress == Progress::Done && sweep.position().epoch == self.raised.epoch {
             self.sweeping.retain(|n| *n != sweep.position().n);
             self.forget_authors();
             self.tidy();

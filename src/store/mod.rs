@@ -8,6 +8,7 @@ pub mod author;
 pub mod entry;
 pub mod floor;
 pub mod head;
+pub mod lease;
 mod ledger;
 pub mod memory;
 pub mod position;
@@ -35,6 +36,7 @@ use crate::route::reach::Reach;
 use crate::route::tag::Tag;
 use crate::store::author::Author;
 use crate::store::entry::{Candidate, Entry, EntryId};
+use crate::store::lease::Lease;
 use crate::store::memory::{Entries, Memory, Refusal};
 use crate::store::position::{Arrival, Gate, Mode, Outdate, Outdated, Position};
 use crate::store::sweep::Sweep;
@@ -57,6 +59,7 @@ pub struct Store {
     memory: Arc<Memory>,
     gate: Arc<Gate>,
     undertaker: Undertaker,
+    lease: Lease,
 }
 
 /// What a lookup found.
@@ -105,11 +108,27 @@ impl Store {
             index.forget(entry);
             metrics.evicted("size");
         }));
-        Self { undertaker: Undertaker::of(&memory, &gate), memory, gate }
+        Self { undertaker: Undertaker::of(&memory, &gate), memory, gate, lease: Lease::default() }
     }
 
-    /// Finds the newest live entry under `key` whose selector `matches`.
+    /// Until when what is kept may be served.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Another epoch begins at `at`: nothing that is kept, or on its way, is of any use. Holds this thread until all of it is
+    /// dead.
+    pub fn begin_anew(&self, at: Position) {
+        let dead = self.gate.begin_anew(at);
+        self.bury(Mode::Hard, dead);
+    }
+
+    /// Finds the newest live entry under `key` whose selector `matches`, for who comes at `now` (monotonic).
     pub fn lookup(&self, key: &[u8], matches: impl Fn(&Selector) -> bool, now: Duration) -> Found {
+        // First: a lease that is given later is given to a node that has caught up since.
+        if !self.lease.holds(now) {
+            return Found::Nothing;
+        }
         let Some(known) = self.memory.find(key) else { return Found::Nothing };
         let mut alive = known.variants().iter().filter(|entry| !entry.is_dead()).peekable();
         let any = alive.peek().is_some();
@@ -121,8 +140,11 @@ impl Store {
         }
     }
 
-    /// Finds the newest live part of an answer under `key` whose selector `matches`.
-    pub fn part(&self, key: &[u8], matches: impl Fn(&Selector) -> bool) -> Option<Arc<Entry>> {
+    /// Finds the newest live part of an answer under `key` whose selector `matches`, for who comes at `now` (monotonic).
+    pub fn part(&self, key: &[u8], matches: impl Fn(&Selector) -> bool, now: Duration) -> Option<Arc<Entry>> {
+        if !self.lease.holds(now) {
+            return None;
+        }
         let known = self.memory.find(key)?;
         known.parts().iter().find(|entry| !entry.is_dead() && matches(&entry.selector)).map(Arc::clone)
     }
@@ -223,16 +245,24 @@ impl Store {
         self.gate.raise(outdate, now)
     }
 
-    /// The same for a write that began with `began`; gives the ticket under which its own answer, which would carry
+    /// The same for a write that began with a ticket of `began`; gives the ticket under which its own answer, which would carry
     /// `kept`, may be stored: `None` if anybody else has invalidated one of them since, or may be about to change it.
     pub fn raise_by(
         &self,
         outdate: &Outdate,
         now: Duration,
-        began: &FillTicket,
+        began: (Position, Duration),
         kept: &[Tag],
     ) -> (Sweep, Option<FillTicket>) {
         self.gate.raise_by(outdate, now, began, kept)
+    }
+
+    /// The same outside the order, without a place of its own: all that is kept of it dies now, and what is being fetched is
+    /// not kept. It still has to be applied at its place. Holds this thread until that is done.
+    pub fn outdate_aside(&self, outdate: &Outdate, now: Duration) -> Applied {
+        let mut sweep = self.gate.raise_aside(outdate, now);
+        while self.sweep(&mut sweep) == Progress::More {}
+        self.conclude(sweep)
     }
 
     /// Goes on with an invalidation for one slice of what is kept; others may go on between two of them.
@@ -256,7 +286,8 @@ impl Store {
 
     /// Notes that somebody comes at `now` (monotonic); to be called before anything is looked up for him.
     pub fn arrival(&self, now: Duration) -> Arrival {
-        self.gate.arrival(now)
+        let is_leased = self.lease.holds(now);
+        Arrival { is_leased, ..self.gate.arrival(now) }
     }
 
     /// Whether something that is kept may be built on `entry`; to be asked with the ticket in hand.
@@ -363,11 +394,11 @@ mod tests {
     fn a_part_is_found_by_who_asks_for_parts_until_it_is_dead() {
         let store = store();
         let entry = store.fill(&store.ticket(Duration::ZERO), part()).unwrap();
-        assert_eq!(store.part(b"k", |_| true).unwrap().id(), entry.id());
-        assert!(store.part(b"k", |_| false).is_none());
+        assert_eq!(store.part(b"k", |_| true, Duration::ZERO).unwrap().id(), entry.id());
+        assert!(store.part(b"k", |_| false, Duration::ZERO).is_none());
         assert!(matches!(whole(&store), Found::Nothing));
         entry.kill();
-        assert!(store.part(b"k", |_| true).is_none());
+        assert!(store.part(b"k", |_| true, Duration::ZERO).is_none());
     }
 
     #[test]
@@ -416,7 +447,7 @@ mod tests {
         store.fill(&store.ticket(Duration::ZERO), answer(vec![])).unwrap();
         outdate(&store, Tag::named("t"));
         assert!(matches!(whole(&store), Found::Entry(_)));
-        assert!(store.part(b"k", |_| true).is_none(), "the whole took its place");
+        assert!(store.part(b"k", |_| true, Duration::ZERO).is_none(), "the whole took its place");
         assert!(matches!(store.lookup(b"k", |_| false, Duration::ZERO), Found::OtherVariants));
     }
 
@@ -463,7 +494,7 @@ mod tests {
             store.fill_with(&store.ticket(Duration::ZERO), part(), &older).is_err(),
             "the floor of all was raised"
         );
-        assert!(store.part(b"k", |_| true).is_none(), "or no fill would ever be kept");
+        assert!(store.part(b"k", |_| true, Duration::ZERO).is_none(), "or no fill would ever be kept");
         drop(ticket);
     }
 }

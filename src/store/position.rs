@@ -44,6 +44,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
 use crate::store::author::Author;
@@ -72,7 +74,7 @@ impl std::fmt::Display for Position {
 }
 
 /// Removes, or makes stale.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mode {
     /// No body fetched before is ever served again.
     #[default]
@@ -92,7 +94,7 @@ impl Mode {
 }
 
 /// For how long what is outdated is not stored again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Hold {
     /// Not at all: what is fetched from now on is new.
     #[default]
@@ -136,6 +138,8 @@ pub struct Arrival {
     pub position: Position,
     /// When (monotonic).
     pub at: Duration,
+    /// Whether this node had heard by then of all that was acknowledged; else nothing is known of what was fetched before.
+    pub is_leased: bool,
 }
 
 /// The lock under which fills and invalidations meet.
@@ -176,6 +180,20 @@ impl Gate {
     /// The longest `settle` of a route: what settles is remembered for so long.
     pub fn settle_within(&self, longest: Duration) {
         self.lock().floors.settle_within(longest);
+    }
+
+    /// Another epoch begins at `at`: all that is kept dies, and the tickets of the last one are refused. Holds this thread until
+    /// that is done. Gives what died.
+    pub fn begin_anew(&self, at: Position) -> Vec<Arc<Entry>> {
+        let mut dead = Vec::new();
+        let doomed = self.lock().begin_anew(at);
+        for mut index in doomed {
+            while let Some(entry) = index.pop() {
+                entry.kill();
+                dead.push(entry);
+            }
+        }
+        dead
     }
 
     /// How far this node is: up to here every invalidation is applied.
@@ -245,6 +263,11 @@ impl Gate {
         self.lock_at(now).raise(outdate, now)
     }
 
+    /// The same outside the order: see [`Ledger::raise_aside`].
+    pub fn raise_aside(&self, outdate: &Outdate, now: Duration) -> Sweep {
+        self.lock_at(now).raise_aside(outdate, now)
+    }
+
     /// The second half, a slice at a time: between two of them others pass the gate.
     pub fn sweep(&self, sweep: &mut Sweep) -> Progress {
         sweep.make_room();
@@ -255,7 +278,7 @@ impl Gate {
         progress
     }
 
-    /// The first half of the invalidation of a write that began with `began`, and the ticket for what the write itself was
+    /// The first half of the invalidation of a write that began with a ticket of `began`, and the ticket for what the write itself was
     /// answered with: `None` if one of `kept` was invalidated by anybody else since, or is held for another write, which may
     /// be done after this one. All under one lock:
     ///
@@ -274,7 +297,7 @@ impl Gate {
         self: &Arc<Self>,
         outdate: &Outdate,
         now: Duration,
-        began: &FillTicket,
+        began: (Position, Duration),
         kept: &[Tag],
     ) -> (Sweep, Option<FillTicket>) {
         let mut ledger = self.lock_at(now);
@@ -420,7 +443,8 @@ mod tests {
         began: &FillTicket,
         kept: &[&str],
     ) -> Option<FillTicket> {
-        let (mut sweep, renewed) = gate.raise_by(outdate, NOW, began, &tags(kept));
+        let (mut sweep, renewed) =
+            gate.raise_by(outdate, NOW, (began.position(), began.begun()), &tags(kept));
         while gate.sweep(&mut sweep) == Progress::More {}
         renewed
     }
@@ -432,6 +456,75 @@ mod tests {
     fn fill(gate: &Gate, ticket: &FillTicket, names: &[&str]) -> Result<Arc<Entry>, Outdated> {
         let mut entry = Arc::new(like(&entry("k", vec![]), tags(names), ticket.position(), Bytes::new()));
         gate.admit(&mut entry, ticket.begun(), SETTLE).map(|()| entry)
+    }
+
+    #[test]
+    fn what_is_outdated_aside_is_gone_by_the_clock_and_takes_no_place() {
+        let gate = Arc::new(Gate::new(7));
+        let (kept, flies) = (fill(&gate, &gate.ticket(NOW), &["a"]).unwrap(), gate.ticket(NOW));
+        let later = NOW + SETTLE;
+        let mut sweep = gate.raise_aside(&hard(&["a"]), later);
+        while gate.sweep(&mut sweep) == Progress::More {}
+        assert!(kept.is_dead());
+        assert_eq!(gate.applied(), Position { epoch: 7, n: 0 });
+        assert_eq!(fill(&gate, &flies, &["a"]).unwrap_err(), Outdated::Settling);
+        let comes = gate.arrival(later);
+        assert!(
+            gate.check_for(began(&flies), known(&tags(&["a"])), comes).is_err(),
+            "nor is it given to who comes now"
+        );
+        assert!(gate.check_for(began(&flies), known(&tags(&["b"])), comes).is_ok());
+        assert!(fill(&gate, &gate.ticket(later), &["a"]).is_ok());
+    }
+
+    #[test]
+    fn in_another_epoch_nothing_from_before_it_is_kept_and_nothing_that_flew_into_it() {
+        let gate = Arc::new(Gate::new(7));
+        gate.outdate(&hard(&["x"]), NOW);
+        let (kept, flies) = (fill(&gate, &gate.ticket(NOW), &["a"]).unwrap(), gate.ticket(NOW));
+        let begun = Position { epoch: 8, n: 40 };
+        assert_eq!(gate.begin_anew(begun).len(), 1);
+        assert!(kept.is_dead());
+        assert_eq!((gate.applied(), gate.size(NOW).0), (begun, 0));
+        assert!(fill(&gate, &flies, &["b"]).is_err(), "its ticket is of the epoch before");
+        assert!(fill(&gate, &gate.ticket(NOW), &["b"]).is_ok());
+    }
+
+    #[test]
+    fn a_flight_from_the_epoch_before_lets_no_floor_go_that_another_needs() {
+        let gate = Arc::new(Gate::new(7));
+        (0..9).for_each(|_| drop(gate.outdate(&hard(&["x"]), NOW)));
+        let _flies = gate.ticket(NOW);
+        gate.begin_anew(Position { epoch: 8, n: 0 });
+        let ticket = gate.ticket(NOW);
+        gate.outdate(&hard(&["a"]), NOW);
+        gate.outdate(&hard(&["b"]), NOW);
+        gate.size(NOW);
+        assert_eq!(fill(&gate, &ticket, &["a"]).unwrap_err(), Outdated::Invalidated);
+    }
+
+    #[test]
+    fn what_is_held_is_held_into_the_next_epoch() {
+        let gate = Arc::new(Gate::new(7));
+        let until = NOW + Duration::from_secs(9);
+        gate.outdate(&Outdate { hold: Hold::For(until - NOW), ..hard(&["a"]) }, NOW);
+        gate.begin_anew(Position { epoch: 8, n: 0 });
+        assert_eq!(fill(&gate, &gate.ticket(NOW), &["a"]).unwrap_err(), Outdated::Settling);
+        assert!(fill(&gate, &gate.ticket(until), &["a"]).is_ok());
+    }
+
+    #[test]
+    fn a_sweep_from_the_epoch_before_ends_and_leaves_the_new_places_alone() {
+        let gate = Arc::new(Gate::new(7));
+        let _kept = fill(&gate, &gate.ticket(NOW), &["a"]).unwrap();
+        let mut old = gate.raise(&hard(&["a"]), NOW);
+        let begun = Position { epoch: 8, n: 0 };
+        gate.begin_anew(begun);
+        let mut new = gate.raise(&hard(&["a"]), NOW);
+        while gate.sweep(&mut old) == Progress::More {}
+        assert_eq!(gate.applied(), begun, "the first of this epoch is not swept yet");
+        while gate.sweep(&mut new) == Progress::More {}
+        assert_eq!(gate.applied().n, 1);
     }
 
     #[test]

@@ -226,6 +226,11 @@ impl Condemned {
         Self { position, generation, index, dead }
     }
 
+    /// For another epoch: nobody looks for it any more.
+    pub(in crate::store) fn into_index(self) -> TagIndex {
+        self.index
+    }
+
     /// Kills one slice.
     pub(in crate::store) fn go_on(&mut self) -> Progress {
         for _ in 0..SLICE {

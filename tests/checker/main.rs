@@ -113,7 +113,7 @@ async fn play(seed: u64, reads: u64, most: Duration, redis: &str) -> Verdict {
     };
     tokio::select! {
         () = played => {}
-        () = beat(&world, &clock, Random::new(seed, 2_000)) => {}
+        () = beat(&world, &clock, Client::new(proxy), Random::new(seed, 2_000)) => {}
         () = time_is_up => {}
     }
     let metrics = Client::new(admin).get("/metrics", &[]).await.map(|answer| answer.text());
@@ -130,10 +130,12 @@ async fn look_on(world: Arc<World>, mut admin: Client) {
 }
 
 /// Gates open, and time passes: 7 ms at most from one beat to the next, and what is due by a beat is done before they do.
-async fn beat(world: &World, clock: &Clock, mut random: Random) {
+/// None is shorter than an exchange takes, however busy the machine is: what happens between beats would not be seen.
+async fn beat(world: &World, clock: &Clock, mut proxy: Client, mut random: Random) {
     let mut beat = tokio::time::interval(Duration::from_millis(1));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        proxy.send("PUT", "/beat", &[], "").await;
         beat.tick().await;
         world.beat();
         clock.advance(Duration::from_millis(random.below(8)));

@@ -9,12 +9,17 @@ use crate::random::Random;
 use crate::view::{ITEMS, View};
 use crate::world::World;
 
+/// Most beats from one read to the next.
+const PAUSE: u64 = 24;
+
 /// The versions that a body shows, by item.
 type Shown = Vec<(usize, u64)>;
 
 pub(crate) async fn read_on(world: Arc<World>, mut client: Client, mut random: Random, who: usize) {
     let mut known: HashMap<String, (String, Shown)> = HashMap::new();
     while !world.is_over() {
+        let pause = random.below(PAUSE);
+        world.hold(pause).await;
         let view = random.pick(&View::ASKED);
         let mut path = view.path(random.below(ITEMS as u64) as usize);
         let (_, items) = View::of(&path).expect("a view");

@@ -144,8 +144,9 @@ impl Writer {
         }
     }
 
-    /// What is said while nobody listens: acknowledged when the gap is closed.
+    /// Everything is changed, and that is said while nobody listens: acknowledged when the gap is closed.
     async fn gap(&mut self) {
+        (0..ITEMS).for_each(|item| _ = self.world.commit(item));
         let versions = self.world.versions();
         if self.channel.gap(&self.world, &mut self.admin).await {
             self.world.acknowledge_all(&View::PROMPT, &versions);

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use larder::config::{
-    Config, EX_CONFIG, Env, Flags, Report, Severity, Source, check_without_env, load, load_str,
-};
+use larder::config::{Config, EX_CONFIG, Env, Flags, Report, Source, check_without_env, load, load_str};
 
 use crate::resolve;
 
@@ -113,12 +111,14 @@ fn two_names_for_one_thing_must_agree() {
 }
 
 #[test]
-fn redis_url_is_a_warning_and_no_error() {
+fn redis_url_makes_a_fleet_and_an_empty_one_none() {
     let config = resolve(FILE, &Env::of([("REDIS_URL", "redis://:hunter2@h")])).unwrap();
-    let warning = &config.warnings.problems[0];
-    assert!(warning.severity == Severity::Warning && warning.message.contains("is not used"));
-    assert!(!config.warnings.to_string().contains("hunter2"));
-    assert!(resolve(FILE, &Env::of([("REDIS_URL", "")])).unwrap().warnings.problems.is_empty());
+    let fleet = config.fleet.as_ref().unwrap();
+    assert_eq!((fleet.url.as_str(), fleet.namespace.as_str()), ("redis://:hunter2@h", "larder"));
+    assert_eq!((fleet.lease, fleet.ack_timeout), (Duration::from_secs(1), Duration::from_secs(5)));
+    assert!(!format!("{config:?}").contains("hunter2") && config.warnings.problems.is_empty());
+    let alone = resolve(FILE, &Env::of([("REDIS_URL", "")])).unwrap();
+    assert!(alone.fleet.is_none() && alone.warnings.problems.is_empty());
 }
 
 #[test]

@@ -292,12 +292,17 @@ fn redis_channels_are_heard_where_a_url_says() {
         assert!(config.invalidate.subscription.is_none() && config.warnings.problems.is_empty(), "{off}");
     }
     assert!(warned("redis: { subscribe: a }\n")[0].0.contains("no `url` says where"));
-    assert!(warned("redis: { url: \"redis://h\" }\n")[0].0.contains("is not used"));
     refuses(&[
         ("redis:\n  url: http://:hunter2@h\n", "is not the URL of a Redis", "3:8"),
         ("redis:\n  subscribe_url: h:6379\n", "is not the URL of a Redis", "3:18"),
         ("redis:\n  url: rediss://:hunter2@h#insecure\n", "certificates are always checked", "3:8"),
         ("redis:\n  on_gap: flush\n", "write one of: purge, soft-purge, ignore", "3:11"),
+        ("redis:\n  lease: 50ms\n", "from 100ms to 60s", "3:10"),
+        ("redis:\n  lease: 61s\n", "from 100ms to 60s", "3:10"),
+        ("redis:\n  replicas: -1\n", "is no number of replicas", "3:13"),
+        ("redis:\n  namespace: a{b\n", "is no name for keys", "3:14"),
+        ("redis:\n  when_down: stop\n", "write one of: origin, serve", "3:14"),
+        ("redis:\n  ack_timeout: 0s\n", "longer than zero", "3:16"),
         ("redis:\n  subscribe: \"\"\n", "is empty", "3:14"),
         ("redis:\n  subscrbe: a\n", "did you mean `subscribe`?", "3:3"),
     ]);

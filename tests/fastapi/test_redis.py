@@ -14,7 +14,7 @@ from origin import DEADLINE, HERE, free_port, until
 from proxy import ROOT, cached
 
 CONFIG = """
-redis: {{ url: {url}, subscribe: cache:invalidate }}
+redis: {{ subscribe_url: {url}, subscribe: cache:invalidate }}
 routes: {{ /api/projects: 1h, "/api/projects/{{id}}": 1h }}
 events: {{ projects.changed: "/api/projects/{{id}} /api/projects" }}
 """

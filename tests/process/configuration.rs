@@ -57,7 +57,7 @@ fn a_missing_upstream_is_named() {
 #[test]
 fn a_key_of_a_later_version_is_not_ignored() {
     refused(
-        "upstream: http://localhost:1\nredis: { lease: 1s }\n",
+        "upstream: http://localhost:1\nredis: { sentinel: x }\n",
         &["larder.yaml:2:10", "not available yet"],
     );
 }

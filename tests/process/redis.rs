@@ -11,7 +11,7 @@ const GROWTH: u64 = 16 << 20;
 
 fn listening(url: &str) -> String {
     format!(
-        "routes: {{}}\nredis: {{ url: '{url}', subscribe: {CHANNEL} }}\nshutdown: {{ delay: 0s, timeout: 5s }}\n"
+        "routes: {{}}\nredis: {{ subscribe_url: '{url}', subscribe: {CHANNEL} }}\nshutdown: {{ delay: 0s, timeout: 5s }}\n"
     )
 }
 

@@ -98,7 +98,7 @@ fn whoever_tells_of_an_update_outdates_the_same() {
     play(async {
         let (origin, redis) = (Origin::start(say).await, Redis::start(&[]));
         let hooks = "webhooks: { /hooks/a: { scheme: bearer, secrets: [a-long-enough-secret] } }\n";
-        let yaml = yaml().replace("${REDIS_URL:-}", &redis.url()) + hooks;
+        let yaml = yaml().replace("url: ${REDIS_URL:-}", &format!("subscribe_url: {}", redis.url())) + hooks;
         for teller in ["write", "webhook", "redis", "event", "purge", "cloudflare", "fastly"] {
             let proxy = Proxy::start(&origin, &yaml).await;
             let tell = async || {

@@ -40,7 +40,7 @@ pub(super) fn read(visit: &Visit<'_>, head: &Head, share: Share) -> Foreseen {
     let (outcome, entry) = match verdict::judge(visit, head, share, &selecting) {
         Verdict::Whole(Whole { entry, cache, status, .. }) => (certain(cache, status), Some(entry)),
         Verdict::Part(answer) => {
-            let entry = visit.flow.part(&key, &selecting);
+            let entry = visit.flow.part(&key, &selecting, visit.now.mono);
             let ttl = entry.as_ref().map_or(0, |part| part.life.ttl(visit.now));
             (certain(answer.cache, CacheStatus::Hit { ttl, detail: None }), entry)
         }

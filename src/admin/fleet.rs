@@ -1,0 +1,53 @@
+//! `GET /v1/fleet`: how this node stands among the others, and who they are.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use crate::admin::Sources;
+use crate::fleet::Standing;
+use crate::fleet::journal::{Extent, Member};
+
+/// `GET /v1/fleet`; a node that is alone says so.
+pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
+    let parts = sources.flow.parts();
+    let Some(fleet) = parts.invalidator.fleet() else {
+        return Json(json!({ "node": null, "journal": null, "nodes": [] }));
+    };
+    let members = fleet.members().await;
+    let standing = fleet.standing();
+    let (journal, nodes) = match &members {
+        Ok((extent, members)) => {
+            let nodes = members.iter().map(|member| node(member, &standing)).collect();
+            (journal(*extent), nodes)
+        }
+        Err(_) => (Value::Null, Vec::new()),
+    };
+    let away = members.err().map(|away| away.to_string()).or_else(|| standing.away.clone());
+    Json(json!({
+        "node": {
+            "id": standing.incarnation.as_ref().map(|incarnation| &incarnation.0),
+            "position": standing.applied.to_string(),
+            "lease_left": standing.lease.map(|left| left.as_secs_f64()),
+            "gaps": standing.gaps,
+            "error": away,
+        },
+        "journal": journal,
+        "nodes": nodes,
+    }))
+}
+
+fn journal(Extent { epoch, first, last }: Extent) -> Value {
+    json!({ "epoch": format!("{epoch:x}"), "first": first, "last": last })
+}
+
+fn node(member: &Member, standing: &Standing) -> Value {
+    json!({
+        "id": member.incarnation.0,
+        "about": member.about,
+        "self": standing.incarnation.as_ref() == Some(&member.incarnation),
+        "applied": member.applied,
+        "shut_out": member.fence > member.applied,
+        "renewals": member.renewals,
+    })
+}

@@ -1,0 +1,299 @@
+//! A node's life in the fleet: it enters an epoch, registers, reads on, keeps its lease, and watches the others for those
+//! who wait.
+//!
+//! | answer | what is done |
+//! |---|---|
+//! | a record | applied, and told with a renewal at once |
+//! | records are missing | all that is kept dies, and reading goes on behind them |
+//! | a renewal counts | the lease goes on from before it was sent |
+//! | the fence is higher than what is applied | no lease: read on first |
+//! | nobody of that name | registered anew, under another |
+//! | another epoch | no lease, nobody who waits is answered, all that is kept dies, from the beginning |
+//! | none | tried again; the lease ends by itself |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::RandomState;
+use tokio::time::{sleep, timeout};
+
+use crate::fleet::journal::{Away, Began, Behind, Extent, Fenced, Incarnation, Read, Renewed};
+use crate::fleet::watch::{Watch, patience};
+use crate::fleet::{Fleet, Follower, Now, WhenDown};
+use crate::redis::backoff;
+use crate::store::position::Position;
+
+/// How long a read of the journal waits for something to come.
+const READ: Duration = Duration::from_secs(1);
+
+/// Pause before it is asked again who has applied what somebody waits for; twice as long each time nobody had.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+/// Longest of these.
+const LAST_LOOK: Duration = Duration::from_millis(16);
+
+/// Renewals in a lease.
+const RENEWALS: u32 = 3;
+
+impl Fleet {
+    /// Lives in the fleet until the process ends; `follower` applies what the journal holds.
+    pub async fn live(self, follower: Arc<dyn Follower>) {
+        let mut failures = 0;
+        loop {
+            match self.0.journal.begin().await {
+                Ok(extent) => {
+                    failures = 0;
+                    let Ok(extent) = self.be_known(extent).await else { continue };
+                    self.enter(extent, &follower).await;
+                    let began = tokio::select! {
+                        began = self.read_on(extent, &follower) => began,
+                        began = self.keep_lease(extent.epoch) => began,
+                        began = self.watch(extent.epoch) => began,
+                    };
+                    tracing::warn!(
+                        epoch = began.epoch,
+                        "the fleet's journal is another one: nothing that is kept counts"
+                    );
+                    self.end_epoch();
+                }
+                Err(away) => self.wait_for(&away, &mut failures).await,
+            }
+        }
+    }
+
+    /// Serves nothing that is kept from now on, and says so.
+    pub async fn leave(&self) {
+        let (epoch, incarnation) = {
+            let mut now = self.now();
+            now.has_left = true;
+            self.0.store.lease().end();
+            (now.epoch, now.incarnation.take())
+        };
+        if let (Some(epoch), Some(incarnation)) = (epoch, incarnation) {
+            // The others find out by themselves if this is not heard.
+            let _ = self.0.journal.leave(epoch, &incarnation).await;
+        }
+    }
+
+    async fn enter(&self, extent: Extent, follower: &Arc<dyn Follower>) {
+        self.0.store.lease().end();
+        let at = Position { epoch: extent.epoch, n: extent.first.saturating_sub(1) };
+        begin_anew(follower, at).await;
+        let mut now = self.now();
+        (now.epoch, now.since, now.away) = (Some(extent.epoch), self.0.clock.mono(), None);
+        self.0.entered.notify_waiters();
+    }
+
+    fn end_epoch(&self) {
+        self.0.store.lease().end();
+        let mut waiting = self.waiting();
+        let mut now = self.now();
+        *now = Now { gaps: now.gaps, has_left: now.has_left, ..Now::default() };
+        waiting.clear();
+    }
+
+    async fn read_on(&self, extent: Extent, follower: &Arc<dyn Follower>) -> Began {
+        let mut cursor = Position { epoch: extent.epoch, n: extent.first.saturating_sub(1) };
+        let mut failures = 0;
+        loop {
+            match self.0.journal.read(cursor, READ).await {
+                Ok(Read::Records(records)) => {
+                    failures = 0;
+                    for (n, record) in records {
+                        cursor.n = n;
+                        follower.apply(cursor, record);
+                    }
+                }
+                Ok(Read::Gap(extent)) => {
+                    tracing::warn!(
+                        from = cursor.n + 1,
+                        to = extent.first.saturating_sub(1),
+                        "records of the fleet's journal were let go before they were read: nothing that is kept counts"
+                    );
+                    self.now().gaps += 1;
+                    self.0.metrics.fleet_gap();
+                    cursor.n = extent.first.saturating_sub(1);
+                    begin_anew(follower, cursor).await;
+                    self.advanced();
+                }
+                Ok(Read::Began(began)) => return began,
+                Err(away) => self.wait_for(&away, &mut failures).await,
+            }
+        }
+    }
+
+    async fn keep_lease(&self, epoch: u64) -> Began {
+        let mut failures = 0;
+        loop {
+            if self.now().has_left {
+                // What is brought is appended and acknowledged all the same.
+                return std::future::pending().await;
+            }
+            let known = self.now().incarnation.clone();
+            let Some(incarnation) = known else {
+                match self.register(epoch).await {
+                    Ok(_) => continue,
+                    Err(began) => return began,
+                }
+            };
+            // Before it is read how far this node is, and before it is sent.
+            let sent = self.0.clock.mono();
+            let applied = self.0.store.applied();
+            match self.0.journal.renew(epoch, &incarnation, applied.n).await {
+                Ok(Renewed::Held { .. }) => {
+                    failures = 0;
+                    self.hold(sent);
+                }
+                Ok(Renewed::Fenced { fence }) => {
+                    failures = 0;
+                    self.shut_out(applied.n, fence);
+                }
+                Ok(Renewed::Unknown) => {
+                    self.0.store.lease().end();
+                    self.now().incarnation = None;
+                    continue;
+                }
+                Ok(Renewed::Began(began)) => return began,
+                Err(away) => {
+                    self.wait_for(&away, &mut failures).await;
+                    continue;
+                }
+            }
+            // Woken by what is applied; a permit from before the renewal only renews once more.
+            let _ = timeout(self.0.settings.lease / RENEWALS, self.0.advanced.notified()).await;
+        }
+    }
+
+    /// An epoch counts from when its server, and as many replicas as are asked for, know of this node: else it may be that of a
+    /// primary that is replaced already.
+    async fn be_known(&self, extent: Extent) -> Result<Extent, Began> {
+        if self.now().has_left { Ok(extent) } else { self.register(extent.epoch).await }
+    }
+
+    /// Registers under a name that nobody had before, and sends that again until it is confirmed.
+    async fn register(&self, epoch: u64) -> Result<Extent, Began> {
+        let random = RandomState::new();
+        let name = Incarnation(format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1)));
+        let mut failures = 0;
+        loop {
+            match self.0.journal.register(epoch, &name, &self.0.settings.about).await {
+                Ok(Ok(extent)) => {
+                    self.now().incarnation = Some(name);
+                    return Ok(extent);
+                }
+                Ok(Err(began)) => return Err(began),
+                Err(away) => self.wait_for(&away, &mut failures).await,
+            }
+        }
+    }
+
+    /// A renewal that was sent at `sent` counts.
+    fn hold(&self, sent: Duration) {
+        let mut now = self.now();
+        now.away = None;
+        if !now.has_left {
+            self.0.store.lease().extend(sent.saturating_add(self.0.settings.lease));
+        }
+    }
+
+    fn shut_out(&self, applied: u64, fence: u64) {
+        let lease = self.0.store.lease();
+        if lease.left(self.0.clock.mono()).is_none_or(|left| !left.is_zero()) {
+            self.0.metrics.lease_lost();
+            tracing::warn!(applied, fence, "this node was shut out until it has caught up");
+        }
+        lease.end();
+    }
+
+    /// Asks who has applied what somebody waits for, as long as somebody does, and shuts out who stands still.
+    async fn watch(&self, epoch: u64) -> Began {
+        let lease = self.0.settings.lease;
+        let (mut watch, mut pause) = (Watch::default(), FIRST_LOOK);
+        loop {
+            let awaited = self.waiting().last_key_value().map(|(n, _)| *n);
+            // Without anybody who waits it is looked at now and then: what an orphan had begun is somebody's to end.
+            let n = awaited.unwrap_or_else(|| self.0.store.applied().n);
+            match self.look(epoch, n, &mut watch).await {
+                Ok(Ok(up_to)) => {
+                    pause = if self.answer(up_to) { FIRST_LOOK } else { (2 * pause).min(LAST_LOOK) };
+                }
+                Ok(Err(began)) => return began,
+                // Whoever reads says so.
+                Err(_) => pause = LAST_LOOK,
+            }
+            if self.waiting().is_empty() {
+                let _ = timeout(lease, self.0.awaited.notified()).await;
+                pause = FIRST_LOOK;
+            } else {
+                sleep(pause).await;
+            }
+        }
+    }
+
+    /// Up to where everybody has applied everything, as far as `n`.
+    async fn look(&self, epoch: u64, n: u64, watch: &mut Watch) -> Result<Result<u64, Began>, Away> {
+        let members = match self.0.journal.behind(epoch, n).await? {
+            Behind::These(members) => members,
+            Behind::Began(began) => return Ok(Err(began)),
+        };
+        let (now, patience) = (self.0.clock.mono(), patience(self.0.settings.lease));
+        let own = self.now().incarnation.clone();
+        let others = members.iter().filter(|member| own.as_ref() != Some(&member.incarnation)).cloned();
+        for (incarnation, renewals) in watch.see(&others.collect::<Vec<_>>(), now, patience) {
+            match self.0.journal.fence(epoch, &incarnation, renewals).await? {
+                Fenced::ShutOut => {
+                    tracing::warn!(node = incarnation.0, "a node that stands still was shut out")
+                }
+                Fenced::Moved => {}
+                Fenced::Began(began) => return Ok(Err(began)),
+            }
+        }
+        Ok(Ok(members.iter().map(|member| member.applied).min().unwrap_or(n)))
+    }
+
+    /// Answers who waits for what holds everywhere by now; whether anybody did.
+    fn answer(&self, up_to: u64) -> bool {
+        let since = self.now().since;
+        let waited = self.0.clock.mono().saturating_sub(since);
+        if waited < patience(self.0.settings.lease) {
+            // Leases of the epoch before may not have run out.
+            return false;
+        }
+        let done = {
+            let mut waiting = self.waiting();
+            let left = waiting.split_off(&up_to.saturating_add(1));
+            std::mem::replace(&mut *waiting, left)
+        };
+        let any = !done.is_empty();
+        for holds in done.into_values().flatten() {
+            // He may have left.
+            let _ = holds.send(());
+        }
+        any
+    }
+
+    async fn wait_for(&self, away: &Away, failures: &mut u32) {
+        *failures = failures.saturating_add(1);
+        {
+            let mut now = self.now();
+            if now.away.is_none() {
+                tracing::warn!(%away, "the fleet's Redis is away");
+            }
+            now.away = Some(away.to_string());
+            let lease = self.0.store.lease();
+            let is_over = lease.left(self.0.clock.mono()).is_some_and(|left| left.is_zero());
+            if is_over && self.0.settings.when_down == WhenDown::Serve && now.epoch.is_some() && !now.has_left
+            {
+                lease.suspend();
+            }
+        }
+        sleep(backoff(*failures, self.0.clock.mono().subsec_nanos().into())).await;
+    }
+}
+
+/// What is kept may be much, and to kill it takes its time.
+async fn begin_anew(follower: &Arc<dyn Follower>, at: Position) {
+    let follower = Arc::clone(follower);
+    // It fails only with the runtime.
+    let _ = tokio::task::spawn_blocking(move || follower.begin_anew(at)).await;
+}

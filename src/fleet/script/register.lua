@@ -1,0 +1,12 @@
+-- ARGV: incarnation, what it says of itself, most members. It owes everything up to now before its first renewal.
+local who, about, most = ARGV[3], ARGV[4], tonumber(ARGV[5])
+local member = one(MEMBERS, who)
+if not member and redis.call('HLEN', MEMBERS) > most then
+  return redis.error_reply('ERR the registry is full')
+end
+-- Sent again it changes nothing that counts: the entry may have a lease by now. It is written all the same, for WAIT
+-- waits for what this connection wrote.
+member = member or { 0, last, 0, about }
+member[4] = about
+keep(MEMBERS, who, member)
+return { 'extent', epoch, first(), last }

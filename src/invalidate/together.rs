@@ -1,0 +1,420 @@
+//! What a node of a fleet does with an invalidation: it tells the journal, applies what it reads there in the order of the
+//! places, and answers whoever brought it when it holds on every node.
+//!
+//! ```text
+//! brought ─ written down ─ appended ─┬ read here, raised, swept ─┬─ answered: it holds everywhere
+//!                                    └ applied by every node, ───┘
+//!                                      or the node is shut out
+//! ```
+//! Invariant: whatever was brought is appended as long as the process lives, though nobody waits for it any more. What
+//! cannot be appended now is applied aside, outside the order: here at least it holds at once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use ahash::RandomState;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use crate::fleet::journal::MAX_RECORD;
+use crate::fleet::{Fleet, Follower};
+use crate::invalidate::applied::{Ack, Applied};
+use crate::invalidate::record::Record;
+use crate::invalidate::wire::{self, Name};
+use crate::invalidate::{Invalidator, Writer, batch};
+use crate::redis::backoff;
+use crate::store;
+use crate::store::position::Position;
+use crate::store::ticket::FillTicket;
+
+/// Most records that wait to be appended while Redis is away; beyond, one that outdates everything stands for the rest.
+const MAX_OWED: usize = 10_000;
+
+/// Attempts at the end of which whoever brought a record is told that nothing is certain.
+const ATTEMPTS: u32 = 2;
+
+/// What is done when a record is applied here.
+type Then = Box<dyn FnOnce(&Invalidator, &Record, store::Applied, Option<FillTicket>) + Send>;
+
+/// What this process has brought, until it reads it back.
+pub(in crate::invalidate) struct Own {
+    by: u64,
+    /// Of the secret under which credentials are digested here.
+    secret: OnceLock<u64>,
+    count: AtomicU64,
+    waiting: Mutex<HashMap<u64, Brought>>,
+    /// Somebody is about to append that everything is outdated.
+    owes_everything: AtomicBool,
+}
+
+struct Brought {
+    record: Arc<Record>,
+    by: Option<Writer>,
+    then: Then,
+}
+
+/// Nobody knows whether it holds everywhere.
+#[derive(Debug)]
+struct Unsure;
+
+impl Default for Own {
+    fn default() -> Self {
+        Self {
+            by: RandomState::new().hash_one(()),
+            secret: OnceLock::new(),
+            count: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            owes_everything: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Own {
+    /// `None`: too much waits already.
+    fn bring(&self, brought: Brought) -> Option<Name> {
+        let mut waiting = self.waiting();
+        if waiting.len() >= MAX_OWED {
+            return None;
+        }
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        waiting.insert(count, brought);
+        Some(Name { by: self.by, count })
+    }
+
+    fn secret(&self) -> u64 {
+        self.secret.get().copied().unwrap_or_default()
+    }
+
+    fn take(&self, name: &Name) -> Option<Brought> {
+        if name.by == self.by { self.waiting().remove(&name.count) } else { None }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Brought>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower for Invalidator {
+    fn begin_anew(&self, at: Position) {
+        if let Some(act) = self.0.before_all.get() {
+            act();
+        }
+        self.0.store.begin_anew(at);
+    }
+
+    fn apply(&self, at: Position, bytes: Bytes) {
+        let (name, record) = match wire::read(&bytes, &self.0.settings.dependencies, self.0.own.secret()) {
+            Ok((name, record)) => (Some(name), record),
+            Err((record, why)) => {
+                tracing::warn!(place = %at, why, "a record of the fleet cannot be read: everything is outdated here");
+                (None, record)
+            }
+        };
+        let brought = name.and_then(|name| self.0.own.take(&name));
+        let (record, by, then) = match brought {
+            Some(Brought { record, by, then }) => (record, by, then),
+            None => (Arc::new(record), None, self.heard()),
+        };
+        let mut raised = self.raise(record, by.as_ref());
+        debug_assert_eq!(raised.sweep.position(), at, "records are applied in the order of their places");
+        if raised.sweep.position() != at {
+            tracing::error!(place = %at, here = %raised.sweep.position(), "this node had lost count: all that is kept goes");
+            self.0.store.begin_anew(at);
+        }
+        let renewed = raised.renewed.take();
+        let _under_way = self.sweep(raised, move |invalidator, record, swept| {
+            then(invalidator, record, swept, renewed);
+            if let Some(fleet) = invalidator.0.fleet.get() {
+                fleet.advanced();
+            }
+        });
+    }
+}
+
+impl Invalidator {
+    /// What is done about a record that somebody else brought.
+    fn heard(&self) -> Then {
+        let since = self.0.clock.mono();
+        Box::new(move |invalidator, record, swept, _| {
+            let shares = batch::shares(&record.causes, &swept.reached);
+            let noted = record.causes.iter().zip(shares).map(|(cause, reached)| {
+                invalidator.note(cause, since, &Applied::of(swept.position, Arc::new(reached)))
+            });
+            invalidator.0.audit.add(noted.collect::<Vec<_>>());
+        })
+    }
+
+    /// Has a record appended, however long that takes; says when it holds everywhere, or that nobody knows.
+    fn tell(
+        &self,
+        fleet: &Fleet,
+        record: Arc<Record>,
+        by: Option<Writer>,
+        then: Then,
+    ) -> impl Future<Output = Result<(), Unsure>> + use<> {
+        let (said, heard) = oneshot::channel();
+        match self.0.own.bring(Brought { record: Arc::clone(&record), by, then }) {
+            Some(name) => {
+                let bytes = self.written(&record, name);
+                tokio::spawn(carry(fleet.clone(), bytes, said));
+            }
+            None => self.owe_everything(fleet),
+        }
+        async { heard.await.unwrap_or(Err(Unsure)) }
+    }
+
+    /// What other nodes read. What is too large for them is everything; here it is what it is.
+    fn written(&self, record: &Record, name: Name) -> Bytes {
+        let secret = self.0.own.secret();
+        let bytes = wire::write(record, name.clone(), secret);
+        if bytes.len() <= MAX_RECORD {
+            return bytes.into();
+        }
+        let items = record.outdate.reach.items.len();
+        tracing::warn!(
+            items,
+            bytes = bytes.len(),
+            "more than a record of the fleet may hold: on the other nodes everything goes"
+        );
+        wire::write_everything(name, secret).into()
+    }
+
+    /// One that outdates everything stands for whatever else is owed.
+    fn owe_everything(&self, fleet: &Fleet) {
+        if self.0.own.owes_everything.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (invalidator, fleet) = (self.clone(), fleet.clone());
+        tokio::spawn(async move {
+            let own = &invalidator.0.own;
+            tracing::warn!("more invalidations than can wait until Redis is back: everything goes then");
+            let count = own.count.fetch_add(1, Ordering::Relaxed);
+            let bytes = Bytes::from(wire::write_everything(Name { by: own.by, count }, own.secret()));
+            let mut failures = 0;
+            loop {
+                // What comes from now on needs another one.
+                own.owes_everything.store(false, Ordering::Release);
+                if fleet.append(bytes.clone()).await.is_ok()
+                    || own.owes_everything.swap(true, Ordering::AcqRel)
+                {
+                    return;
+                }
+                failures += 1;
+                sleep(backoff(failures, own.by)).await;
+            }
+        });
+    }
+
+    /// Makes this process a node of `fleet`: from now on the journal keeps the order. `secret` is the fingerprint of that under
+    /// which credentials are digested here. To be called before anything is applied; only the first call counts.
+    pub fn join(&self, fleet: Fleet, secret: u64) {
+        let _already_joined = (self.0.own.secret.set(secret), self.0.fleet.set(fleet));
+    }
+
+    /// The fleet that this node has joined; `None`: it is alone.
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.0.fleet.get()
+    }
+
+    /// Applies a record through the journal: when this returns it holds here, and on every node unless it says otherwise.
+    pub(in crate::invalidate) async fn through(
+        &self,
+        fleet: &Fleet,
+        record: Arc<Record>,
+        by: Option<Writer>,
+        noted: impl FnOnce(&Self, &Record, store::Applied) -> Applied + Send + 'static,
+    ) -> (Applied, Option<FillTicket>) {
+        let (done, mut here) = oneshot::channel();
+        let then: Then = Box::new(move |invalidator, record, swept, renewed| {
+            let applied = noted(invalidator, record, swept);
+            // Whoever brought it may have left.
+            let _ = done.send((applied, renewed));
+        });
+        let ack = self.acknowledged(fleet, &record, by, then).await;
+        match here.try_recv() {
+            Ok((applied, renewed)) => (Applied { ack, ..applied }, renewed),
+            // Nobody knows when, or this node is shut out until it has applied it.
+            Err(_) => (Applied { ack, ..self.aside(&record).remove(0) }, None),
+        }
+    }
+
+    /// Applies a record outside the order: what each of its causes comes to. It is audited when it is applied at its place.
+    fn aside(&self, record: &Record) -> Vec<Applied> {
+        let store = &self.0.store;
+        let swept = store.outdate_aside(&record.outdate, self.0.clock.mono());
+        let shares = batch::shares(&record.causes, &swept.reached).into_iter();
+        shares.map(|reached| Applied::of(store.applied(), Arc::new(reached))).collect()
+    }
+
+    /// The same for a batch, behind the back of whoever brings it.
+    pub(in crate::invalidate) fn through_behind(
+        &self,
+        fleet: &Fleet,
+        record: Arc<Record>,
+        noted: impl FnOnce(&Self, &Record, store::Applied) -> Vec<Applied> + Send + 'static,
+        answer: impl FnOnce(Vec<Applied>) + Send + 'static,
+    ) {
+        let (invalidator, fleet) = (self.clone(), fleet.clone());
+        tokio::spawn(async move {
+            let (done, mut here) = oneshot::channel();
+            let then: Then = Box::new(move |invalidator, record, swept, _| {
+                // Whoever brought it may have been answered.
+                let _ = done.send(noted(invalidator, record, swept));
+            });
+            let ack = invalidator.acknowledged(&fleet, &record, None, then).await;
+            let shares = here.try_recv().unwrap_or_else(|_| invalidator.aside(&record));
+            answer(shares.into_iter().map(|applied| Applied { ack, ..applied }).collect());
+        });
+    }
+
+    /// Tells it, and waits until it holds everywhere, or for as long as anybody waits.
+    async fn acknowledged(&self, fleet: &Fleet, record: &Arc<Record>, by: Option<Writer>, then: Then) -> Ack {
+        let since = self.0.clock.mono();
+        let told = self.tell(fleet, Arc::clone(record), by, then);
+        match timeout(fleet.ack_timeout(), told).await {
+            Ok(Ok(())) => {
+                self.0.metrics.acknowledged(self.0.clock.mono().saturating_sub(since));
+                Ack::Applied
+            }
+            // A task of its own goes on with it.
+            Ok(Err(_)) | Err(_) => {
+                self.0.metrics.unconfirmed();
+                Ack::Unconfirmed
+            }
+        }
+    }
+}
+
+/// Has a record appended, and says when it holds everywhere. Whoever waits is told at the end of [`ATTEMPTS`] that nobody
+/// knows; it goes on all the same.
+async fn carry(fleet: Fleet, record: Bytes, said: oneshot::Sender<Result<(), Unsure>>) {
+    let (mut said, mut failures) = (Some(said), 0);
+    loop {
+        match fleet.append(record.clone()).await {
+            Ok(place) => {
+                failures = 0;
+                if fleet.everywhere(place).await.is_ok() {
+                    // He may have left.
+                    let _ = said.map(|said| said.send(Ok(())));
+                    return;
+                }
+            }
+            Err(_) => {
+                failures += 1;
+                if failures >= ATTEMPTS || fleet.is_away() {
+                    let _ = said.take().map(|said| said.send(Err(Unsure)));
+                }
+                sleep(backoff(failures, record.len() as u64)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invalidate::audit::Query;
+    use crate::invalidate::testing::{World, of};
+    use crate::invalidate::{Invalidation, Settings, Source};
+    use crate::route::derive::Dependencies;
+    use crate::route::reach::{ItemTemplate, Reach};
+    use crate::route::tag::Tag;
+    use crate::store::position::Outdate;
+
+    fn dependencies(from: &str, to: &str) -> Dependencies {
+        let template = |word: &str| ItemTemplate::parse(word).unwrap();
+        Dependencies::new(vec![(template(from), vec![template(to)])])
+    }
+
+    fn world(dependencies: Dependencies) -> World {
+        World::new(Settings { dependencies, ..Settings::default() })
+    }
+
+    /// What a node with these rules writes down about `tag`.
+    fn written(rules: Dependencies, tag: &str) -> Bytes {
+        let cause = of(Source::Webhook, tag).followed(&rules);
+        let outdate = Outdate { reach: cause.invalidation.reach.clone(), ..Outdate::default() };
+        wire::write(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 }, 0).into()
+    }
+
+    fn at(world: &World, n: u64) -> Position {
+        Position { n, ..world.store.applied() }
+    }
+
+    #[test]
+    fn what_another_node_appended_is_applied_with_what_its_rules_derive_and_with_what_ours_do() {
+        let world = world(dependencies("a:{x}", "ours:{x}"));
+        let dead = ["a:1", "theirs:1", "ours:1"].map(|tag| world.keep(tag, &[Tag::named(tag)]));
+        let lives = world.keep("b", &[Tag::named("a:2")]);
+        world.invalidator.apply_record(&world, 1, written(dependencies("a:{x}", "theirs:{x}"), "a:1"));
+        assert!(dead.iter().all(|entry| entry.is_dead()) && !lives.is_dead());
+        assert_eq!(world.store.applied().n, 1);
+        let audited = &world.invalidator.audit(&Query::default())[0];
+        assert_eq!((audited.items(), audited.source), (vec!["a:1".to_owned()], Source::Webhook));
+        assert_eq!(audited.entries.total, 3);
+    }
+
+    #[test]
+    fn a_record_that_nobody_here_understands_outdates_everything() {
+        let known = written(Dependencies::default(), "a:1");
+        let newer = String::from_utf8(known.to_vec()).unwrap().replace("\"v\":1", "\"v\":2");
+        let more =
+            String::from_utf8(known.to_vec()).unwrap().replace("\"v\":1", "\"v\":1,\"how\":\"softly\"");
+        for record in [b"".to_vec(), b"{}".to_vec(), b"\xff".to_vec(), newer.into(), more.into()] {
+            let world = world(Dependencies::default());
+            let kept = world.keep("k", &[Tag::named("another")]);
+            world.invalidator.apply_record(&world, 1, record.into());
+            assert!(kept.is_dead());
+        }
+    }
+
+    #[test]
+    fn a_new_epoch_forgets_all_that_is_kept_and_counts_on_from_its_beginning() {
+        let world = world(Dependencies::default());
+        let kept = world.keep("k", &[Tag::named("a:1")]);
+        let begun = Position { epoch: world.store.applied().epoch + 1, n: 40 };
+        Follower::begin_anew(&world.invalidator, begun);
+        assert!(kept.is_dead());
+        let kept = world.keep("k", &[Tag::named("a:1")]);
+        Follower::apply(
+            &world.invalidator,
+            Position { n: 41, ..begun },
+            written(Dependencies::default(), "a:1"),
+        );
+        assert!(kept.is_dead());
+        assert_eq!(world.store.applied().n, 41);
+    }
+
+    #[test]
+    fn what_no_record_holds_is_everything_elsewhere() {
+        let (here, there) = (world(Dependencies::default()), world(Dependencies::default()));
+        let kept = there.keep("k", &[Tag::named("another")]);
+        let reach = Reach::of((0..20_000).map(|n| Tag::named(&format!("project:{n}"))));
+        let outdate = Outdate { reach, ..Outdate::default() };
+        let cause = Invalidation { reach: outdate.reach.clone(), ..Invalidation::default() };
+        let causes = vec![cause.followed(&Dependencies::default())];
+        let written = here.invalidator.written(&Record { causes, outdate }, Name { by: 1, count: 1 });
+        assert!(written.len() <= MAX_RECORD);
+        there.invalidator.apply_record(&there, 1, written);
+        assert!(kept.is_dead());
+    }
+
+    #[test]
+    fn what_is_brought_beyond_measure_is_not_kept() {
+        let own = Own::default();
+        let brought = || Brought { record: Arc::default(), by: None, then: Box::new(|_, _, _, _| {}) };
+        let names: Vec<_> = (0..MAX_OWED).map(|_| own.bring(brought()).unwrap()).collect();
+        assert!(own.bring(brought()).is_none());
+        assert!(own.take(&Name { by: own.by.wrapping_add(1), ..names[0] }).is_none(), "another node's");
+        assert!(own.take(&names[0]).is_some() && own.take(&names[0]).is_none());
+        assert!(own.bring(brought()).is_some());
+    }
+
+    impl Invalidator {
+        fn apply_record(&self, world: &World, n: u64, record: Bytes) {
+            Follower::apply(self, at(world, n), record);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What is counted of a node among others.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+use crate::metrics::{Metrics, declare};
+
+/// The metrics of a fleet's node.
+#[derive(Debug)]
+pub(in crate::metrics) struct Fleet {
+    lease_lost: Counter,
+    gaps: Counter,
+    unconfirmed: Counter,
+}
+
+impl Fleet {
+    pub(in crate::metrics) fn declared(r: &mut Registry) -> Self {
+        Self {
+            lease_lost: declare(
+                r,
+                "lease_lost",
+                "Times that this node was shut out by the others of its fleet",
+            ),
+            gaps: declare(
+                r,
+                "fleet_gaps",
+                "Times that records of the fleet were gone before they were read here",
+            ),
+            unconfirmed: declare(
+                r,
+                "invalidations_unconfirmed",
+                "Invalidations that nobody knew to hold everywhere within redis.ack_timeout",
+            ),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a lease that others ended.
+    pub fn lease_lost(&self) {
+        self.fleet.lease_lost.inc();
+    }
+
+    /// Counts records that were missed.
+    pub fn fleet_gap(&self) {
+        self.fleet.gaps.inc();
+    }
+
+    /// Counts an invalidation that is not known to hold everywhere.
+    pub fn unconfirmed(&self) {
+        self.fleet.unconfirmed.inc();
+    }
+}

@@ -1,0 +1,163 @@
+"""Three proxies before one backend, and a Redis between them: what one of them has acknowledged holds on all."""
+
+import signal
+import subprocess
+
+import httpx
+import pytest
+import redis
+
+from origin import free_port, until
+from proxy import Larder, cached
+
+CONFIG = """
+hosts: [api.example]
+routes: {{ "/api/projects/{{id}}": 1h }}
+invalidation: {{ settle: 10ms, debounce: 5ms }}
+redis: {{ url: "{url}" }}
+"""
+
+PROJECT = "/api/projects/42"
+
+
+class Redis:
+    """A `redis-server` of the test's own, with nothing on disk."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        client = redis.Redis.from_url(self.url)
+        until(lambda: answers(client), "redis-server answers")
+        client.close()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def answers(client):
+    try:
+        return client.ping()
+    except redis.ConnectionError:
+        return False
+
+
+class Node:
+    """A proxy of the fleet, asked under the name that all of them have."""
+
+    def __init__(self, proxy):
+        self.proxy, self.process = proxy, proxy.process
+        proxy.client.headers["host"] = "api.example"
+
+    def get(self):
+        response = self.proxy.get(PROJECT)
+        assert response.status_code == 200
+        return response
+
+    def version(self):
+        return self.get().json()["version"]
+
+    def write(self):
+        response = self.proxy.request("PUT", PROJECT, json={"name": "new"})
+        assert response.status_code == 200
+        return response.headers["larder-ack"]
+
+    def fleet(self):
+        return httpx.get(f"{self.proxy.admin}/v1/fleet", trust_env=False).json()
+
+    def purge(self):
+        response = httpx.post(f"{self.proxy.admin}/v1/purge", json={"paths": ["/api/elsewhere"]}, trust_env=False)
+        assert response.status_code == 200
+        return response.json()["ack"]
+
+    def keeps(self):
+        """It serves what it keeps: it has a lease."""
+        until(lambda: cached(self.get()) == "HIT", "it has a lease")
+
+
+@pytest.fixture
+def between(tmp_path):
+    server = Redis(tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def nodes(larder, between):
+    nodes = [Node(larder(CONFIG.format(url=between.url))) for _ in range(3)]
+    for node in nodes:
+        node.keeps()
+    # In a new epoch nobody acknowledges anything for a lease and its margin.
+    assert nodes[0].write() == "applied"
+    for node in nodes:
+        node.keeps()
+    return nodes
+
+
+def test_what_is_warmed_at_start_is_kept(larder, between, origin):
+    warming = f"warm: {{ requests: [{{ get: {PROJECT} }}], before_ready: 60s }}"
+    node = Node(larder(CONFIG.format(url=between.url) + warming))
+    until(lambda: node.fleet()["node"]["lease_left"], "it has a lease")
+    assert origin.count(PROJECT) == 1 and cached(node.get()) == "HIT"
+
+
+def test_what_one_node_acknowledges_holds_on_all(nodes):
+    before = nodes[0].version()
+    for turn in range(30):
+        assert nodes[turn % 3].write() == "applied"
+        assert {node.version() for node in nodes} == {before + turn + 1}
+    journal = nodes[0].fleet()
+    assert len(journal["nodes"]) == 3 and sum(node["self"] for node in journal["nodes"]) == 1
+
+
+def test_a_node_that_stands_still_is_shut_out_and_serves_nothing_older_when_it_goes_on(nodes):
+    before = nodes[2].version()
+    nodes[2].process.send_signal(signal.SIGSTOP)
+    try:
+        assert nodes[0].write() == "applied"
+        assert nodes[1].version() == before + 1
+        assert any(node["shut_out"] for node in nodes[0].fleet()["nodes"])
+    finally:
+        nodes[2].process.send_signal(signal.SIGCONT)
+    assert nodes[2].version() == before + 1
+    nodes[2].keeps()
+    assert nodes[2].version() == before + 1
+
+
+def test_a_node_that_is_killed_holds_nobody_up_for_longer_than_its_lease(nodes, larder, between):
+    before = nodes[0].version()
+    nodes[1].process.kill()
+    nodes[1].process.wait()
+    nodes[1].proxy.graceful = False
+    assert nodes[0].write() == "applied"
+    assert nodes[2].version() == before + 1
+    late = Node(larder(CONFIG.format(url=between.url)))
+    late.keeps()
+    assert nodes[2].write() == "applied"
+    assert late.version() == before + 2
+
+
+def test_a_node_that_leaves_is_waited_for_no_more(nodes):
+    nodes[1].proxy.stop()
+    until(lambda: len(nodes[0].fleet()["nodes"]) == 2, "it has left")
+    assert nodes[0].write() == "applied"
+
+
+def test_without_redis_everything_is_answered_and_nothing_is_promised_and_afterwards_nothing_older_is_served(nodes, between):
+    before = nodes[0].version()
+    between.kill()
+    assert nodes[0].write() == "unconfirmed"
+    assert nodes[0].version() == before + 1, "here it holds at once"
+    assert nodes[0].purge() == "unconfirmed", "and so does what comes from outside, without waiting for Redis"
+    until(lambda: cached(nodes[1].get()) != "HIT" and nodes[1].version() == before + 1, "its lease is over")
+    between.start()
+    for node in nodes:
+        node.keeps()
+    assert {node.version() for node in nodes} == {before + 1}
+    assert nodes[1].write() == "applied" and nodes[2].purge() == "applied"
+    assert {node.version() for node in nodes} == {before + 2}
