@@ -71,11 +71,6 @@ impl Address {
             _ => Ok(Self(info)),
         }
     }
-
-    /// The number of the database; channels belong to none.
-    pub fn database(&self) -> i64 {
-        self.0.redis_settings().db()
-    }
 }
 
 impl fmt::Display for Address {

@@ -2,7 +2,7 @@
 //!
 //! | flight | invalidation | reader | what keeps the promise |
 //! |---|---|---|---|
-//! | boarding ends: ticket `p`; then: may the tier be used? | | | who is aboard came before that was asked |
+//! | boarding ends: ticket `p`; then: is there a lease? | | | who is aboard came before that was asked: all that was acknowledged by then is applied here |
 //! | asks the tier | | | |
 //! | | floor = `p + 1`, applied | | |
 //! | | | comes, and does not board | the join rule, as for any flight (`coalesce.rs`) |
@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use crate::fault::{self, Fault};
+use crate::flow::Shared;
 use crate::flow::arriving::{Landing, Whence};
 use crate::flow::coalesce::Departure;
 use crate::flow::fetch::Fetch;
@@ -23,15 +25,18 @@ use crate::flow::read::Question;
 use crate::flow::verdict::request;
 use crate::metrics::Cache;
 use crate::policy::cache_status::CacheStatus;
-use crate::policy::{Reuse, Selector, may_reuse};
+use crate::policy::{Reuse, Rule, Selector, may_reuse};
 use crate::store::entry::Entry;
 use crate::store::ticket::FillTicket;
+use crate::tier::Tier;
 
 impl Question<'_> {
     /// Whether another node's answer would do: nothing here has to be confirmed, and waiting for one another is worth it.
     pub(crate) fn may_be_told(&self) -> bool {
-        let may_be_used = self.visit.flow.tier.as_ref().is_some_and(|tier| tier.standing().epoch().is_some());
-        may_be_used && self.ask.together && self.ask.base.is_none() && self.is_for_a_whole()
+        self.visit.flow.shared().is_some()
+            && self.ask.together
+            && self.ask.base.is_none()
+            && self.is_for_a_whole()
     }
 
     /// Whether it takes what was told to a flight that others may have opened: as a hit, by the rules of a hit.
@@ -50,6 +55,25 @@ impl Question<'_> {
     }
 }
 
+impl Shared {
+    /// The tier and the epoch in which it may be asked now: there is a lease, and one that ends.
+    fn shared(&self) -> Option<(&Tier, u64)> {
+        let tier = self.tier.as_ref()?;
+        let epoch = tier.standing().epoch()?;
+        let left = self.store.lease().left(self.clock.mono())?;
+        (!left.is_zero()).then_some((tier, epoch))
+    }
+
+    /// Tells the other nodes of an answer to a request for this route that is kept now, behind everybody's back.
+    pub(crate) fn tell(&self, entry: &Arc<Entry>, rule: &Rule) {
+        if let Some(tier) = &self.tier {
+            let identity = &self.rules.identity;
+            let select = |asked: &HeaderMap, answer: &HeaderMap| self.select(asked, answer, rule).ok();
+            tier.put(entry, select, |asked| identity.has_credentials(asked));
+        }
+    }
+}
+
 impl Fetch {
     /// What another node has kept, if it may be kept here. To be asked under the ticket, when nobody can come aboard any more who is
     /// not held against it.
@@ -58,11 +82,16 @@ impl Fetch {
         departure: &Departure<Landing>,
         ticket: &FillTicket,
     ) -> Option<Arc<Entry>> {
-        let tier = self.flow.tier.as_ref().filter(|_| self.asks_others)?;
-        let epoch = tier.standing().epoch().filter(|epoch| *epoch == ticket.position().epoch)?;
+        let (tier, epoch) = self.flow.shared().filter(|_| self.asks_others)?;
+        if epoch != ticket.position().epoch {
+            return None;
+        }
         let select = |asked: &HeaderMap, answer: &HeaderMap| self.selector(asked, answer);
         let told = tier.get(epoch, departure.key(), &self.selecting, select).await;
-        let kept = told.map_err(|missed| missed.as_str()).and_then(|entry| self.promote(entry));
+        let kept = told.map_err(|missed| missed.as_str()).and_then(|entry| {
+            let is_renewed = fault::is(Fault::PromotedUnderANewTicket);
+            self.promote(if is_renewed { entry.fetched_at(ticket.position()) } else { entry })
+        });
         self.flow.metrics.tier().read(kept.as_ref().err().copied().unwrap_or("hit"));
         let entry = kept.ok()?;
         departure.learn(entry.tags().iter().cloned(), true);
@@ -81,14 +110,7 @@ impl Fetch {
 
     /// Tells the other nodes of what is kept now, behind everybody's back.
     pub(crate) fn tell(&self, entry: &Arc<Entry>) {
-        if let Some(tier) = &self.flow.tier {
-            let identity = &self.flow.rules.identity;
-            tier.put(
-                entry,
-                |asked, answer| self.selector(asked, answer),
-                |asked| identity.has_credentials(asked),
-            );
-        }
+        self.flow.tell(entry, &self.route.settings.rule);
     }
 
     fn selector(&self, asked: &HeaderMap, answer: &HeaderMap) -> Option<Selector> {

@@ -203,6 +203,11 @@ impl Entry {
         self.position
     }
 
+    /// The same as if its fetch had begun at `position`. A mistake, for [`Fault::PromotedUnderANewTicket`].
+    pub(crate) fn fetched_at(self, position: Position) -> Self {
+        Self { position, ..self }
+    }
+
     /// Where its body lies in the whole; `None`: it is the whole.
     pub fn part(&self) -> Option<ContentRange> {
         self.part.as_deref().copied()

@@ -292,6 +292,8 @@ impl Floors {
         let others = [&mut self.of_all, &mut self.highest, &mut self.unknown];
         own.chain(others).for_each(|floor| floor.n = floor.n.min(n));
         self.named = self.named.min(n);
+        // What was told is of the last epoch, and of no use.
+        self.horizon = self.horizon.map(|_| n);
     }
 
     /// Forgets floors that can refuse nobody any more: all at once if all are such, and else those that are whenever they
@@ -352,6 +354,7 @@ impl Floor {
     }
 
     fn is_idle(&self, settle: Duration, oldest: Oldest, horizon: Option<u64>) -> bool {
+        let horizon = horizon.filter(|_| !fault::is(Fault::FloorLetGoEarly));
         let needed_above = horizon.map_or(oldest.n, |horizon| horizon.min(oldest.n));
         self.n <= needed_above && self.held_until(settle) <= oldest.begun
     }

@@ -11,12 +11,13 @@ use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::future::pending;
 use std::hash::BuildHasher;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::redis::{Connection, Dialer, Error, backoff, refused};
@@ -69,7 +70,11 @@ pub(in crate::tier) struct Link {
 
 /// Which connection is up, counted from 1 and shifted by one; the lowest bit says whether it is.
 #[derive(Debug, Default)]
-struct Up(AtomicU64);
+struct Up {
+    now: AtomicU64,
+    /// One has come up.
+    came: Notify,
+}
 
 /// Names one connection of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +96,11 @@ struct Waiting {
 }
 
 impl Link {
-    /// Keeps a connection up, with this database selected, from when it is of use.
-    pub(in crate::tier) fn keep_up(dialer: Arc<Dialer>, database: i64, standing: Standing) -> Self {
+    /// Keeps a connection up from when it is of use.
+    pub(in crate::tier) fn keep_up(dialer: Arc<Dialer>, standing: Standing) -> Self {
         let (asked, receiver) = mpsc::channel(MOST_WAITING);
         let up = Arc::<Up>::default();
-        let mut keeper = Keeper { dialer, database, up: Arc::clone(&up), asked: receiver };
+        let mut keeper = Keeper { dialer, up: Arc::clone(&up), asked: receiver };
         tokio::spawn(async move {
             if keeper.unless_idle(standing.begun()).await.is_some() {
                 keeper.run().await;
@@ -107,6 +112,18 @@ impl Link {
     /// The connection that is up now.
     pub(in crate::tier) fn nth(&self) -> Option<Nth> {
         self.up.nth()
+    }
+
+    /// Waits until one is up.
+    pub(in crate::tier) async fn connected(&self) {
+        loop {
+            let mut came = pin!(self.up.came.notified());
+            came.as_mut().enable();
+            if self.nth().is_some() {
+                return;
+            }
+            came.await;
+        }
     }
 
     /// Asks, and waits at most so long for all replies, a complaint of the server among them. With `on`, only that connection is
@@ -134,21 +151,21 @@ impl Link {
 
 impl Up {
     fn nth(&self) -> Option<Nth> {
-        let now = self.0.load(Ordering::Acquire);
+        let now = self.now.load(Ordering::Acquire);
         (now & 1 == 1).then_some(Nth(now))
     }
 
     fn is_up(&self, is_up: bool) {
-        let before = self.0.load(Ordering::Relaxed);
+        let before = self.now.load(Ordering::Relaxed);
         let next = if is_up { (before | 1) + 2 } else { before & !1 };
-        self.0.store(next, Ordering::Release);
+        self.now.store(next, Ordering::Release);
+        self.came.notify_waiters();
     }
 }
 
 /// Keeps a connection up until nobody can ask any more.
 struct Keeper {
     dialer: Arc<Dialer>,
-    database: i64,
     up: Arc<Up>,
     asked: mpsc::Receiver<Asked>,
 }
@@ -158,7 +175,7 @@ impl Keeper {
         let (mut failures, random) = (0, RandomState::new());
         loop {
             let dialer = Arc::clone(&self.dialer);
-            let greeted = self.unless_idle(greet(&dialer, self.database)).await;
+            let greeted = self.unless_idle(greet(&dialer)).await;
             let Some(greeted) = greeted else { return };
             let why = match greeted {
                 Ok(mut connection) => {
@@ -224,12 +241,12 @@ impl Keeper {
     }
 }
 
-/// A connection whose server has answered: one that is stopped lets itself be connected to.
-async fn greet(dialer: &Dialer, database: i64) -> Result<Connection, Error> {
+/// All connecting of the tier's: a connection whose server has answered, for one that is stopped lets itself be connected to.
+async fn greet(dialer: &Dialer) -> Result<Connection, Error> {
     let greeted = async {
         let mut connection = dialer.connect().await?;
         let mut commands = vec![redis::cmd("PING")];
-        if database != 0 {
+        if let Some(database) = dialer.database() {
             commands.insert(0, redis::cmd("SELECT").arg(database).to_owned());
         }
         for command in &commands {

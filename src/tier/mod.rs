@@ -29,6 +29,7 @@ use redis::{Pipeline, Value as Reply};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::fault::{self, Fault};
 use crate::metrics::Metrics;
 use crate::policy::{Life, LifeSoFar, Selector};
 use crate::redis::{Address, BadAddress, Dialer, Error};
@@ -159,10 +160,8 @@ impl Tier {
         metrics: Arc<Metrics>,
     ) -> Result<Self, Unusable> {
         let Settings { url, namespace, deadline } = settings;
-        let address = Address::parse(&url)?;
-        let database = address.database();
-        let dialer = Arc::new(Dialer::new(address)?);
-        let link = || Link::keep_up(Arc::clone(&dialer), database, standing.clone());
+        let dialer = Arc::new(Dialer::new(Address::parse(&url)?)?);
+        let link = || Link::keep_up(Arc::clone(&dialer), standing.clone());
         let (of_filling, of_clock) = (Arc::clone(&metrics), clock.clone());
         Ok(Self(Arc::new(Inner {
             namespace,
@@ -180,6 +179,13 @@ impl Tier {
     /// Whether it may be used now, and in which epoch.
     pub fn standing(&self) -> &Standing {
         &self.0.standing
+    }
+
+    /// Waits until answers can be asked for.
+    pub async fn connected(&self) {
+        for link in &self.0.readers {
+            link.connected().await;
+        }
     }
 
     /// Whether any connection is up.
@@ -206,7 +212,10 @@ impl Tier {
             let variant = first.of_variant(signpost, request, &select).ok_or(Missed::OtherVariants)?;
             found = self.0.ask(&variant, until).await?;
         }
-        let Value::Answer(answer) = found.value else { return Err(Missed::Another) };
+        let Value::Answer(mut answer) = found.value else { return Err(Missed::Another) };
+        if fault::is(Fault::EpochKeepsSharedKeys) {
+            answer.position.epoch = epoch;
+        }
         if answer.key != *key || answer.position.epoch != epoch {
             return Err(Missed::Another);
         }

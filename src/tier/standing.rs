@@ -1,6 +1,7 @@
 //! Whether the tier may be used now, and in which epoch.
 //!
-//! Invariant: whoever says so has a lease, and has read the journal of that epoch. It refuses to know how he came by them.
+//! Invariant: whoever says so keeps floors of that epoch for what is told. Whether there is a lease by now is for whoever asks to look at.
+//! It refuses to know how an epoch begins and ends.
 
 use std::sync::Arc;
 

@@ -25,15 +25,32 @@ fn yaml(redis: &Redis) -> String {
     format!("redis: {{ url: '{}', namespace: shop }}\nroutes: {ROUTES}\n", redis.url())
 }
 
-/// A proxy that has a lease.
+/// In a new epoch nobody acknowledges anything for a lease and its margin.
+const EPOCH_SETTLES: Duration = Duration::from_millis(1_200);
+
+/// A proxy that has a lease: its clock stands still, so it has it until a story moves that on.
 async fn node(origin: &Origin, redis: &Redis) -> Proxy {
     let proxy = Proxy::start(origin, &yaml(redis)).await;
-    let parts = proxy.flow.parts();
-    let (tier, now) = (parts.tier.as_ref().unwrap(), parts.store.applied());
-    parts.store.retain_floors(now.n);
-    tier.standing().set(now.epoch);
-    until(|| tier.is_connected()).await;
+    joined(&proxy).await;
     proxy
+}
+
+async fn joined(proxy: &Proxy) {
+    let parts = proxy.flow.parts();
+    let is_leased = || parts.store.lease().holds(parts.clock.mono());
+    until(is_leased).await;
+    proxy.pass(EPOCH_SETTLES);
+    until(is_leased).await;
+    parts.tier.as_ref().unwrap().connected().await;
+}
+
+/// From now on the journal is refused to everybody, and the tier is not.
+fn without_scripts(redis: &Redis) {
+    redis.command("ACL SETUSER default -evalsha -eval");
+}
+
+fn with_scripts(redis: &Redis) {
+    redis.command("ACL SETUSER default +evalsha +eval");
 }
 
 /// Waits for Redis.
@@ -196,38 +213,128 @@ fn a_fill_that_is_outdated_under_way_reaches_nobody_through_the_tier() {
         gate.open();
         assert_eq!(first.await.unwrap().text(), "1", "he asked before");
         proxy.settled().await;
-        let names: Vec<Vec<u8>> = redis::from_redis_value(redis.command("KEYS *")).unwrap();
+        let names: Vec<Vec<u8>> = redis::from_redis_value(redis.command("KEYS shop:e:*")).unwrap();
         assert!(names.is_empty(), "{names:?}");
         assert_eq!(proxy.get("/pages/1").reply().await.text(), "2");
     });
 }
 
 #[test]
-fn without_a_lease_nobody_is_connected_asked_or_told() {
+fn without_a_lease_the_tier_is_not_asked() {
     play(async {
         let (redis, origin) = (Redis::start(&[]), Origin::counting().await);
-        let proxy = Proxy::start(&origin, &yaml(&redis)).await;
-        for _ in 0..3 {
+        let proxy = node(&origin, &redis).await;
+        told(&proxy, "/pages/1").await;
+        without_scripts(&redis);
+        proxy.pass_secs(2);
+        let asked = |redis: &Redis| -> String {
+            let stats: String = redis::from_redis_value(redis.command("INFO commandstats")).unwrap();
+            stats.lines().find(|line| line.starts_with("cmdstat_get:")).unwrap_or_default().to_owned()
+        };
+        let (before, count) = (asked(&redis), origin.count());
+        for n in 1..4 {
             forget(&proxy);
-            assert_eq!(proxy.get("/pages/1").reply().await.cache(), "MISS");
+            let reply = proxy.get("/pages/1").reply().await;
+            assert_eq!((reply.cache(), origin.count()), ("MISS", count + n), "{}", reply.cache_status());
         }
-        let clients: String = redis::from_redis_value(redis.command("CLIENT LIST")).unwrap();
-        assert_eq!(clients.lines().count(), 1, "{clients}");
+        assert_eq!(asked(&redis), before);
+        with_scripts(&redis);
+        joined(&proxy).await;
+        told(&proxy, "/pages/1").await;
+    });
+}
+
+#[test]
+fn without_a_redis_there_is_no_tier() {
+    play(async {
+        let origin = Origin::counting().await;
+        let proxy = Proxy::start(&origin, &format!("routes: {ROUTES}\n")).await;
+        assert_eq!(proxy.get("/pages/1").reply().await.cache(), "MISS");
+        assert!(proxy.flow.parts().tier.is_none());
         let text = proxy.admin("/metrics").await;
-        assert!(
-            !text.text().contains("larder_tier_reads_total{")
-                && !text.text().contains("larder_tier_fills_total{")
-        );
-        let other = node(&origin, &redis).await;
-        shared(&other, "/pages/1").await;
-        let tier = other.flow.parts().tier.clone().unwrap();
-        for epoch in [0, 7] {
-            tier.standing().set(epoch);
-            forget(&other);
-            let (before, hits) = (origin.count(), reads(&other, "hit"));
-            let reply = other.get("/pages/1").reply().await;
-            assert_eq!((reply.cache(), origin.count(), reads(&other, "hit")), ("MISS", before + 1, hits));
+        assert!(!text.text().contains("larder_tier_reads_total{") && !text.text().contains("_fills_total{"));
+    });
+}
+
+#[test]
+fn what_could_not_be_appended_yet_keeps_away_what_is_told_until_it_has_its_place() {
+    play(async {
+        let (redis, origin) = (Redis::start(&[]), Origin::counting().await);
+        let proxy = node(&origin, &redis).await;
+        told(&proxy, "/pages/1").await;
+        without_scripts(&redis);
+        // Whoever brings it is told that nobody knows; the lease goes on, for the clock stands still.
+        proxy.outdate("/pages/1").await;
+        let (before, hits) = (origin.count(), reads(&proxy, "hit"));
+        for n in 1..4 {
+            forget(&proxy);
+            let reply = proxy.get("/pages/1").reply().await;
+            assert_eq!((reply.cache(), origin.count()), ("MISS", before + n), "{}", reply.cache_status());
         }
+        assert_eq!(reads(&proxy, "hit"), hits);
+        with_scripts(&redis);
+        let applied = proxy.flow.parts().store.applied();
+        until(|| proxy.flow.parts().store.applied() != applied).await;
+        assert!(told(&proxy, "/pages/1").await.text() != "1");
+    });
+}
+
+#[test]
+fn what_somebody_brings_is_told() {
+    play(async {
+        let (redis, origin) = (Redis::start(&[]), Origin::counting().await);
+        let proxy = node(&origin, &redis).await;
+        for _ in 0..TRIES {
+            let (before, hits) = (stored(&proxy), reads(&proxy, "hit"));
+            let brought = serde_json::json!({ "target": "/pages/7", "body": "brought" });
+            let reply = proxy.admin_ask("PUT", "/v1/entries").json(&brought).reply().await;
+            assert_eq!(reply.status, 201, "{}", reply.text());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            forget(&proxy);
+            let reply = proxy.get("/pages/7").reply().await;
+            if stored(&proxy) > before && reads(&proxy, "hit") > hits {
+                return assert_eq!(reply.text(), "brought");
+            }
+        }
+        panic!("it is never in time");
+    });
+}
+
+#[test]
+fn what_a_head_has_made_fresh_is_told() {
+    play(async {
+        let redis = Redis::start(&[]);
+        let origin = Origin::start(|seen| {
+            let life = if seen.method == "HEAD" { "max-age=100" } else { "max-age=10" };
+            let answer = if seen.method == "HEAD" {
+                Answer::new(200).header("content-length", "4")
+            } else {
+                Answer::json("body")
+            };
+            answer.header("etag", "\"v\"").header("cache-control", life)
+        })
+        .await;
+        let yaml = yaml(&redis).replace("/honor:", "/head: { ttl: 1h, head: forward }, /honor:");
+        let proxy = Proxy::start(&origin, &yaml).await;
+        joined(&proxy).await;
+        for _ in 0..TRIES {
+            shared(&proxy, "/head").await;
+            proxy.pass_secs(11);
+            joined(&proxy).await;
+            let (before, hits) = (stored(&proxy), reads(&proxy, "hit"));
+            assert_eq!(proxy.ask("HEAD", "/head").reply().await.cache(), "REVALIDATED");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            forget(&proxy);
+            let reply = proxy.get("/head").reply().await;
+            if stored(&proxy) > before && reads(&proxy, "hit") > hits {
+                let status = reply.cache_status();
+                return assert!(
+                    status.starts_with("larder; hit; ttl=9"),
+                    "it has a hundred seconds: {status}"
+                );
+            }
+        }
+        panic!("it is never in time");
     });
 }
 
