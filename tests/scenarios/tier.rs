@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use larder::flow::explain::asked::{Asked, Lines};
 use larder::flow::explain::wire::When;
+use larder::tier::DEADLINE;
+use larder::tier::breaker::LONGEST_PAUSE;
 
 use crate::harness::client::Reply;
 use crate::harness::client::all;
 use crate::harness::origin::{Answer, Origin};
 use crate::harness::proxy::Proxy;
 use crate::harness::redis::Redis;
+use crate::harness::relay::Relay;
 use crate::harness::{Gate, play};
 
 const ROUTES: &str = "{ '/pages/{id}': 1h, /honor: { ttl: 1h, client_no_cache: honor } }";
@@ -335,6 +338,30 @@ fn what_a_head_has_made_fresh_is_told() {
             }
         }
         panic!("it is never in time");
+    });
+}
+
+#[test]
+fn a_redis_that_is_slow_costs_a_miss_and_after_a_few_of_them_nobody_waits_for_it() {
+    play(async {
+        let (redis, origin) = (Redis::start(&[]), Origin::counting().await);
+        let relay = Relay::to(redis.address()).await;
+        let yaml = yaml(&redis).replace(&redis.url(), &format!("redis://{}", relay.address));
+        let proxy = Proxy::start(&origin, &yaml).await;
+        joined(&proxy).await;
+        shared(&proxy, "/pages/1").await;
+        relay.delay(3 * DEADLINE);
+        while reads(&proxy, "open") == 0 {
+            forget(&proxy);
+            let reply = proxy.get("/pages/1").reply().await;
+            assert_eq!((reply.status.as_u16(), reply.cache()), (200, "MISS"), "{}", reply.cache_status());
+        }
+        // As many as open a breaker that was closed.
+        assert!(reads(&proxy, "late") >= 8);
+        relay.delay(Duration::ZERO);
+        proxy.pass(LONGEST_PAUSE);
+        joined(&proxy).await;
+        told(&proxy, "/pages/1").await;
     });
 }
 
