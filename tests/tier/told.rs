@@ -226,6 +226,33 @@ async fn the_database_of_the_url_is_used_and_permissions_for_six_commands_are_en
 }
 
 #[tokio::test]
+async fn a_hit_costs_one_round_trip_and_one_of_a_variant_two() {
+    let redis = Redis::start(&[]);
+    let node = Node::start(&redis).await;
+    node.tell("k", "body").await;
+    let (french, varies) = (fields(&[("accept-language", "fr")]), fields(&[("vary", "accept-language")]));
+    node.keep("v", &french, &varies, "corps");
+    until(|| node.told("stored") == 2).await;
+    // What Redis has read from its sockets so far, and how often it was asked for an answer.
+    let counts = || -> (u64, u64) {
+        let number = |section: &str, name: &str| {
+            let info: String = redis::from_redis_value(redis.command(&format!("INFO {section}"))).unwrap();
+            let found = info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0").to_owned();
+            found.split(',').next().unwrap().parse().unwrap()
+        };
+        (number("stats", "total_reads_processed:"), number("commandstats", "cmdstat_get:calls="))
+    };
+    let (before, after) = (counts(), counts());
+    let to_look = after.0 - before.0;
+    for (key, request, trips) in [("k", HeaderMap::new(), 1), ("v", french, 2)] {
+        let before = counts();
+        node.get_as(key, &request).await.unwrap();
+        let after = counts();
+        assert_eq!((after.0 - before.0 - to_look, after.1 - before.1), (trips, trips), "{key}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_is_empty_is_filled_from_the_tier_and_judges_by_its_own_floors() {
     let redis = Redis::start(&[]);
     let (one, other) = (Node::start(&redis).await, Node::start(&redis).await);
