@@ -35,6 +35,7 @@ use crate::route::table::{Conflict, Table};
 use crate::route::target::Rules;
 use crate::server::Server;
 use crate::store::Store;
+use crate::tier::{self, Standing, Tier};
 use crate::upstream::Upstream;
 use crate::{admin, server, upstream, warm};
 
@@ -118,11 +119,12 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let drain = Drain::default();
     let digest = format!("{:016x}", config.digest);
     metrics.set_config(&digest);
-    let flow = walk(&config, address.port(), (&metrics, log, clock, drain.watch()))?;
+    let (standing, tier) = shared_tier(&config, &clock, &metrics);
+    let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
     let events = config.fleet.as_ref().map(|settings| events(&flow, settings)).transpose()?;
-    let fleet = config.fleet.map(|settings| join(&flow, settings, &digest)).transpose()?;
+    let fleet = config.fleet.map(|settings| join(&flow, settings, standing, &digest)).transpose()?;
     let (subscription, listener) = Subscription::start(invalidator)?.unzip();
     let watched = flow.clone();
     metrics.watch_cache(move || watched.state());
@@ -140,7 +142,15 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.extend(listener);
     if let Some(fleet) = &fleet {
         background.push(tokio::spawn(fleet.clone().live(Arc::new(invalidator.clone()))));
-        fleet.entered(JOINING).await;
+        let joined = async {
+            fleet.entered(JOINING).await;
+            fleet.leased(JOINING).await;
+            if let Some(tier) = &flow.parts().tier {
+                tier.connected().await;
+            }
+        };
+        // The first requests find what other nodes keep.
+        let _is_over = tokio::time::timeout(JOINING, joined).await;
     }
     if let Some(events) = events {
         background.push(tokio::spawn(events.read_on()));
@@ -174,7 +184,17 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
 /// As [`start`], but for doors.
 pub fn at_rest(config: &Config, clock: Clock) -> Result<Flow, Error> {
     let (metrics, drain) = (metrics_of(config), Drain::default());
-    walk(config, config.server.listen.port(), (&metrics, AccessLog::off(), clock, drain.watch()))
+    walk(config, config.server.listen.port(), None, (&metrics, AccessLog::off(), clock, drain.watch()))
+}
+
+/// What the nodes of a fleet tell one another, and whether they may. It connects to nobody before an epoch is entered.
+fn shared_tier(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> (Standing, Option<Tier>) {
+    let standing = Standing::default();
+    let start = |settings| Tier::start(settings, standing.clone(), clock.clone(), Arc::clone(metrics));
+    // Without it everything goes on, a little slower.
+    let failed = |why: &tier::Unusable| tracing::error!("there is no shared tier: {why}");
+    let tier = config.tier.clone().and_then(|settings| start(settings).inspect_err(failed).ok());
+    (standing, tier)
 }
 
 fn metrics_of(config: &Config) -> Arc<Metrics> {
@@ -186,6 +206,7 @@ fn metrics_of(config: &Config) -> Arc<Metrics> {
 fn walk(
     config: &Config,
     port: u16,
+    tier: Option<Tier>,
     (metrics, log, clock, drain): (&Arc<Metrics>, AccessLog, Clock, Watch),
 ) -> Result<Flow, Error> {
     let config = config.clone();
@@ -204,6 +225,7 @@ fn walk(
         settings: config.flow,
         rules,
         store,
+        tier,
         hooks: Hooks::new(invalidator.clone()),
         invalidator,
         upstream: Upstream::new(config.upstream)?,
@@ -216,7 +238,7 @@ fn walk(
 }
 
 /// Makes this process, with a configuration of this digest, a node of the fleet.
-fn join(flow: &Flow, mut settings: fleet::Settings, digest: &str) -> Result<Fleet, Error> {
+fn join(flow: &Flow, mut settings: fleet::Settings, tier: Standing, digest: &str) -> Result<Fleet, Error> {
     settings.about = format!("larder {} {digest}", env!("CARGO_PKG_VERSION"));
     let parts = flow.parts();
     let deadline = settings.lease / 2;
@@ -229,7 +251,7 @@ fn join(flow: &Flow, mut settings: fleet::Settings, digest: &str) -> Result<Flee
     let dialer = Dialer::new(Address::parse(&settings.url)?)?;
     let journal = Journal::Redis(RedisJournal::new(dialer, of_journal));
     let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
-    let fleet = Fleet::new(settings, journal, store, parts.clock.clone(), metrics);
+    let fleet = Fleet::new(settings, journal, store, tier, parts.clock.clone(), metrics);
     parts.invalidator.join(fleet.clone(), parts.rules.identity.fingerprint());
     Ok(fleet)
 }

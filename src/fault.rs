@@ -64,6 +64,14 @@ pub enum Fault {
     AuthorServedStale,
     /// What was kept while the channels were not heard is kept.
     GapIgnored,
+    /// What comes from the shared tier is served without asking the floors.
+    SharedUnchecked,
+    /// What comes from the shared tier is judged, and kept, under the ticket of the flight that fetched it from there.
+    PromotedUnderANewTicket,
+    /// A floor is let go with the last flight that it could refuse, although the shared tier holds what it would refuse.
+    FloorLetGoEarly,
+    /// The keys of the shared tier do not name the epoch, so entries outlive it.
+    EpochKeepsSharedKeys,
 }
 
 /// Whether this mistake was planted.

@@ -19,6 +19,7 @@ pub mod route;
 pub mod fleet;
 pub mod invalidate;
 pub mod store;
+pub mod tier;
 pub mod upstream;
 // the walk
 pub mod flow;

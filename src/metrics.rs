@@ -8,6 +8,7 @@
 mod channels;
 mod fleet;
 mod invalidation;
+mod tier;
 mod watched;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 pub use crate::metrics::channels::Channels;
 use crate::metrics::fleet::Fleet;
 use crate::metrics::invalidation::Invalidations;
+pub use crate::metrics::tier::Tier;
 pub use crate::metrics::watched::CacheState;
 use crate::metrics::watched::Watched;
 
@@ -113,6 +115,7 @@ pub struct Metrics {
     channels: Channels,
     invalidations: Invalidations,
     fleet: Fleet,
+    tier: Tier,
     cache: Watched,
 }
 
@@ -164,6 +167,7 @@ impl Metrics {
             channels: Channels::declare(r),
             invalidations: Invalidations::declared(r),
             fleet: Fleet::declared(r),
+            tier: Tier::declare(r),
             cache,
             registry,
         }
@@ -277,11 +281,6 @@ impl Metrics {
     /// The counter of access log lines that were dropped.
     pub fn log_lines_dropped(&self) -> Counter {
         self.log_lines_dropped.clone()
-    }
-
-    /// What is counted of the channels of `redis.subscribe`.
-    pub fn channels(&self) -> &Channels {
-        &self.channels
     }
 
     /// Everything as OpenMetrics text, of type [`CONTENT_TYPE`].

@@ -188,9 +188,16 @@ impl Connection {
     /// # Errors
     /// [`Error::Ended`], [`Error::Timeout`]; the connection is of no use any more.
     pub async fn send(&mut self, command: &Cmd) -> Result<(), Error> {
-        let packed = command.get_packed_command();
+        self.send_packed(&command.get_packed_command()).await
+    }
+
+    /// Sends commands as they are written on the wire; each has its reply.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_packed(&mut self, packed: &[u8]) -> Result<(), Error> {
         let write = async {
-            self.writer.write_all(&packed).await?;
+            self.writer.write_all(packed).await?;
             self.writer.flush().await
         };
         let written = timeout(CONNECT, write).await.map_err(|_| Error::Timeout)?;

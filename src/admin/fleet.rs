@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::admin::Sources;
 use crate::fleet::Standing;
 use crate::fleet::journal::{Extent, Member};
+use crate::tier::Tier;
 
 /// `GET /v1/fleet`; a node that is alone says so.
 pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
@@ -29,6 +30,7 @@ pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
             "id": standing.incarnation.as_ref().map(|incarnation| &incarnation.0),
             "position": standing.applied.to_string(),
             "lease_left": standing.lease.map(|left| left.as_secs_f64()),
+            "tier": parts.tier.as_ref().is_some_and(Tier::is_connected),
             "gaps": standing.gaps,
             "error": away,
         },

@@ -301,6 +301,7 @@ mod tests {
                 writes: Vec::new(),
             },
             store,
+            tier: None,
             hooks: Hooks::new(invalidator.clone()),
             invalidator,
             upstream: Upstream::new(upstream::Settings {

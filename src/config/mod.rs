@@ -51,7 +51,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{access_log, admin, fleet, flow, invalidate, route as routing, server, store, upstream, warm};
+use crate::{
+    access_log, admin, fleet, flow, invalidate, route as routing, server, store, tier, upstream, warm,
+};
 
 pub use crate::config::answer::Answer;
 pub use crate::config::case::{Case, Expected, Fact, Sharing};
@@ -101,6 +103,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// What is kept.
     pub store: store::Settings,
+    /// Where the nodes of a fleet tell one another what they keep; `None`: `redis.url` is empty.
+    pub tier: Option<tier::Settings>,
     /// How what is kept is outdated.
     pub invalidate: invalidate::Settings,
     /// The fleet that this node belongs to; `None`: it is alone.

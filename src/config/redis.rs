@@ -13,6 +13,7 @@ use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section
 use crate::fleet::{self, WhenDown};
 use crate::invalidate::subscription::{OnGap, Settings};
 use crate::redis::{Address, BadAddress};
+use crate::tier;
 
 choice!(WhenDown, "what is done without Redis", {
     "origin" => WhenDown::Origin, "serve" => WhenDown::Serve,
@@ -186,6 +187,13 @@ pub(crate) fn fleet(keys: &Redis) -> Option<fleet::Settings> {
         replicas: declared(&keys.replicas).0,
         about: String::new(),
     })
+}
+
+/// Where what the nodes of a fleet tell one another lies, if there is a Redis for it.
+pub(crate) fn tier(keys: &Redis) -> Option<tier::Settings> {
+    let url = keys.url.as_ref().filter(|at| !at.value.0.is_empty())?.value.0.clone();
+    let namespace = declared(&keys.namespace).0;
+    Some(tier::Settings { url, namespace, deadline: tier::DEADLINE })
 }
 
 /// What is listened to, if anything; what has no effect goes to `problems`.

@@ -167,6 +167,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
             memory: declared(&limits.memory).0,
             entries: limits.entries.as_ref().map(|at| at.value.0),
         },
+        tier: merged.redis.as_ref().and_then(|at| crate::config::redis::tier(&at.value)),
         identity,
         unmatched: routes.unmatched,
         routes: routes.matched,

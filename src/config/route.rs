@@ -253,7 +253,7 @@ fn store_if(keys: StoreIf) -> Option<policy::StoreIf> {
     Some(policy::StoreIf { paths: words(&keys.path)?, states: words(&keys.states)? })
 }
 
-/// Stands for what decides who may be given an entry and for how long: not for limits, deadlines or headers shown.
+/// Stands for what decides who may be given an entry, for how long, and what it carries: not for limits, deadlines or headers shown.
 fn rules_digest(template: &str, keys: &Route, identity: &identity::Settings) -> u64 {
     let keys = Route {
         preset: None,
@@ -264,15 +264,14 @@ fn rules_digest(template: &str, keys: &Route, identity: &identity::Settings) -> 
         settle: None,
         ..keys.clone()
     };
-    let mut entries = vec![Entry {
-        path: vec!["credentials".to_owned()],
-        value: identity
-            .credentials
-            .as_ref()
-            .map(|listed| listed.iter().map(Scalar::show).collect::<Vec<_>>())
-            .into(),
-        source: Source::Default,
-    }];
+    let credentials =
+        identity.credentials.as_ref().map(|listed| listed.iter().map(Scalar::show).collect::<Vec<_>>());
+    // Whose an entry is stands in its tags.
+    let user = identity.user.iter().map(Scalar::show).collect::<Vec<_>>();
+    let of_identity =
+        |name: &str, value| Entry { path: vec![name.to_owned()], value, source: Source::Default };
+    let mut entries = vec![of_identity("credentials", credentials.into())];
+    entries.extend((!user.is_empty()).then(|| of_identity("user", user.into())));
     keys.show(&[template.to_owned()], Source::Default, &mut entries);
     digest(&entries)
 }

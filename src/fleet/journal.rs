@@ -83,6 +83,11 @@ pub enum Away {
     /// The server said no.
     #[error("Redis refuses: {0}")]
     Refused(String),
+    /// `maxmemory-policy` lets the server evict what the fleet cannot do without: it is not to carry one.
+    #[error(
+        "Redis may evict leases and the journal (`maxmemory-policy {0}`): nothing can be promised over it; set `noeviction` or a `volatile-` policy"
+    )]
+    Evicts(String),
     /// Fewer replicas than are asked for have it.
     #[error("only {has} of {wanted} replicas have it")]
     Unreplicated {
@@ -91,6 +96,18 @@ pub enum Away {
         /// Replicas that must have it.
         wanted: u32,
     },
+}
+
+impl Away {
+    /// The reason as metrics name it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Refused(_) => "refused",
+            Self::Evicts(_) => "evicts",
+            Self::Unreplicated { .. } => "unreplicated",
+        }
+    }
 }
 
 /// The epoch is another one than was said: what is kept from it is worth nothing.

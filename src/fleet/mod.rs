@@ -90,6 +90,8 @@ struct Shared {
     settings: Settings,
     journal: Journal,
     store: Arc<Store>,
+    /// Whether what is kept may be told to the other nodes, and in which epoch.
+    tier: crate::tier::Standing,
     clock: Clock,
     metrics: Arc<Metrics>,
     now: Mutex<Now>,
@@ -99,6 +101,8 @@ struct Shared {
     awaited: Notify,
     /// An epoch was entered.
     entered: Notify,
+    /// There is a lease again.
+    leased: Notify,
     /// Whoever waits, by the place that he waits for; of this epoch.
     waiting: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
 }
@@ -137,11 +141,12 @@ pub struct Standing {
 pub struct Ended;
 
 impl Fleet {
-    /// A node that has joined nobody yet: until it has, it serves nothing that is kept.
+    /// A node that has joined nobody yet: until it has, it serves nothing that is kept. `tier` says so for what the others keep.
     pub fn new(
         settings: Settings,
         journal: Journal,
         store: Arc<Store>,
+        tier: crate::tier::Standing,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -150,12 +155,14 @@ impl Fleet {
             settings,
             journal,
             store,
+            tier,
             clock,
             metrics,
             now: Mutex::default(),
             advanced: Notify::new(),
             awaited: Notify::new(),
             entered: Notify::new(),
+            leased: Notify::new(),
             waiting: Mutex::default(),
         }))
     }
@@ -223,6 +230,15 @@ impl Fleet {
         entered.as_mut().enable();
         if self.now().epoch.is_none() {
             let _ = timeout(patience, entered).await;
+        }
+    }
+
+    /// Waits until there is a lease, for `patience` at most: without it nothing comes from memory, nor from the other nodes.
+    pub async fn leased(&self, patience: Duration) {
+        let mut leased = pin!(self.0.leased.notified());
+        leased.as_mut().enable();
+        if !self.0.store.lease().holds(self.0.clock.mono()) {
+            let _ = timeout(patience, leased).await;
         }
     }
 

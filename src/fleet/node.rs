@@ -17,7 +17,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use tokio::time::{sleep, timeout};
 
-use crate::fleet::journal::{Away, Began, Behind, Extent, Fenced, Incarnation, Read, Renewed};
+use crate::fleet::journal::{Away, Began, Behind, Extent, Fenced, Incarnation, RETAINED, Read, Renewed};
 use crate::fleet::watch::{Watch, patience};
 use crate::fleet::{Fleet, Follower, Now, WhenDown};
 use crate::redis::backoff;
@@ -67,6 +67,7 @@ impl Fleet {
             let mut now = self.now();
             now.has_left = true;
             self.0.store.lease().end();
+            self.0.tier.end();
             (now.epoch, now.incarnation.take())
         };
         if let (Some(epoch), Some(incarnation)) = (epoch, incarnation) {
@@ -79,13 +80,22 @@ impl Fleet {
         self.0.store.lease().end();
         let at = Position { epoch: extent.epoch, n: extent.first.saturating_sub(1) };
         begin_anew(follower, at).await;
-        let mut now = self.now();
-        (now.epoch, now.since, now.away) = (Some(extent.epoch), self.0.clock.mono(), None);
+        // In this order: what other nodes tell is refused as long as there are no floors to judge it by.
+        self.0.store.retain_floors(at.n);
+        {
+            let mut now = self.now();
+            (now.epoch, now.since, now.away) = (Some(extent.epoch), self.0.clock.mono(), None);
+            if !now.has_left {
+                self.0.tier.set(extent.epoch);
+            }
+        }
+        self.0.metrics.fleet_away(None);
         self.0.entered.notify_waiters();
     }
 
     fn end_epoch(&self) {
         self.0.store.lease().end();
+        self.0.tier.end();
         let mut waiting = self.waiting();
         let mut now = self.now();
         *now = Now { gaps: now.gaps, has_left: now.has_left, ..Now::default() };
@@ -103,6 +113,8 @@ impl Fleet {
                         cursor.n = n;
                         follower.apply(cursor, record);
                     }
+                    // What the journal has let go of, a node that starts now could not judge either.
+                    self.0.store.retain_floors(cursor.n.saturating_sub(RETAINED));
                 }
                 Ok(Read::Gap(extent)) => {
                     tracing::warn!(
@@ -190,9 +202,12 @@ impl Fleet {
     /// A renewal that was sent at `sent` counts.
     fn hold(&self, sent: Duration) {
         let mut now = self.now();
-        now.away = None;
+        if now.away.take().is_some() {
+            self.0.metrics.fleet_away(None);
+        }
         if !now.has_left {
             self.0.store.lease().extend(sent.saturating_add(self.0.settings.lease));
+            self.0.leased.notify_waiters();
         }
     }
 
@@ -280,6 +295,7 @@ impl Fleet {
                 tracing::warn!(%away, "the fleet's Redis is away");
             }
             now.away = Some(away.to_string());
+            self.0.metrics.fleet_away(Some(away.as_str()));
             let lease = self.0.store.lease();
             let is_over = lease.left(self.0.clock.mono()).is_some_and(|left| left.is_zero());
             if is_over && self.0.settings.when_down == WhenDown::Serve && now.epoch.is_some() && !now.has_left

@@ -154,12 +154,17 @@ impl Record {
 /// What the server complains of.
 struct Complaint {
     is_unknown_script: bool,
+    /// The policy by which it may evict what the fleet keeps there.
+    evicts: Option<String>,
     text: String,
 }
 
 impl From<Complaint> for Away {
     fn from(complaint: Complaint) -> Self {
-        Self::Refused(complaint.text)
+        match complaint.evicts {
+            Some(policy) => Self::Evicts(policy),
+            None => Self::Refused(complaint.text),
+        }
     }
 }
 
@@ -173,6 +178,7 @@ async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Result<Value,
     match connection.reply().await.map_err(away)? {
         Value::ServerError(why) => Ok(Err(Complaint {
             is_unknown_script: why.code() == "NOSCRIPT",
+            evicts: why.details().filter(|_| why.code() == "EVICTS").map(str::to_owned),
             text: refused(&why).to_string(),
         })),
         value => Ok(Ok(value)),

@@ -47,13 +47,21 @@ pub(crate) enum Whence {
     Fetched,
     /// Somebody else had stored it meanwhile.
     Found,
+    /// Another node had kept it, and told.
+    Told,
 }
 
 impl Whence {
     /// Whether it may still be given to who waits: what the flight itself fetched is for those who asked before it was
-    /// outdated, and what it found is a hit like any.
+    /// outdated, and what it found, or was told, is a hit like any. What it was told it asked for under a lease, after nobody could
+    /// come aboard any more.
     pub(crate) fn holds(self, entry: &Entry, arrival: position::Arrival) -> bool {
-        self != Self::Found || (arrival.is_leased && !entry.is_dead() && entry.softened().is_none())
+        let is_sound = || !entry.is_dead() && entry.softened().is_none();
+        match self {
+            Self::Found => arrival.is_leased && is_sound(),
+            Self::Told => is_sound(),
+            _ => true,
+        }
     }
 }
 

@@ -122,6 +122,7 @@ impl Fetch {
         arriving.share();
         match filled {
             Ok(entry) if entry.part().is_none() => {
+                self.tell(&entry);
                 arriving.flight().departure.land(Landing::Entry(entry, Whence::Fetched));
             }
             Ok(_part) => {}

@@ -63,6 +63,8 @@ pub(crate) struct Fetch {
     pub(crate) tagging: Arc<Tagging>,
     /// Whether a write brings the answer: whatever is stored before it is whole was fetched after it.
     pub(crate) of_a_write: bool,
+    /// Whether another node's answer would do.
+    pub(crate) asks_others: bool,
 }
 
 impl Fetch {
@@ -95,6 +97,7 @@ impl Fetch {
             wanted: Wanted::Whole,
             tagging: Arc::new(Tagging::of(&visit.flow.rules, visit.target, &head.headers, share)),
             of_a_write: false,
+            asks_others: false,
         }
     }
 
@@ -126,6 +129,9 @@ impl Fetch {
         }
         departure.learn(self.tagging.known().iter().cloned(), false);
         let ticket = departure.depart(self.flow.store.ticket(self.flow.clock.mono()));
+        if let Some(entry) = self.told(&departure, ticket).await {
+            return departure.land(Landing::Entry(entry, Whence::Told));
+        }
         self.ask_for_confirmation();
         self.build_on_a_part(departure.key());
         match self.exchange().await {
@@ -295,6 +301,7 @@ impl Fetch {
         let late = fault::is(Fault::RevivedBy304).then(|| self.flow.store.ticket(times.received.mono));
         let ticket = late.as_ref().unwrap_or(flight.ticket);
         let renewed = self.flow.renew(base, storable, tags, &self.selecting, settings, ticket);
+        renewed.iter().for_each(|entry| self.tell(entry));
         let entry = renewed.unwrap_or_else(|refused| refused.entry);
         Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }

@@ -119,7 +119,11 @@ impl Question<'_> {
                 });
                 match found {
                     Found::Entry(entry) if entry.id() == stored.id() => {
-                        flow.renew(stored, *storable, tags.ok()?, self.selecting, settings, ticket).ok()
+                        let renewed = flow
+                            .renew(stored, *storable, tags.ok()?, self.selecting, settings, ticket)
+                            .ok()?;
+                        flow.tell(&renewed, rule);
+                        Some(renewed)
                     }
                     _ => None,
                 }

@@ -35,6 +35,7 @@ mod part;
 mod pass;
 mod plan;
 pub mod problem;
+mod promoted;
 pub mod purge;
 pub mod put;
 mod read;
@@ -83,6 +84,7 @@ use crate::route::share::Share;
 use crate::route::tag::Tag;
 use crate::route::target::{Rules, Target};
 use crate::store::Store;
+use crate::tier::Tier;
 use crate::token::Keyring;
 use crate::upstream::{self, How, Upgrade, Upstream};
 
@@ -120,6 +122,8 @@ pub struct Parts {
     pub rules: Rules,
     /// What is kept.
     pub store: Arc<Store>,
+    /// What other nodes keep; `None`: there are none.
+    pub tier: Option<Tier>,
     /// Through whom it is outdated.
     pub invalidator: Invalidator,
     /// Who tells from outside what is outdated.

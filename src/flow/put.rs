@@ -153,6 +153,8 @@ impl Shared {
             body,
             settle: settings.settle,
         };
-        self.store.fill(&ticket, candidate).map_err(|_| NotPut::Overtaken)
+        let entry = self.store.fill(&ticket, candidate).map_err(|_| NotPut::Overtaken)?;
+        self.tell(&entry, &settings.rule);
+        Ok(entry)
     }
 }

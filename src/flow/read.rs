@@ -255,6 +255,10 @@ impl Question<'_> {
                 entry.count_hit();
                 (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None })
             }
+            Whence::Told => {
+                entry.count_hit();
+                Question::told(entry.life.ttl(now))
+            }
         };
         serve::entry(&request(self.head), entry, self.visit.target.route, cache, status, now)
     }
@@ -275,6 +279,10 @@ impl Question<'_> {
         Some((base, (Cache::Stale, status)))
     }
 
+    pub(crate) fn is_for_a_whole(&self) -> bool {
+        self.part.is_none()
+    }
+
     pub(crate) fn wants_part(&self) -> bool {
         self.part.is_none() && self.head.headers.contains_key(RANGE)
     }
@@ -283,7 +291,11 @@ impl Question<'_> {
         let fetch = |base| Fetch::new(self.visit, self.head, self.selecting, self.share, base);
         match self.part {
             Some(asked) => fetch(None).for_part(asked),
-            None => fetch(self.ask.base.clone()),
+            None => {
+                let mut whole = fetch(self.ask.base.clone());
+                whole.asks_others = self.may_be_told();
+                whole
+            }
         }
     }
 
@@ -303,7 +315,7 @@ impl Question<'_> {
 
     /// Whether what somebody's flight landed with may be given to who came when this request did.
     fn holds(&self, entry: &Entry, whence: Whence) -> bool {
-        whence.holds(entry, self.arrival)
+        whence.holds(entry, self.arrival) && self.takes(entry, whence)
     }
 
     fn fits(&self, selector: &Selector) -> bool {

@@ -25,9 +25,10 @@ use crate::invalidate::record::Record;
 use crate::invalidate::wire::{self, Name};
 use crate::invalidate::{Invalidator, Writer, batch};
 use crate::redis::backoff;
-use crate::store;
 use crate::store::position::Position;
+use crate::store::promote::Aside;
 use crate::store::ticket::FillTicket;
+use crate::store::{self, Store};
 
 /// Most records that wait to be appended while Redis is away; beyond, one that outdates everything stands for the rest.
 const MAX_OWED: usize = 10_000;
@@ -53,7 +54,13 @@ struct Brought {
     record: Arc<Record>,
     by: Option<Writer>,
     then: Then,
+    /// Every node has applied it, or is shut out until it has; this one may be such a one.
+    is_everywhere: bool,
 }
+
+/// What keeps away all that other nodes tell, from when a record is set aside here until it is applied at its place: both who brings
+/// it and who applies it have one of these.
+type Held = Arc<OnceLock<Aside>>;
 
 /// Nobody knows whether it holds everywhere.
 #[derive(Debug)]
@@ -78,9 +85,30 @@ impl Own {
         if waiting.len() >= MAX_OWED {
             return None;
         }
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        waiting.insert(count, brought);
-        Some(Name { by: self.by, count })
+        let name = self.name();
+        waiting.insert(name.count, brought);
+        Some(name)
+    }
+
+    fn name(&self) -> Name {
+        Name { by: self.by, count: self.count.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// It holds everywhere, at `place`, and is not appended again. If it is never read here, what is kept here dies before: it is of
+    /// an epoch that has ended, or behind a gap.
+    fn is_everywhere(&self, name: &Name, place: Position, store: &Store) {
+        let mut waiting = self.waiting();
+        let applied = store.applied();
+        if applied.epoch != place.epoch || applied.n >= place.n {
+            waiting.remove(&name.count);
+        } else if let Some(brought) = waiting.get_mut(&name.count) {
+            brought.is_everywhere = true;
+        }
+    }
+
+    /// Whatever stood in the journal before was not read, and never will be.
+    fn begin_anew(&self) {
+        self.waiting().retain(|_, brought| !brought.is_everywhere);
     }
 
     fn secret(&self) -> u64 {
@@ -102,6 +130,7 @@ impl Follower for Invalidator {
             act();
         }
         self.0.store.begin_anew(at);
+        self.0.own.begin_anew();
     }
 
     fn apply(&self, at: Position, bytes: Bytes) {
@@ -114,7 +143,7 @@ impl Follower for Invalidator {
         };
         let brought = name.and_then(|name| self.0.own.take(&name));
         let (record, by, then) = match brought {
-            Some(Brought { record, by, then }) => (record, by, then),
+            Some(Brought { record, by, then, .. }) => (record, by, then),
             None => (Arc::new(record), None, self.heard()),
         };
         let mut raised = self.raise(record, by.as_ref());
@@ -155,10 +184,11 @@ impl Invalidator {
         then: Then,
     ) -> impl Future<Output = Result<(), Unsure>> + use<> {
         let (said, heard) = oneshot::channel();
-        match self.0.own.bring(Brought { record: Arc::clone(&record), by, then }) {
+        let brought = Brought { record: Arc::clone(&record), by, then, is_everywhere: false };
+        match self.0.own.bring(brought) {
             Some(name) => {
-                let bytes = self.written(&record, name);
-                tokio::spawn(carry(fleet.clone(), bytes, said));
+                let bytes = self.written(&record, name.clone());
+                tokio::spawn(carry(self.clone(), fleet.clone(), (name, bytes), said));
             }
             None => self.owe_everything(fleet),
         }
@@ -178,31 +208,47 @@ impl Invalidator {
             bytes = bytes.len(),
             "more than a record of the fleet may hold: on the other nodes everything goes"
         );
-        wire::write_everything(name, secret).into()
+        wire::write(&wire::everything(), name, secret).into()
     }
 
     /// One that outdates everything stands for whatever else is owed.
     fn owe_everything(&self, fleet: &Fleet) {
+        // Before anybody relies on whoever is about to append it.
+        let aside = self.0.store.set_aside();
         if self.0.own.owes_everything.swap(true, Ordering::AcqRel) {
             return;
         }
+        let name = self.0.own.name();
+        let record = Arc::new(wire::everything());
+        let bytes = Bytes::from(wire::write(&record, name.clone(), self.0.own.secret()));
+        let heard = self.heard();
+        let then: Then = Box::new(move |invalidator, record, swept, renewed| {
+            heard(invalidator, record, swept, renewed);
+            drop(aside);
+        });
+        let brought = Brought { record, by: None, then, is_everywhere: false };
+        self.0.own.waiting().insert(name.count, brought);
         let (invalidator, fleet) = (self.clone(), fleet.clone());
         tokio::spawn(async move {
             let own = &invalidator.0.own;
             tracing::warn!("more invalidations than can wait until Redis is back: everything goes then");
-            let count = own.count.fetch_add(1, Ordering::Relaxed);
-            let bytes = Bytes::from(wire::write_everything(Name { by: own.by, count }, own.secret()));
             let mut failures = 0;
             loop {
                 // What comes from now on needs another one.
                 own.owes_everything.store(false, Ordering::Release);
-                if fleet.append(bytes.clone()).await.is_ok()
-                    || own.owes_everything.swap(true, Ordering::AcqRel)
-                {
-                    return;
+                match fleet.append(bytes.clone()).await {
+                    Ok(place) if fleet.everywhere(place).await.is_ok() => {
+                        return own.is_everywhere(&name, place, &invalidator.0.store);
+                    }
+                    Ok(_) => {}
+                    Err(_) if own.owes_everything.swap(true, Ordering::AcqRel) => {
+                        return drop(own.take(&name));
+                    }
+                    Err(_) => {
+                        failures += 1;
+                        sleep(backoff(failures, own.by)).await;
+                    }
                 }
-                failures += 1;
-                sleep(backoff(failures, own.by)).await;
             }
         });
     }
@@ -227,22 +273,26 @@ impl Invalidator {
         noted: impl FnOnce(&Self, &Record, store::Applied) -> Applied + Send + 'static,
     ) -> (Applied, Option<FillTicket>) {
         let (done, mut here) = oneshot::channel();
+        let held = Held::default();
+        let until_applied = Arc::clone(&held);
         let then: Then = Box::new(move |invalidator, record, swept, renewed| {
             let applied = noted(invalidator, record, swept);
             // Whoever brought it may have left.
             let _ = done.send((applied, renewed));
+            drop(until_applied);
         });
         let ack = self.acknowledged(fleet, &record, by, then).await;
         match here.try_recv() {
             Ok((applied, renewed)) => (Applied { ack, ..applied }, renewed),
             // Nobody knows when, or this node is shut out until it has applied it.
-            Err(_) => (Applied { ack, ..self.aside(&record).remove(0) }, None),
+            Err(_) => (Applied { ack, ..self.aside(&record, &held).remove(0) }, None),
         }
     }
 
     /// Applies a record outside the order: what each of its causes comes to. It is audited when it is applied at its place.
-    fn aside(&self, record: &Record) -> Vec<Applied> {
+    fn aside(&self, record: &Record, held: &Held) -> Vec<Applied> {
         let store = &self.0.store;
+        held.get_or_init(|| store.set_aside());
         let swept = store.outdate_aside(&record.outdate, self.0.clock.mono());
         let shares = batch::shares(&record.causes, &swept.reached).into_iter();
         shares.map(|reached| Applied::of(store.applied(), Arc::new(reached))).collect()
@@ -259,12 +309,15 @@ impl Invalidator {
         let (invalidator, fleet) = (self.clone(), fleet.clone());
         tokio::spawn(async move {
             let (done, mut here) = oneshot::channel();
+            let held = Held::default();
+            let until_applied = Arc::clone(&held);
             let then: Then = Box::new(move |invalidator, record, swept, _| {
                 // Whoever brought it may have been answered.
                 let _ = done.send(noted(invalidator, record, swept));
+                drop(until_applied);
             });
             let ack = invalidator.acknowledged(&fleet, &record, None, then).await;
-            let shares = here.try_recv().unwrap_or_else(|_| invalidator.aside(&record));
+            let shares = here.try_recv().unwrap_or_else(|_| invalidator.aside(&record, &held));
             answer(shares.into_iter().map(|applied| Applied { ack, ..applied }).collect());
         });
     }
@@ -289,7 +342,12 @@ impl Invalidator {
 
 /// Has a record appended, and says when it holds everywhere. Whoever waits is told at the end of [`ATTEMPTS`] that nobody
 /// knows; it goes on all the same.
-async fn carry(fleet: Fleet, record: Bytes, said: oneshot::Sender<Result<(), Unsure>>) {
+async fn carry(
+    invalidator: Invalidator,
+    fleet: Fleet,
+    (name, record): (Name, Bytes),
+    said: oneshot::Sender<Result<(), Unsure>>,
+) {
     let (mut said, mut failures) = (Some(said), 0);
     loop {
         match fleet.append(record.clone()).await {
@@ -298,7 +356,7 @@ async fn carry(fleet: Fleet, record: Bytes, said: oneshot::Sender<Result<(), Uns
                 if fleet.everywhere(place).await.is_ok() {
                     // He may have left.
                     let _ = said.map(|said| said.send(Ok(())));
-                    return;
+                    return invalidator.0.own.is_everywhere(&name, place, &invalidator.0.store);
                 }
             }
             Err(_) => {
@@ -404,7 +462,12 @@ mod tests {
     #[test]
     fn what_is_brought_beyond_measure_is_not_kept() {
         let own = Own::default();
-        let brought = || Brought { record: Arc::default(), by: None, then: Box::new(|_, _, _, _| {}) };
+        let brought = || Brought {
+            record: Arc::default(),
+            by: None,
+            then: Box::new(|_, _, _, _| {}),
+            is_everywhere: false,
+        };
         let names: Vec<_> = (0..MAX_OWED).map(|_| own.bring(brought()).unwrap()).collect();
         assert!(own.bring(brought()).is_none());
         assert!(own.take(&Name { by: own.by.wrapping_add(1), ..names[0] }).is_none(), "another node's");

@@ -83,8 +83,8 @@ pub(in crate::invalidate) fn write(record: &Record, name: Name, secret: u64) -> 
     serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
-/// The same for one that is larger than any journal takes: that everything is outdated.
-pub(in crate::invalidate) fn write_everything(name: Name, secret: u64) -> Vec<u8> {
+/// What stands for one that is larger than any journal takes: that everything is outdated.
+pub(in crate::invalidate) fn everything() -> Record {
     let invalidation = Invalidation {
         reach: Reach::all(),
         hold: Hold::Settle,
@@ -94,8 +94,7 @@ pub(in crate::invalidate) fn write_everything(name: Name, secret: u64) -> Vec<u8
         ..Invalidation::default()
     };
     let outdate = Outdate { reach: Reach::all(), hold: Hold::Settle, ..Outdate::default() };
-    let causes = vec![invalidation.followed(&Dependencies::default())];
-    write(&Record { causes, outdate }, name, secret)
+    Record { causes: vec![invalidation.followed(&Dependencies::default())], outdate }
 }
 
 /// Reads a record and its name, and adds what `dependencies` derive here.

@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::metrics::declare;
+use crate::metrics::{Metrics, declare};
 
 /// How it stands with the channels, and what went wrong on them.
 #[derive(Debug)]
@@ -46,6 +46,13 @@ impl Channels {
     /// Counts a message that was not understood.
     pub fn bad_message(&self) {
         self.bad_messages.inc();
+    }
+}
+
+impl Metrics {
+    /// What is counted of the channels of `redis.subscribe`.
+    pub fn channels(&self) -> &Channels {
+        &self.channels
     }
 }
 

@@ -1,9 +1,11 @@
 //! What is counted of a node among others.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::metrics::{Metrics, declare};
+use crate::metrics::{Metrics, Reason, declare};
 
 /// The metrics of a fleet's node.
 #[derive(Debug)]
@@ -11,6 +13,7 @@ pub(in crate::metrics) struct Fleet {
     lease_lost: Counter,
     gaps: Counter,
     unconfirmed: Counter,
+    away: Family<Reason, Gauge>,
 }
 
 impl Fleet {
@@ -31,6 +34,7 @@ impl Fleet {
                 "invalidations_unconfirmed",
                 "Invalidations that nobody knew to hold everywhere within redis.ack_timeout",
             ),
+            away: declare(r, "fleet_away", "1 while this node cannot go by the fleet's Redis, and why"),
         }
     }
 }
@@ -44,6 +48,14 @@ impl Metrics {
     /// Counts records that were missed.
     pub fn fleet_gap(&self) {
         self.fleet.gaps.inc();
+    }
+
+    /// Shows why the fleet's Redis is of no use; `None`: it is.
+    pub fn fleet_away(&self, reason: Option<&'static str>) {
+        self.fleet.away.clear();
+        if let Some(reason) = reason {
+            self.fleet.away.get_or_create(&Reason { reason }).set(1);
+        }
     }
 
     /// Counts an invalidation that is not known to hold everywhere.

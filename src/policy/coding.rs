@@ -122,6 +122,11 @@ impl Coded {
         Self { offered: Codings::accepted(request), with, chosen }
     }
 
+    /// Whether the origin chose by `Accept-Encoding`.
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.chosen
+    }
+
     /// The `Accept-Encoding` of a request that would fetch it again; `None`: none.
     pub(crate) fn asked(&self) -> Option<HeaderValue> {
         self.offered.to_value()

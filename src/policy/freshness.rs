@@ -83,17 +83,17 @@ impl Source {
 /// The life of one stored response; all that [`crate::policy::may_reuse`] needs, computed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    initial_age: Span,
-    received: Span,
-    fresh_for: Span,
-    stale_while_revalidate: Span,
-    stale_if_error: Span,
-    must_revalidate: bool,
-    proxy_revalidate: bool,
-    always_validate: bool,
-    immutable: bool,
-    standing: Standing,
-    source: Source,
+    pub(in crate::policy) initial_age: Span,
+    pub(in crate::policy) received: Span,
+    pub(in crate::policy) fresh_for: Span,
+    pub(in crate::policy) stale_while_revalidate: Span,
+    pub(in crate::policy) stale_if_error: Span,
+    pub(in crate::policy) must_revalidate: bool,
+    pub(in crate::policy) proxy_revalidate: bool,
+    pub(in crate::policy) always_validate: bool,
+    pub(in crate::policy) immutable: bool,
+    pub(in crate::policy) standing: Standing,
+    pub(in crate::policy) source: Source,
 }
 
 /// How a soft invalidation left a response.

@@ -105,6 +105,12 @@ impl Selector {
             && others.iter().all(|compared| compared.serves(request, is_credential_cookie))
     }
 
+    /// Whether the response was chosen by anything but the presence of `Origin`: then others for the same key lie beside it.
+    pub fn is_of_a_choice(&self) -> bool {
+        let only = matches!(self.origin(), Origin::Only(_));
+        only || self.coded.is_chosen() || !self.others().is_empty()
+    }
+
     /// Fields of a request that would fetch the response again; `None`: they are not kept, or are somebody's own.
     pub fn example(&self) -> Option<HeaderMap> {
         let mut fields = HeaderMap::new();

@@ -74,6 +74,12 @@ impl Key {
         Self(Arc::from(bytes))
     }
 
+    /// The digest of the settings of its route; 0 if nobody wrote it as a key.
+    pub fn rules(&self) -> u64 {
+        let digest = self.0.get(1..).and_then(|behind| behind.first_chunk());
+        digest.map_or(0, |digest| u64::from_le_bytes(*digest))
+    }
+
     /// What it says; `None` if nobody wrote it as a key.
     pub fn told(&self) -> Option<Told<'_>> {
         let (scheme, rest) = self.0.split_first()?;

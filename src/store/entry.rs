@@ -106,6 +106,34 @@ pub struct Candidate {
     pub settle: Duration,
 }
 
+/// An entry as another node of the fleet kept it, or this one before it was started again. The policy let it be stored then,
+/// under the same rules: their digest is in its key.
+#[derive(Debug)]
+pub struct Kept {
+    /// What it answers.
+    pub key: Key,
+    /// What it depends on, in any order.
+    pub tags: Vec<Tag>,
+    /// Where its fetch began.
+    pub position: Position,
+    /// What is kept of the response.
+    pub response: Response,
+    /// Which requests for the key it answers.
+    pub selector: Selector,
+    /// Its times, by this node's clock.
+    pub life: Life,
+}
+
+impl From<Kept> for Entry {
+    /// A live entry, as old as it was.
+    fn from(kept: Kept) -> Self {
+        let Kept { key, mut tags, position, response, selector, life } = kept;
+        tags.sort_unstable();
+        tags.dedup();
+        Self::alive(key, tags, position, response, None, selector, life)
+    }
+}
+
 impl Entry {
     /// A live entry of a fetch that began at `position`.
     pub fn new(candidate: Candidate, position: Position) -> Self {
@@ -173,6 +201,11 @@ impl Entry {
     /// Where its fetch began.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The same as if its fetch had begun at `position`. A mistake, for [`Fault::PromotedUnderANewTicket`].
+    pub(crate) fn fetched_at(self, position: Position) -> Self {
+        Self { position, ..self }
     }
 
     /// Where its body lies in the whole; `None`: it is the whole.

@@ -15,8 +15,15 @@
 //! | is done at the origin after all | | joins, gets it | he came before `e` |
 //! | | | comes after `e`, and does not join | begun before `e`, and he came after it ([`Floors::check_held`]) |
 //!
-//! Invariant: a floor that could refuse a ticket in flight, or one that is taken now, is kept, or its part of a floor of
-//! everything is: that refuses too much and never too little. Where nobody can be refused any more, nothing is kept.
+//! With a shared tier floors judge what other nodes tell as well, however long ago it was fetched: there is a *horizon*, and every floor
+//! above it is kept. What is below it cannot be judged, and is refused; so is everything, where there is no tier.
+//!
+//! ```text
+//! told by others      p ──────── of use?   refused if p < horizon, or p < n of what it depends on
+//! floors         n ≤ horizon: let go with the flights │ n > horizon: kept, until there is no room: then the horizon rises
+//! ```
+//! Invariant: a floor that could refuse a ticket in flight, one that is taken now, or what is told, is kept, or its part of a floor of
+//! everything is, or of the horizon: that refuses too much and never too little. Where nobody can be refused any more, nothing is kept.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -59,6 +66,8 @@ pub(in crate::store) struct Floors {
     look_at: usize,
     /// The longest `settle` of a route.
     settle: Duration,
+    /// What is told by others and is older cannot be judged; `None`: nobody tells anything.
+    horizon: Option<u64>,
 }
 
 /// Until when fetches are too old to be kept.
@@ -102,6 +111,7 @@ impl Default for Floors {
             named: 0,
             look_at: FEW,
             settle: LONGEST_SETTLE,
+            horizon: None,
         }
     }
 }
@@ -115,6 +125,16 @@ impl Floors {
     /// The longest `settle` of a route.
     pub(in crate::store) fn settle(&self) -> Duration {
         self.settle
+    }
+
+    /// From now on floors above `n` are kept for what others tell; it does not fall.
+    pub(in crate::store) fn raise_horizon(&mut self, n: u64) {
+        self.horizon = self.horizon.max(Some(n));
+    }
+
+    /// From where on what others tell can be judged.
+    pub(in crate::store) fn horizon(&self) -> Option<u64> {
+        self.horizon
     }
 
     /// The floor of an invalidation at `n`, which is said at `now` (monotonic).
@@ -140,7 +160,11 @@ impl Floors {
         let holds = self.holds(oldest);
         match item {
             Item::All if fault::is(Fault::FloorOfAllForgotten) => {}
-            Item::All => self.of_all.raise(floor, holds),
+            Item::All => {
+                self.of_all.raise(floor, holds);
+                // It refuses what is below it as well, and no other floor is needed for that.
+                self.horizon = self.horizon.map(|horizon| horizon.max(floor.n));
+            }
             Item::Tag(tag) => self.raise_own(tag, floor, oldest),
             _ if fault::is(Fault::WideFloorsForgotten) => {}
             wide => self.raise_wide(wide, floor, oldest),
@@ -159,6 +183,9 @@ impl Floors {
         if self.own.len() >= MAX_FLOORS {
             self.drop_idle(oldest);
             if self.own.len() > CROWDED {
+                self.see_less_far(self.own.values().map(|floor| floor.n).collect(), oldest);
+            }
+            if self.own.len() > CROWDED {
                 self.give_up(holds);
             }
         }
@@ -173,10 +200,23 @@ impl Floors {
         if self.wide.len() >= MAX_WIDE_FLOORS {
             self.drop_idle(oldest);
             if self.wide.len() >= MAX_WIDE_FLOORS {
+                self.see_less_far(self.wide.iter().map(|(_, floor)| floor.n).collect(), oldest);
+            }
+            if self.wide.len() >= MAX_WIDE_FLOORS {
                 self.give_up(holds);
             }
         }
         self.wide.push((item.clone(), floor));
+    }
+
+    /// Raises the horizon above the lower half of these floors, so that only flights can still need them.
+    fn see_less_far(&mut self, mut floors: Vec<u64>, oldest: Oldest) {
+        let middle = floors.len() / 2;
+        if self.horizon.is_some() && middle < floors.len() {
+            let (_, middle, _) = floors.select_nth_unstable(middle);
+            self.raise_horizon(*middle);
+            self.drop_idle(oldest);
+        }
     }
 
     /// One floor for all: refuses too much, and never too little.
@@ -202,6 +242,12 @@ impl Floors {
             || (!known.is_all && !fault::is(Fault::UnknownTagsJoined) && between(self.named))
             || self.of(known.tags).any(|floor| between(floor.n));
         if outdated { Err(Outdated::Invalidated) } else { Ok(()) }
+    }
+
+    /// Whether what others tell, of a fetch that began at `position`, is not too old to be judged.
+    pub(in crate::store) fn check_told(&self, position: Position) -> Result<(), Outdated> {
+        let is_in_sight = self.horizon.is_some_and(|horizon| position.n >= horizon);
+        if is_in_sight { Ok(()) } else { Err(Outdated::Invalidated) }
     }
 
     /// Whether a fetch that began at `begun` began after all that concerns it was settled.
@@ -246,6 +292,8 @@ impl Floors {
         let others = [&mut self.of_all, &mut self.highest, &mut self.unknown];
         own.chain(others).for_each(|floor| floor.n = floor.n.min(n));
         self.named = self.named.min(n);
+        // What was told is of the last epoch, and of no use.
+        self.horizon = self.horizon.map(|_| n);
     }
 
     /// Forgets floors that can refuse nobody any more: all at once if all are such, and else those that are whenever they
@@ -253,7 +301,8 @@ impl Floors {
     pub(in crate::store) fn tidy(&mut self, oldest: Oldest) {
         if self.is_idle(&self.highest, oldest) {
             if self.highest != Floor::default() {
-                *self = Self { named: self.named, settle: self.settle, ..Self::default() };
+                let Self { named, settle, horizon, .. } = *self;
+                *self = Self { named, settle, horizon, ..Self::default() };
             }
         } else if self.own.len() >= self.look_at {
             self.drop_idle(oldest);
@@ -262,10 +311,11 @@ impl Floors {
 
     /// Forgets every floor that can refuse nobody any more.
     pub(in crate::store) fn drop_idle(&mut self, oldest: Oldest) {
-        let settle = self.settle;
-        self.own.retain(|_, floor| !floor.is_idle(settle, oldest));
-        self.wide.retain(|(_, floor)| !floor.is_idle(settle, oldest));
-        if self.of_all.is_idle(settle, oldest) {
+        let (settle, horizon) = (self.settle, self.horizon);
+        let is_idle = |floor: &Floor| floor.is_idle(settle, oldest, horizon);
+        self.own.retain(|_, floor| !is_idle(floor));
+        self.wide.retain(|(_, floor)| !is_idle(floor));
+        if is_idle(&self.of_all) {
             self.of_all = Floor::default();
         }
         self.own.shrink_to(2 * self.own.len());
@@ -273,7 +323,7 @@ impl Floors {
     }
 
     fn is_idle(&self, floor: &Floor, oldest: Oldest) -> bool {
-        floor.is_idle(self.settle, oldest)
+        floor.is_idle(self.settle, oldest, self.horizon)
     }
 
     /// Floors that are kept now.
@@ -303,8 +353,10 @@ impl Floor {
         self.ends.is_some_and(|first| first <= at) && begun < at.min(self.held_until(settle))
     }
 
-    fn is_idle(&self, settle: Duration, oldest: Oldest) -> bool {
-        self.n <= oldest.n && self.held_until(settle) <= oldest.begun
+    fn is_idle(&self, settle: Duration, oldest: Oldest, horizon: Option<u64>) -> bool {
+        let horizon = horizon.filter(|_| !fault::is(Fault::FloorLetGoEarly));
+        let needed_above = horizon.map_or(oldest.n, |horizon| horizon.min(oldest.n));
+        self.n <= needed_above && self.held_until(settle) <= oldest.begun
     }
 }
 
@@ -331,6 +383,12 @@ mod tests {
         /// The fill of a flight that turns out to carry these.
         Fill(prop::sample::Index, Vec<Tag>),
         Look,
+        /// What was fetched so many positions ago, and turns out to carry these, is told by another node.
+        Told(u64, Vec<Tag>),
+        /// From here on floors are kept for that.
+        Join,
+        /// The journal lets go of all but so many records.
+        Trim(u64),
     }
 
     fn tag() -> impl Strategy<Value = Tag> {
@@ -358,6 +416,9 @@ mod tests {
             4 => (any::<prop::sample::Index>(), prop::collection::vec(tag(), 1..3))
                 .prop_map(|(nth, tags)| Act::Fill(nth, tags)),
             1 => Just(Act::Look),
+            3 => (0..12_u64, prop::collection::vec(tag(), 1..3)).prop_map(|(ago, tags)| Act::Told(ago, tags)),
+            1 => Just(Act::Join),
+            1 => (0..9_u64).prop_map(Act::Trim),
         ]
     }
 
@@ -365,6 +426,12 @@ mod tests {
     struct History(Vec<(Vec<Item>, u64, Option<Duration>, Duration)>);
 
     impl History {
+        /// Whether nothing of what it depends on was outdated since it was fetched at `n`.
+        fn is_sound(&self, n: u64, tags: &[Tag]) -> bool {
+            let mut later = self.0.iter().filter(|(_, at, ..)| *at > n).flat_map(|(items, ..)| items);
+            !later.any(|item| *item == Item::All || tags.iter().any(|tag| item.covers(tag)))
+        }
+
         fn verdict(&self, ticket: &FillTicket, tags: &[Tag]) -> Result<(), Outdated> {
             let about = self.0.iter().filter(|(items, ..)| {
                 items.iter().any(|item| *item == Item::All || tags.iter().any(|tag| item.covers(tag)))
@@ -392,6 +459,7 @@ mod tests {
             gate.settle_within(SETTLE);
             let any = entry("k", vec![]);
             let (mut flying, mut history, mut now) = (Vec::new(), History(Vec::new()), Duration::from_secs(1));
+            let mut horizon = None;
             for act in acts {
                 match act {
                     Act::Depart => flying.push(gate.ticket(now)),
@@ -412,12 +480,121 @@ mod tests {
                     Act::Look => {
                         gate.size(now);
                     }
-                    Act::Land(_) | Act::Fill(..) => {}
+                    Act::Join => {
+                        gate.retain_floors(gate.applied().n);
+                        horizon = horizon.max(Some(gate.applied().n));
+                    }
+                    Act::Trim(kept) if horizon.is_some() => {
+                        let first = gate.applied().n.saturating_sub(kept);
+                        gate.retain_floors(first);
+                        horizon = horizon.max(Some(first));
+                    }
+                    Act::Told(ago, tags) => {
+                        let position = Position { n: gate.applied().n.saturating_sub(ago), ..gate.applied() };
+                        let mut told = Arc::new(like(&any, tags.clone(), position, Bytes::new()));
+                        let is_sound = history.is_sound(position.n, &tags);
+                        let is_in_sight = horizon.is_some_and(|horizon| position.n >= horizon);
+                        // No more is refused than has to be.
+                        prop_assert_eq!(gate.promote(&mut told).is_ok(), is_sound && is_in_sight);
+                        let elsewhere = Position { epoch: 4, ..position };
+                        prop_assert!(gate.promote(&mut Arc::new(like(&any, tags, elsewhere, Bytes::new()))).is_err());
+                    }
+                    Act::Land(_) | Act::Fill(..) | Act::Trim(_) => {}
                 }
             }
             flying.clear();
+            gate.retain_floors(gate.applied().n);
             gate.size(now + Duration::from_millis(60));
             prop_assert_eq!(gate.floors(), 0);
         }
+    }
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn hard(item: Item) -> Outdate {
+        Outdate { reach: Reach { items: vec![item] }, ..Outdate::default() }
+    }
+
+    fn named(n: usize) -> Item {
+        Item::Tag(Tag::named(&format!("t{n}")))
+    }
+
+    fn told(gate: &Gate, n: u64, tag: &str) -> Result<(), Outdated> {
+        let position = Position { epoch: 3, n };
+        let any = entry("k", vec![]);
+        gate.promote(&mut Arc::new(like(&any, vec![Tag::named(tag)], position, Bytes::new())))
+    }
+
+    fn joined() -> Arc<Gate> {
+        let gate = Arc::new(Gate::new(3));
+        gate.retain_floors(0);
+        gate
+    }
+
+    #[test]
+    fn without_a_tier_nothing_is_told_and_nothing_is_kept_for_it() {
+        let gate = Arc::new(Gate::new(3));
+        gate.outdate(&hard(named(1)), NOW);
+        assert_eq!(gate.floors(), 0);
+        assert!(told(&gate, 1, "x").is_err(), "nobody has kept the floors that would refuse it");
+    }
+
+    #[test]
+    fn a_floor_refuses_what_is_told_whoever_is_in_flight() {
+        let gate = joined();
+        gate.outdate(&hard(named(1)), NOW);
+        drop(gate.ticket(NOW));
+        assert_eq!(
+            (told(&gate, 0, "t1"), told(&gate, 1, "t1"), told(&gate, 0, "t2")),
+            (Err(Outdated::Invalidated), Ok(()), Ok(()))
+        );
+        gate.outdate(&hard(Item::All), NOW);
+        assert_eq!((told(&gate, 1, "t2").is_err(), told(&gate, 2, "t2"), gate.floors()), (true, Ok(()), 0));
+    }
+
+    #[test]
+    fn where_there_is_no_room_the_horizon_rises_and_flights_are_judged_as_before() {
+        let gate = joined();
+        (0..MAX_FLOORS).for_each(|n| drop(gate.outdate(&hard(named(n)), NOW)));
+        assert_eq!((gate.floors(), told(&gate, 0, "other")), (MAX_FLOORS, Ok(())));
+        let last = MAX_FLOORS as u64;
+        let ticket = gate.ticket(NOW);
+        gate.outdate(&hard(named(MAX_FLOORS)), NOW);
+        let horizon = gate.horizon().unwrap();
+        assert!(horizon > 0 && horizon < last && gate.floors() < MAX_FLOORS, "{horizon}");
+        assert!(told(&gate, horizon - 1, "other").is_err(), "it cannot be judged");
+        assert_eq!(told(&gate, horizon, "other"), Ok(()));
+        let newest = format!("t{}", MAX_FLOORS - 1);
+        assert_eq!((told(&gate, last - 1, &newest).is_err(), told(&gate, last, &newest)), (true, Ok(())));
+        let carried = [Tag::named("other")];
+        assert_eq!(
+            ticket.check(Known { tags: &carried, is_all: true }),
+            Ok(()),
+            "everything is not outdated"
+        );
+    }
+
+    #[test]
+    fn patterns_have_less_room_and_the_horizon_rises_for_them_alike() {
+        let gate = joined();
+        let pattern = |n: usize| Item::Tags(Gaps::new(vec![format!("p{n}:"), String::new()]));
+        (0..=MAX_WIDE_FLOORS).for_each(|n| drop(gate.outdate(&hard(pattern(n)), NOW)));
+        let horizon = gate.horizon().unwrap();
+        assert!(horizon > 0 && gate.floors() <= MAX_WIDE_FLOORS);
+        assert_eq!(told(&gate, horizon, "other"), Ok(()));
+        assert!(told(&gate, horizon, &format!("p{MAX_WIDE_FLOORS}:1")).is_err());
+    }
+
+    #[test]
+    fn a_flight_from_long_ago_keeps_its_floors_below_the_horizon() {
+        let gate = joined();
+        let old = gate.ticket(NOW);
+        (0..9).for_each(|n| drop(gate.outdate(&hard(named(n)), NOW)));
+        gate.retain_floors(9);
+        gate.size(NOW);
+        assert!(old.check(Known { tags: &[Tag::named("t3")], is_all: true }).is_err());
+        drop(old);
+        gate.size(NOW);
+        assert_eq!(gate.floors(), 0);
     }
 }

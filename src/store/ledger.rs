@@ -39,6 +39,8 @@ pub(in crate::store) struct Ledger {
     softened: usize,
     /// What was in the index when everything was dropped.
     condemned: Vec<Condemned>,
+    /// What holds here and has no place yet: see [`crate::store::promote::Aside`].
+    pub(in crate::store) asides: usize,
 }
 
 impl Ledger {
@@ -85,6 +87,20 @@ impl Ledger {
         if !fault::is(Fault::GateSkipped) {
             self.check(entry.position(), Known { tags: entry.tags(), is_all: true }, u64::MAX)?;
             self.floors.check_settled(begun, settle, entry.tags())?;
+        }
+        self.index.insert(entry);
+        Ok(())
+    }
+
+    /// Indexes `entry`, which another node has told, unless a floor refuses it or it is too old to be judged. Its position is its
+    /// own: nothing else says what it was fetched before.
+    pub(in crate::store) fn promote(&mut self, entry: &mut Arc<Entry>) -> Result<(), Outdated> {
+        if self.asides > 0 {
+            return Err(Outdated::Invalidated);
+        }
+        if !fault::is(Fault::SharedUnchecked) {
+            self.floors.check_told(entry.position())?;
+            self.check(entry.position(), Known { tags: entry.tags(), is_all: true }, u64::MAX)?;
         }
         self.index.insert(entry);
         Ok(())
@@ -147,19 +163,26 @@ impl Ledger {
         Sweep::new(outdate, everything, now, condemned.chain([self.generation]).collect())
     }
 
-    /// Goes on at the beginning of another epoch; gives all that was indexed before, and has to die.
+    /// Goes on at the beginning of another epoch, or behind places of this one that are missing; gives all that was indexed before,
+    /// and has to die.
     ///
     /// | before | after | what keeps the promise |
     /// |---|---|---|
     /// | a flight has its ticket | it lands | the ticket is of another epoch, and refused |
+    /// | the same, and the epoch goes on | it lands | what is missing may have outdated everything: a floor of all |
     /// | a flight has its ticket at 500 | a floor of 3 is raised | who is in flight counts as from the beginning: the floor stays |
     /// | a write is held until `t` | a fetch before `t` | floors keep their times |
     /// | a sweep is under way | it goes on | it finds none of its indexes, and leaves the new places alone |
     pub(in crate::store) fn begin_anew(&mut self, at: Position) -> Vec<TagIndex> {
+        if at.epoch == self.raised.epoch {
+            let oldest = self.oldest();
+            self.floors.raise(&Item::All, Floor { n: at.n, ..Floor::default() }, oldest);
+        } else {
+            self.floors.begin_anew(at.n);
+            self.in_flight.values_mut().for_each(|oldest| oldest.n = at.n);
+        }
         self.raised = at;
         self.sweeping.clear();
-        self.floors.begin_anew(at.n);
-        self.in_flight.values_mut().for_each(|oldest| oldest.n = at.n);
         self.authors.clear();
         self.softened = 0;
         self.generation = self.generation.next();

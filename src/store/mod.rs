@@ -12,6 +12,7 @@ pub mod lease;
 mod ledger;
 pub mod memory;
 pub mod position;
+pub mod promote;
 mod rooms;
 pub mod search;
 pub mod stamp;
@@ -93,10 +94,15 @@ pub struct Refused {
 }
 
 impl Store {
-    /// An empty store.
+    /// An empty store, in an epoch of its own.
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Self {
         // No two processes are likely to have the same: what one has written down is not taken for another's.
-        let gate = Arc::new(Gate::new(RandomState::new().hash_one(())));
+        Self::in_epoch(RandomState::new().hash_one(()), settings, metrics)
+    }
+
+    /// An empty store at the beginning of `epoch`.
+    pub fn in_epoch(epoch: u64, settings: &Settings, metrics: Arc<Metrics>) -> Self {
+        let gate = Arc::new(Gate::new(epoch));
         let index = Arc::clone(&gate);
         let memory = Arc::new(Memory::new(settings.memory, settings.entries, move |entry| {
             index.forget(entry);
@@ -183,14 +189,19 @@ impl Store {
         if let Err(why) = self.gate.admit(&mut entry, begun, settle) {
             return Err(Refused { why, entry });
         }
+        self.show(&entry);
+        Ok(entry)
+    }
+
+    /// Puts an entry that passed the gate into memory.
+    fn show(&self, entry: &Arc<Entry>) {
         let mut gone = Vec::new();
-        self.memory.change(entry.key(), |group| gone = group.put(&entry));
+        self.memory.change(entry.key(), |group| gone = group.put(entry));
         gone.iter().for_each(|entry| self.gate.forget(entry));
         if entry.is_dead() {
             // Who killed it on its way may have had it buried before it was there.
             self.memory.sweep(entry.key());
         }
-        Ok(entry)
     }
 
     /// Remembers until `until` (monotonic) that answers to `key` are not worth waiting for.

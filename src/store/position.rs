@@ -37,6 +37,7 @@
 //! | delivery to who waits | his [`Arrival`]: what was raised when he came | all that was acknowledged by then was raised before |
 //! | what is built on an entry | floors above what is applied | below it the entry itself would say so |
 //! | which floors are kept | what was applied when the oldest ticket was taken | the same, for whatever that flight comes to build on |
+//! | what another node tells | its own position, floors, the horizon | it was fetched then, whenever it is asked for ([`crate::store::promote`]) |
 //! | an author and what he softened | the position of his floor, from when it was raised | that refuses too early, never too late |
 //! | audit, answers, status | a record's own position; how far all is done | nobody infers one from the other |
 
@@ -383,7 +384,7 @@ impl Gate {
         self.emptied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
+    pub(in crate::store) fn lock(&self) -> MutexGuard<'_, Ledger> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,15 +13,15 @@ const READS: u64 = 100_000;
 /// Most time, for the reads of one that is not noticed.
 const TIME: Duration = Duration::from_secs(60);
 
-/// One test for each, or this does not compile.
+/// One test for each, or this does not compile; or it takes a fleet, and is noticed in `tests/fleet`.
 macro_rules! noticed {
-    ($($claim:ident: $fault:ident,)*) => {
+    ($($claim:ident: $fault:ident,)* of a fleet: $($of_a_fleet:ident,)*) => {
         $(#[test]
         fn $claim() {
             assert_noticed(Fault::$fault);
         })*
 
-        const _: fn(Fault) = |fault| match fault { $(Fault::$fault => {})* };
+        const _: fn(Fault) = |fault| match fault { $(Fault::$fault => {})* $(Fault::$of_a_fleet => {})* };
     };
 }
 
@@ -53,6 +53,8 @@ noticed! {
     a_soft_invalidation_that_is_ignored_is_noticed: SoftIgnored,
     an_author_who_is_served_stale_is_noticed: AuthorServedStale,
     a_gap_that_is_ignored_is_noticed: GapIgnored,
+
+    of a fleet: SharedUnchecked, PromotedUnderANewTicket, FloorLetGoEarly, EpochKeepsSharedKeys,
 }
 
 fn assert_noticed(fault: Fault) {

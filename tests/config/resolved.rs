@@ -282,5 +282,7 @@ fn a_routes_digest_stands_for_its_rules_and_nothing_else() {
     let with_credentials =
         good("identity: {credentials: X-Key}\nroutes: {/a: {ttl: 1m}}\n").routes.remove(0).digest;
     assert_ne!(digest("ttl: 1m"), with_credentials, "who is told apart decides who may be given an entry");
+    let with_user = good("identity: {user: header:X-U}\nroutes: {/a: {ttl: 1m}}\n").routes.remove(0).digest;
+    assert_ne!(digest("ttl: 1m"), with_user, "what an entry is outdated by is not the same");
     assert_eq!(digest("ttl: 1m"), 7_561_869_300_839_750_055, "equal across runs and machines");
 }

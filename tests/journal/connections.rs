@@ -90,6 +90,27 @@ fn a_connection_that_ended_is_an_error_once() {
 }
 
 #[test]
+fn a_server_that_may_evict_leases_is_asked_for_nothing_until_it_may_not() {
+    play_on_redis(async |ground: &mut Ground| {
+        let journal = ground.journal();
+        let epoch = journal.begin().await.unwrap().epoch;
+        journal.register(epoch, &node("ann"), "").await.unwrap().unwrap();
+        for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
+            only(ground).command(&format!("CONFIG SET maxmemory-policy {policy}"));
+            let evicts = Away::Evicts(policy.to_owned());
+            assert_eq!(journal.renew(epoch, &node("ann"), 0).await, Err(evicts.clone()));
+            assert_eq!(journal.append(epoch, A).await, Err(evicts.clone()));
+            assert_eq!(journal.begin().await, Err(evicts.clone()));
+            assert!(evicts.to_string().contains(policy));
+        }
+        for policy in ["volatile-lru", "volatile-ttl", "noeviction"] {
+            only(ground).command(&format!("CONFIG SET maxmemory-policy {policy}"));
+            assert_eq!(journal.renew(epoch, &node("ann"), 0).await, Ok(Renewed::Held { last: 0 }));
+        }
+    });
+}
+
+#[test]
 fn a_read_that_waits_keeps_nobody_waiting() {
     play_on_redis(async |ground: &mut Ground| {
         let journal = ground.journal_at(0, settings());

@@ -33,6 +33,7 @@ mod standards;
 mod stored;
 mod switches;
 mod tags;
+mod tier;
 mod variants;
 mod warming;
 mod webhooks;

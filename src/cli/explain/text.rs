@@ -243,6 +243,7 @@ fn condition(when: When) -> &'static str {
         When::NotKept => "if the origin's answer may not be kept",
         When::Demoted => "if it asks for a credential: the route is public no longer then",
         When::Answered => "if the origin answers",
+        When::Told => "if another node has an answer",
         When::NoAnswer => "if the origin gives no answer",
         When::Failed => "if the origin fails",
     }

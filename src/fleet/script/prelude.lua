@@ -23,6 +23,9 @@ local server, replication = redis.call('INFO', 'server'), redis.call('INFO', 're
 if field(replication, 'role') ~= 'master' then
   return redis.error_reply('READONLY the server follows another one')
 end
+-- It would evict leases and the journal as it does entries. Asked each time: it may be told so while a fleet goes by it.
+local policy = string.match(redis.call('INFO', 'memory'), '\nmaxmemory_policy:([%w%-]+)')
+if policy and string.sub(policy, 1, 8) == 'allkeys-' then return redis.error_reply('EVICTS ' .. policy) end
 local run, reign = field(server, 'run_id'), field(replication, 'master_replid')
 
 local meta = redis.call('HMGET', META, 'epoch', 'run', 'reign', 'last')

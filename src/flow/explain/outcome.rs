@@ -92,6 +92,13 @@ fn told_of_any(words: (Cache, CacheStatus)) -> Told {
     told
 }
 
+/// With the time for which it is fresh left open.
+fn told_for_any_time(words: (Cache, CacheStatus)) -> Told {
+    let mut told = told(words);
+    told.cache_status = told.cache_status.map(|status| status.replace("ttl=0", "ttl=…"));
+    told
+}
+
 /// A read for which the origin has to be asked.
 fn asked(
     visit: &Visit<'_>,
@@ -126,6 +133,9 @@ fn asked(
             ways.push((When::Confirmed, told(question.confirmed(StatusCode::NOT_MODIFIED))));
         }
         ways.push((When::Kept, told_of_any(question.kept(StatusCode::OK))));
+    }
+    if question.may_be_told() {
+        ways.push((When::Told, told_for_any_time(Question::told(0))));
     }
     // What was not kept when it was asked for last will not be this time.
     let lately = refusal.filter(|refusal| refusal.stage == Stage::AtItsHead).map(|refusal| refusal.why);

@@ -121,7 +121,7 @@ pub struct Or {
     pub told: Told,
 }
 
-/// What an origin may do.
+/// What an origin may do, or another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {
@@ -136,6 +136,8 @@ pub enum When {
     Demoted,
     /// It answers otherwise.
     Answered,
+    /// Another node of the fleet has an answer, and the origin is not asked.
+    Told,
     /// It gives no answer.
     NoAnswer,
     /// It gives none, or a 500, 502, 503 or 504.
