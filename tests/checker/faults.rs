@@ -15,7 +15,7 @@ const TIME: Duration = Duration::from_secs(60);
 
 /// One test for each, or this does not compile; or it takes a fleet, and is noticed in `tests/fleet`.
 macro_rules! noticed {
-    ($($claim:ident: $fault:ident,)* of a fleet: $($of_a_fleet:ident,)*) => {
+    ($($claim:ident: $fault:ident,)*; of a fleet: $($of_a_fleet:ident,)*) => {
         $(#[test]
         fn $claim() {
             assert_noticed(Fault::$fault);
@@ -54,7 +54,7 @@ noticed! {
     an_author_who_is_served_stale_is_noticed: AuthorServedStale,
     a_gap_that_is_ignored_is_noticed: GapIgnored,
 
-    of a fleet: SharedUnchecked, PromotedUnderANewTicket, FloorLetGoEarly, EpochKeepsSharedKeys,
+    ; of a fleet: SharedUnchecked, PromotedUnderANewTicket, FloorLetGoEarly, EpochKeepsSharedKeys,
 }
 
 fn assert_noticed(fault: Fault) {
