@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{Drain, Phase, Watch};
 use crate::fleet::journal::{self, Journal, RETAINED};
 use crate::fleet::redis_journal::RedisJournal;
+use crate::fleet::script;
 use crate::fleet::{self, Fleet};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
@@ -27,7 +28,8 @@ use crate::invalidate::hooks::Hooks;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
-use crate::redis::{self, Address, BadAddress, Dialer};
+use crate::redis;
+use crate::redis::place::Place;
 use crate::route::host::{BadHost, Hosts, Scheme};
 use crate::route::identity::{Identity, random_secret};
 use crate::route::table::{Conflict, Table};
@@ -55,9 +57,6 @@ pub enum Error {
     /// The channels can never be heard.
     #[error(transparent)]
     Subscription(#[from] subscription::Unusable),
-    /// The URL of the fleet's Redis is none.
-    #[error(transparent)]
-    Address(#[from] BadAddress),
     /// The way to the fleet's Redis cannot be prepared.
     #[error("`redis.url`: {0}")]
     Redis(#[from] redis::Error),
@@ -77,9 +76,12 @@ impl Error {
     /// Whether another configuration would help, rather than another state of the machine.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Routes(_) | Self::Hosts(_) | Self::Address(_) | Self::Server(server::Error::Tls(_)) => true,
-            Self::Subscription(why) => matches!(why, subscription::Unusable::Address(_)),
-            Self::Server(_) | Self::Upstream(_) | Self::Redis(_) | Self::Admin { .. } => false,
+            Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)) => true,
+            Self::Server(_)
+            | Self::Upstream(_)
+            | Self::Subscription(_)
+            | Self::Redis(_)
+            | Self::Admin { .. } => false,
         }
     }
 }
@@ -120,8 +122,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let flow = walk(&config, address.port(), (&metrics, log, clock, drain.watch()))?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
-    let fleet = config.fleet.map(|settings| join(&flow, settings, &digest)).transpose()?;
-    let (subscription, listener) = Subscription::start(invalidator)?.unzip();
+    let place = config.fleet.as_ref().map(place_of).transpose()?;
+    let joined = config.fleet.zip(place.clone());
+    let fleet = joined.map(|(settings, place)| join(&flow, settings, place, &digest));
+    let (subscription, listener) = Subscription::start(invalidator, place.as_ref())?.unzip();
     let watched = flow.clone();
     metrics.watch_cache(move || watched.state());
 
@@ -136,6 +140,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         cache_path: config.admin.cache_path.clone(),
     });
     background.extend(listener);
+    background.extend(place.map(|place| tokio::spawn(place.watch())));
     if let Some(fleet) = &fleet {
         background.push(tokio::spawn(fleet.clone().live(Arc::new(invalidator.clone()))));
         fleet.entered(JOINING).await;
@@ -210,8 +215,13 @@ fn walk(
     }))
 }
 
+/// Where the fleet's Redis is: on a Cluster, the node that has the journal.
+fn place_of(settings: &fleet::Settings) -> Result<Place, Error> {
+    Ok(Place::new(settings.at.clone(), &script::key(&settings.namespace))?)
+}
+
 /// Makes this process, with a configuration of this digest, a node of the fleet.
-fn join(flow: &Flow, mut settings: fleet::Settings, digest: &str) -> Result<Fleet, Error> {
+fn join(flow: &Flow, mut settings: fleet::Settings, place: Place, digest: &str) -> Fleet {
     settings.about = format!("larder {} {digest}", env!("CARGO_PKG_VERSION"));
     let parts = flow.parts();
     let deadline = settings.lease / 2;
@@ -221,12 +231,11 @@ fn join(flow: &Flow, mut settings: fleet::Settings, digest: &str) -> Result<Flee
         deadline,
         retained: RETAINED,
     };
-    let dialer = Dialer::new(Address::parse(&settings.url)?)?;
-    let journal = Journal::Redis(RedisJournal::new(dialer, of_journal));
+    let journal = Journal::Redis(RedisJournal::new(place, of_journal));
     let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
     let fleet = Fleet::new(settings, journal, store, parts.clock.clone(), metrics);
     parts.invalidator.join(fleet.clone(), parts.rules.identity.fingerprint());
-    Ok(fleet)
+    fleet
 }
 
 impl Running {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use larder::fleet::journal::{Incarnation, Journal, RETAINED, Settings};
 use larder::fleet::redis_journal::RedisJournal;
+use larder::fleet::script;
 use larder::fleet::sim::{Key, Old, SimServer};
-use larder::redis::{Address, Dialer};
+use larder::redis::Address;
+use larder::redis::place::{Place, Where};
 
 use crate::redis_server::Redis;
 
@@ -52,7 +54,12 @@ pub(crate) fn settings() -> Settings {
 }
 
 pub(crate) fn over_redis(url: &str, settings: Settings) -> Journal {
-    Journal::Redis(RedisJournal::new(Dialer::new(Address::parse(url).unwrap()).unwrap(), settings))
+    let at = Where::One(Address::parse(url).unwrap());
+    over(&Place::new(at, &script::key(&settings.namespace)).unwrap(), settings)
+}
+
+pub(crate) fn over(place: &Place, settings: Settings) -> Journal {
+    Journal::Redis(RedisJournal::new(place.clone(), settings))
 }
 
 pub(crate) fn node(name: &str) -> Incarnation {
