@@ -46,6 +46,11 @@ impl RedisJournal {
         }
     }
 
+    /// Waits until another server is the primary.
+    pub(in crate::fleet) async fn moved(&self) {
+        self.place.moved().await;
+    }
+
     /// Runs a script, and waits for the replicas if the answer is one that needs them.
     pub(in crate::fleet) async fn ask(&self, epoch: u64, request: &Request) -> Result<Answer, Away> {
         let asked = async {

@@ -123,6 +123,12 @@ impl Place {
         timeout(CONNECT, self.find()).await.unwrap_or(Err(Error::Timeout))
     }
 
+    /// Waits until another server becomes the primary, as far as anybody here knows; for ever where there is only one.
+    pub async fn moved(&self) {
+        // It fails only when this is gone.
+        let _ = self.0.now.subscribe().changed().await;
+    }
+
     async fn find(&self) -> Result<Connection, Error> {
         let dialer = &self.0.dialer;
         match &self.0.at {

@@ -99,7 +99,7 @@ class Sentinels:
 
     def _sentinel(self, folder):
         watched = f"sentinel monitor mymaster 127.0.0.1 {self.first.port} {self.QUORUM}\n"
-        watched += "sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n"
+        watched += "sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 2000\n"
         file = folder / f"sentinel-{free_port()}.conf"
         file.write_text(watched)
         return Server(folder, mode=[str(file), "--sentinel"])

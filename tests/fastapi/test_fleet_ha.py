@@ -1,7 +1,7 @@
 """A fleet over Redis servers that stand in for one another: what was acknowledged holds, whichever of them is lost."""
 
 import collections
-import contextlib
+import random
 import threading
 import time
 
@@ -10,18 +10,18 @@ import pytest
 
 from origin import until
 from proxy import cached
-from servers import Cluster, Sentinels, Server
+from servers import COMMANDS, USER, Cluster, Sentinels, Server, Tls
 from test_fleet import Node
 
 CONFIG = """
 hosts: [api.example]
 routes: {{ "/api/projects/{{id}}": 1h }}
 invalidation: {{ settle: 10ms, debounce: 5ms }}
-redis: {{ {where}, replicas: 1, subscribe: cache:invalidate, ack_timeout: 2s }}
+redis: {{ {where}, replicas: 1, subscribe: cache:invalidate, ack_timeout: 1s }}
 """
 
-#: Seconds of the load after everything is as it should be.
-CALM = 1.0
+#: Servers that are lost, one after the other, where there is time.
+LOSSES = 8
 
 
 class Load:
@@ -133,3 +133,75 @@ def test_a_primary_that_is_killed_under_load_takes_nothing_along_that_was_acknow
     load.holds()
     print(load.acks, load.reads, load.hits)
     assert len(nodes[0].fleet()["nodes"]) == 2
+
+
+@pytest.mark.long
+def test_nothing_that_was_acknowledged_is_lost_whichever_servers_die_or_stand_still(servers, larder):
+    nodes, dice = fleet(larder, servers, 3), random.Random(1)
+    with Load(nodes) as load:
+        load.goes_well()
+        for _ in range(LOSSES):
+            how = dice.choice([Server.kill, Server.stop])
+            lost = lose(servers, load, how)
+            if lost.process.poll() is not None:
+                lost.start()
+            elif how is Server.stop:
+                lost.go_on()
+            until(lambda lost=lost: lost.info("replication").get("master_link_status") == "up", "it follows")
+            load.goes_well()
+    load.holds()
+    print(load.acks, load.reads, load.hits)
+
+
+def test_an_old_primary_that_goes_on_alone_confirms_nothing(larder, tmp_path):
+    servers = Sentinels(tmp_path)
+    try:
+        old = servers.primary()
+        # It is one of the fleet, and sees nothing but the old primary.
+        where = f'url: "redis://larder:pass@127.0.0.1:{old.port}"'
+        beside = Node(larder(CONFIG.format(where=where)))
+        node = fleet(larder, servers, 1)[0]
+        until(lambda: beside.write() == "applied", "they are one fleet")
+        beside.keeps()
+        old.stop()
+        until(lambda: servers.primary() is not old, "another takes over")
+        until(lambda: servers.primary().info("replication")["connected_slaves"] == 1, "the other replica follows it")
+        until(lambda: node.write() == "applied", "it goes on without the old one")
+        # Nobody tells the old one that it is replaced.
+        for sentinel in servers.sentinels:
+            sentinel.stop()
+        old.go_on()
+        assert old.info("replication")["role"] == "master"
+        for _ in range(3):
+            assert node.write() == "applied"
+            acknowledged = node.version()
+            assert beside.version() == acknowledged and cached(beside.get()) != "HIT"
+            assert beside.write() == "unconfirmed"
+        assert old.info("replication")["role"] == "master"
+    finally:
+        servers.end()
+
+
+def test_a_single_server_over_tls_needs_no_more_of_its_user_than_the_readme_says(larder, tmp_path, origin):
+    tls = Tls(tmp_path)
+    server = Server(tmp_path, ["--save", "", "--user", *USER.split()], tls)
+    try:
+        # What several servers need, and another database, is not asked for here.
+        for command in ("+role", "+cluster|slots", "+select"):
+            assert command in COMMANDS
+            server.client.execute_command("ACL", "SETUSER", "larder", command.replace("+", "-"))
+        where = f'url: "rediss://larder:pass@127.0.0.1:{server.port}", replicas: 0'
+        config = CONFIG.replace("replicas: 1, ", "").format(where=where)
+        one, other = (Node(larder(config, env=tls.env)) for _ in range(2))
+        for node in (one, other):
+            node.keeps()
+        until(lambda: one.write() == "applied", "it is acknowledged")
+        other.keeps()
+        before = other.version()
+        assert one.write() == "applied" and other.version() == before + 1
+        assert server.client.publish("cache:invalidate", "/api/projects/42") == 2
+        assert [entry["username"] for entry in server.client.acl_log()] == []
+        stranger = Node(larder(config, upstream=origin.url))
+        until(lambda: stranger.fleet()["node"]["error"], "an authority that it does not know is no authority")
+    finally:
+        server.end()

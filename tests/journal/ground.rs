@@ -38,9 +38,14 @@ macro_rules! cases {
 pub(crate) use cases;
 
 pub(crate) fn play_on_redis(case: impl AsyncFnOnce(&mut Ground)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut ground = Ground::Redis(vec![Redis::start(REDIS)]);
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, case(&mut ground)).await.expect("it hangs") });
+    play(case(&mut ground));
+}
+
+/// A story about other servers than those.
+pub(crate) fn play(story: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, story).await.expect("it hangs") });
 }
 
 pub(crate) fn play_in_memory(case: impl AsyncFnOnce(&mut Ground)) {
@@ -202,7 +207,7 @@ fn info(redis: &Redis, has: &str) -> bool {
 }
 
 /// Waits for another process; its silence is a failure.
-fn until(mut is: impl FnMut() -> bool) {
+pub(crate) fn until(mut is: impl FnMut() -> bool) {
     const STEP: Duration = Duration::from_millis(5);
     for _ in 0..DEADLINE.as_millis() / STEP.as_millis() {
         if is() {
