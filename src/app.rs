@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::drain::{Drain, Phase, Watch};
 use crate::fleet::journal::{self, Journal, RETAINED};
 use crate::fleet::redis_journal::RedisJournal;
+use crate::fleet::script;
 use crate::fleet::{self, Fleet};
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
@@ -28,14 +29,15 @@ use crate::invalidate::stream::Stream;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
-use crate::redis::{self, Address, BadAddress, Dialer};
+use crate::redis;
+use crate::redis::place::Place;
 use crate::route::host::{BadHost, Hosts, Scheme};
 use crate::route::identity::{Identity, random_secret};
 use crate::route::table::{Conflict, Table};
 use crate::route::target::Rules;
 use crate::server::Server;
 use crate::store::Store;
-use crate::tier::{self, Standing, Tier};
+use crate::tier::{Standing, Tier};
 use crate::upstream::Upstream;
 use crate::{admin, server, upstream, warm};
 
@@ -57,9 +59,6 @@ pub enum Error {
     /// The channels can never be heard.
     #[error(transparent)]
     Subscription(#[from] subscription::Unusable),
-    /// The URL of the fleet's Redis is none.
-    #[error(transparent)]
-    Address(#[from] BadAddress),
     /// The way to the fleet's Redis cannot be prepared.
     #[error("`redis.url`: {0}")]
     Redis(#[from] redis::Error),
@@ -79,9 +78,12 @@ impl Error {
     /// Whether another configuration would help, rather than another state of the machine.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::Routes(_) | Self::Hosts(_) | Self::Address(_) | Self::Server(server::Error::Tls(_)) => true,
-            Self::Subscription(why) => matches!(why, subscription::Unusable::Address(_)),
-            Self::Server(_) | Self::Upstream(_) | Self::Redis(_) | Self::Admin { .. } => false,
+            Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)) => true,
+            Self::Server(_)
+            | Self::Upstream(_)
+            | Self::Subscription(_)
+            | Self::Redis(_)
+            | Self::Admin { .. } => false,
         }
     }
 }
@@ -124,8 +126,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
     let events = config.fleet.as_ref().map(|settings| events(&flow, settings)).transpose()?;
-    let fleet = config.fleet.map(|settings| join(&flow, settings, standing, &digest)).transpose()?;
-    let (subscription, listener) = Subscription::start(invalidator)?.unzip();
+    let place = config.fleet.as_ref().map(place_of).transpose()?;
+    let joined = config.fleet.zip(place.clone());
+    let fleet = joined.map(|(settings, place)| join(&flow, settings, (place, standing), &digest));
+    let (subscription, listener) = Subscription::start(invalidator, place.as_ref())?.unzip();
     let watched = flow.clone();
     metrics.watch_cache(move || watched.state());
 
@@ -140,6 +144,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         cache_path: config.admin.cache_path.clone(),
     });
     background.extend(listener);
+    background.extend(place.map(|place| tokio::spawn(place.watch())));
     if let Some(fleet) = &fleet {
         background.push(tokio::spawn(fleet.clone().live(Arc::new(invalidator.clone()))));
         let joined = async {
@@ -192,7 +197,7 @@ fn shared_tier(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> (Stand
     let standing = Standing::default();
     let start = |settings| Tier::start(settings, standing.clone(), clock.clone(), Arc::clone(metrics));
     // Without it everything goes on, a little slower.
-    let failed = |why: &tier::Unusable| tracing::error!("there is no shared tier: {why}");
+    let failed = |why: &redis::Error| tracing::error!("there is no shared tier: {why}");
     let tier = config.tier.clone().and_then(|settings| start(settings).inspect_err(failed).ok());
     (standing, tier)
 }
@@ -237,8 +242,13 @@ fn walk(
     }))
 }
 
+/// Where the fleet's Redis is: on a Cluster, the node that has the journal.
+fn place_of(settings: &fleet::Settings) -> Result<Place, Error> {
+    Ok(Place::new(settings.at.clone(), &script::key(&settings.namespace))?)
+}
+
 /// Makes this process, with a configuration of this digest, a node of the fleet.
-fn join(flow: &Flow, mut settings: fleet::Settings, tier: Standing, digest: &str) -> Result<Fleet, Error> {
+fn join(flow: &Flow, mut settings: fleet::Settings, (place, tier): (Place, Standing), digest: &str) -> Fleet {
     settings.about = format!("larder {} {digest}", env!("CARGO_PKG_VERSION"));
     let parts = flow.parts();
     let deadline = settings.lease / 2;
@@ -248,19 +258,18 @@ fn join(flow: &Flow, mut settings: fleet::Settings, tier: Standing, digest: &str
         deadline,
         retained: RETAINED,
     };
-    let dialer = Dialer::new(Address::parse(&settings.url)?)?;
-    let journal = Journal::Redis(RedisJournal::new(dialer, of_journal));
+    let journal = Journal::Redis(RedisJournal::new(place, of_journal));
     let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
     let fleet = Fleet::new(settings, journal, store, tier, parts.clock.clone(), metrics);
     parts.invalidator.join(fleet.clone(), parts.rules.identity.fingerprint());
-    Ok(fleet)
+    fleet
 }
 
 /// What reads the stream of events of the fleet's Redis.
 fn events(flow: &Flow, settings: &fleet::Settings) -> Result<Stream, Error> {
-    let dialer = Dialer::new(Address::parse(&settings.url)?)?;
-    // Twice as long as an invalidation takes at most while the fleet is well: a node that died is waited for once.
-    Ok(Stream::new(flow.parts().invalidator.clone(), dialer, &settings.namespace, 3 * settings.lease))
+    // Longer than an invalidation takes while the fleet is well: a node that died is waited for once.
+    let patience = 3 * settings.lease;
+    Ok(Stream::new(flow.parts().invalidator.clone(), settings.at.clone(), &settings.namespace, patience)?)
 }
 
 impl Running {

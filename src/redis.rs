@@ -1,8 +1,14 @@
-//! Connections to a Redis: its address, TCP, TLS or unix socket, the greeting, and one reply after the other.
+//! Connections to a Redis: its address, TCP, TLS or unix socket, the greeting, and one reply after the other. Which
+//! server that is, where there are several, [`place`] says.
 //!
 //! Invariant: nothing is read that nobody waits for, and of one reply at most [`MAX_REPLY`] bytes: who sends faster than
 //! is listened to is held back by the socket, and memory does not grow. Every step has a deadline but waiting for a
 //! reply, whose deadline only the caller knows. It refuses to know what is asked and what is said.
+
+mod cluster;
+pub mod many;
+pub mod place;
+mod sentinel;
 
 use std::fmt;
 use std::io;
@@ -10,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use redis::{Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value};
+use redis::{
+    Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value,
+};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, UnixStream};
@@ -19,6 +27,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::redis::place::Term;
 
 /// Most bytes of one reply; a server that sends more is left.
 pub const MAX_REPLY: u64 = 16 << 20;
@@ -71,7 +81,72 @@ impl Address {
             _ => Ok(Self(info)),
         }
     }
+
+    /// The same place, but greeted as this user, for this database; without a password nobody is greeted.
+    pub fn greeted_as(&self, user: Option<&str>, password: Option<&str>, database: i64) -> Self {
+        let mut whom = RedisConnectionInfo::default().set_db(database);
+        if let Some(user) = user {
+            whom = whom.set_username(user);
+        }
+        if let Some(password) = password {
+            whom = whom.set_password(password);
+        }
+        Self(self.0.clone().set_redis_settings(whom))
+    }
+
+    /// Another server that is reached and greeted alike. `None`: no host has that name, or this one is a socket.
+    pub fn at(&self, host: &str, port: u16) -> Option<Self> {
+        let addr = match self.0.addr() {
+            ConnectionAddr::Tcp(..) => ConnectionAddr::Tcp(host.to_owned(), port),
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } if server_name(host).is_ok() => {
+                let (insecure, tls_params) = (*insecure, tls_params.clone());
+                ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure, tls_params }
+            }
+            _ => return None,
+        };
+        Some(Self(self.0.clone().set_addr(addr)))
+    }
+
+    /// Whether it is asked for TLS.
+    pub fn wants_tls(&self) -> bool {
+        matches!(self.0.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    /// Whether it is a socket of this machine.
+    pub fn is_unix(&self) -> bool {
+        matches!(self.0.addr(), ConnectionAddr::Unix(_))
+    }
+
+    /// The database that it names; 0 is selected anyway.
+    pub fn database(&self) -> i64 {
+        self.0.redis_settings().db()
+    }
+
+    /// Whether both are greeted with the same user and password.
+    pub fn is_greeted_like(&self, other: &Self) -> bool {
+        let whom = |address: &Self| {
+            let whom = address.0.redis_settings();
+            (whom.username().map(str::to_owned), whom.password().map(str::to_owned))
+        };
+        whom(self) == whom(other)
+    }
+
+    fn host(&self) -> &str {
+        match self.0.addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host,
+            _ => "",
+        }
+    }
 }
+
+/// The same place, and the same user and database.
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.addr() == other.0.addr() && self.is_greeted_like(other) && self.database() == other.database()
+    }
+}
+
+impl Eq for Address {}
 
 impl fmt::Display for Address {
     /// Without user and password: `rediss://cache.example.com:6379`.
@@ -116,28 +191,27 @@ pub enum Error {
     /// No reply of a Redis.
     #[error("it does not speak as a Redis does: {0}")]
     Malformed(String),
+    /// It follows another one, where a primary was asked for.
+    #[error("{0} is not the primary")]
+    NoPrimary(String),
+    /// Another server has become primary since the connection was made.
+    #[error("another server is the primary now")]
+    Moved,
 }
 
-/// Makes connections to one Redis; holds what TLS needs for it.
-pub struct Dialer {
-    address: Address,
+/// Makes connections; holds what TLS needs for them.
+struct Dialer {
     tls: Option<TlsConnector>,
 }
 
 impl Dialer {
-    /// Loads the machine's root certificates (or `SSL_CERT_FILE`'s) if the address asks for TLS; connects to nobody.
+    /// Loads the machine's root certificates (or `SSL_CERT_FILE`'s) for TLS; connects to nobody.
     ///
     /// # Errors
     /// [`Error::Unreachable`] if there are none.
-    pub fn new(address: Address) -> Result<Self, Error> {
-        let wants_tls = matches!(address.0.addr(), ConnectionAddr::TcpTls { .. });
+    fn new(wants_tls: bool) -> Result<Self, Error> {
         let tls = wants_tls.then(connector).transpose().map_err(Error::Unreachable)?;
-        Ok(Self { address, tls })
-    }
-
-    /// The database that the address names; `None` for the one that is selected anyway.
-    pub fn database(&self) -> Option<i64> {
-        Some(self.address.0.redis_settings().db()).filter(|database| *database != 0)
+        Ok(Self { tls })
     }
 
     /// A connection that has been greeted with user and password, within [`CONNECT`]. No database is selected:
@@ -145,17 +219,17 @@ impl Dialer {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn connect(&self) -> Result<Connection, Error> {
+    async fn connect(&self, address: &Address) -> Result<Connection, Error> {
         let greeted = async {
-            let mut connection = Connection::over(self.dial().await.map_err(Error::Unreachable)?);
-            connection.greet(&self.address.0).await?;
+            let mut connection = Connection::over(self.dial(address).await.map_err(Error::Unreachable)?);
+            connection.greet(&address.0).await?;
             Ok(connection)
         };
         timeout(CONNECT, greeted).await.unwrap_or(Err(Error::Timeout))
     }
 
-    async fn dial(&self) -> io::Result<Box<dyn Socket>> {
-        match self.address.0.addr() {
+    async fn dial(&self, address: &Address) -> io::Result<Box<dyn Socket>> {
+        match address.0.addr() {
             ConnectionAddr::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
             ConnectionAddr::Tcp(host, port) => Ok(Box::new(tcp(host, *port).await?)),
             ConnectionAddr::TcpTls { host, port, .. } => {
@@ -172,6 +246,8 @@ impl Dialer {
 pub struct Connection {
     replies: BoxStream<'static, Result<Value, Error>>,
     writer: WriteHalf<Box<dyn Socket>>,
+    /// As long as its server is the primary; `None`: nobody says whether it is.
+    term: Option<Term>,
 }
 
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -180,13 +256,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 impl Connection {
     fn over(socket: Box<dyn Socket>) -> Self {
         let (reader, writer) = tokio::io::split(socket);
-        Self { replies: replies(reader), writer }
+        Self { replies: replies(reader), writer, term: None }
+    }
+
+    /// Whether its server is still the primary, as far as anybody here knows.
+    pub fn is_current(&self) -> bool {
+        self.term.as_ref().is_none_or(Term::lasts)
     }
 
     /// Sends a command; its reply comes in its turn.
     ///
     /// # Errors
-    /// [`Error::Ended`], [`Error::Timeout`]; the connection is of no use any more.
+    /// [`Error::Ended`], [`Error::Timeout`], [`Error::Moved`]; the connection is of no use any more.
     pub async fn send(&mut self, command: &Cmd) -> Result<(), Error> {
         self.send_packed(&command.get_packed_command()).await
     }
@@ -196,6 +277,9 @@ impl Connection {
     /// # Errors
     /// As [`Self::send`].
     pub async fn send_packed(&mut self, packed: &[u8]) -> Result<(), Error> {
+        if !self.is_current() {
+            return Err(Error::Moved);
+        }
         let write = async {
             self.writer.write_all(packed).await?;
             self.writer.flush().await
@@ -207,9 +291,23 @@ impl Connection {
     /// The next reply, a complaint of the server among them. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`Error`]; no reply comes after it.
+    /// [`Error`]; no reply comes after it. [`Error::Moved`] as soon as another server is the primary.
     pub async fn reply(&mut self) -> Result<Value, Error> {
-        self.replies.next().await.unwrap_or_else(|| Err(Error::Ended(String::new())))
+        tokio::select! {
+            // What was answered counts: its server was the primary when it was asked.
+            biased;
+            reply = self.replies.next() => reply.unwrap_or_else(|| Err(Error::Ended(String::new()))),
+            () = place::is_over(&mut self.term) => Err(Error::Moved),
+        }
+    }
+
+    /// The reply to this command, where no other is awaited.
+    ///
+    /// # Errors
+    /// As [`Self::send`] and [`Self::reply`].
+    pub async fn ask(&mut self, command: &Cmd) -> Result<Value, Error> {
+        self.send(command).await?;
+        self.reply().await
     }
 
     async fn greet(&mut self, info: &ConnectionInfo) -> Result<(), Error> {
@@ -219,8 +317,7 @@ impl Connection {
         if let Some(user) = settings.username() {
             auth.arg(user);
         }
-        self.send(auth.arg(password)).await?;
-        match self.reply().await? {
+        match self.ask(auth.arg(password)).await? {
             Value::ServerError(why) => Err(refused(&why)),
             _ => Ok(()),
         }

@@ -13,6 +13,7 @@ use crate::config::file::{Defaults, File, Limits};
 use crate::config::problem::{Problem, Source};
 use crate::config::redis::{Redis, RedisUrl};
 use crate::config::scalar::Count;
+use crate::config::servers::Servers;
 use crate::config::shape::{At, Scalar, Words};
 
 /// Largest file that `${file:…}` reads, in bytes.
@@ -84,7 +85,7 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     // validated only: nothing that is available yet warms or alarms by them
     vars.either::<bool>("ENABLE_BACKGROUND_WARMING", "PERF_CACHE_WARMING");
     vars.scalar::<Count>("PERF_RESPONSE_TIME_TARGET");
-    let redis = vars.scalar::<RedisUrl>("REDIS_URL");
+    let redis = vars.words::<RedisUrl>("REDIS_URL");
     let mut file = File {
         upstream: vars.words("LARDER_UPSTREAM"),
         listen: vars.scalar::<Listen>("LARDER_LISTEN"),
@@ -93,7 +94,10 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     };
     file.defaults = ttl.map(|ttl| ttl.wrap(|ttl| Defaults { ttl: Some(ttl), ..Defaults::default() }));
     file.limits = entries.map(|n| n.wrap(|entries| Limits { entries: Some(entries), ..Limits::default() }));
-    file.redis = redis.map(|url| url.wrap(|url| Redis { url: Some(url), ..Redis::default() }));
+    file.redis = redis.map(|At { value, source }| {
+        let url = At { value: Servers::of(value), source };
+        url.wrap(|url| Redis { url: Some(url), ..Redis::default() })
+    });
     file.admin = vars.scalar("LARDER_ADMIN_TOKEN").map(|token| token.wrap(Admin::with_token));
     file
 }

@@ -23,6 +23,7 @@ use crate::config::redis::Redis;
 use crate::config::scalar::{
     CachePath, Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades,
 };
+use crate::config::servers::Sentinel;
 use crate::config::shape::{Words, section};
 use crate::config::token::{TokenKeys, Tokens};
 use crate::config::webhook::{WebhookKeys, Webhooks};
@@ -372,7 +373,7 @@ section! {
 
 /// Where a key that stands in the wrong place belongs.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&'static str, &[&str]); 17] = [
+    let homes: [(&'static str, &[&str]); 18] = [
         ("the top level", File::KEYS),
         ("`defaults` or a route", Defaults::KEYS),
         ("a route", Route::KEYS),
@@ -386,6 +387,7 @@ pub(crate) fn home(key: &str) -> Option<&'static str> {
         ("`tls`", Tls::KEYS),
         ("a rule of `writes`", WriteKeys::KEYS),
         ("`redis`", Redis::KEYS),
+        ("`redis.sentinel`", Sentinel::KEYS),
         ("one of `webhooks`", WebhookKeys::KEYS),
         ("one of `admin.tokens`", TokenKeys::KEYS),
         ("one of `tests`", CaseKeys::KEYS),

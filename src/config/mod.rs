@@ -35,6 +35,7 @@ mod resolve;
 mod route;
 mod scalar;
 mod schema;
+mod servers;
 mod shadow;
 mod shape;
 mod show;

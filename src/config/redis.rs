@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::config::duration::Timeout;
 use crate::config::resolve::declared;
-use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section};
+use crate::config::servers::{self, Sentinel, Servers};
+use crate::config::shape::{REDACTED, Refusal, Scalar, Words, choice, section};
 use crate::fleet::{self, WhenDown};
 use crate::invalidate::subscription::{OnGap, Settings};
 use crate::redis::{Address, BadAddress};
@@ -25,8 +26,11 @@ choice!(OnGap, "what follows a gap", {
 section! {
     /// `redis:`
     Redis {
-        /// Where it is: redis://[user:password@]host:port[/database] or rediss://; empty: there is none. Also REDIS_URL.
-        url: RedisUrl,
+        /// Where it is: redis://[user:password@]host:port[/database] or rediss://; a list of them: nodes of a Cluster; empty:
+        /// there is none. Also REDIS_URL.
+        url: Servers,
+        /// Sentinels that say where it is, in place of `url`.
+        sentinel: Sentinel,
         /// Pub/sub channels on which the backend says what it changed.
         subscribe: Words<String>,
         /// Where those channels are, if on another Redis.
@@ -48,7 +52,7 @@ section! {
         /// nothing is promised (serve).
         when_down: WhenDown = "origin",
     }
-    later { "sentinel" "coherence" "writes_when_down" }
+    later { "coherence" "writes_when_down" }
 }
 
 /// The URL of a Redis; empty: none.
@@ -177,9 +181,8 @@ impl Scalar for Replicas {
 
 /// The fleet that this node belongs to; `None`: there is no Redis, it is alone.
 pub(crate) fn fleet(keys: &Redis) -> Option<fleet::Settings> {
-    let url = keys.url.as_ref().filter(|at| !at.value.0.is_empty())?;
     Some(fleet::Settings {
-        url: url.value.0.clone(),
+        at: servers::place(keys)?,
         lease: declared(&keys.lease).0,
         ack_timeout: declared(&keys.ack_timeout).0,
         when_down: declared(&keys.when_down),
@@ -191,30 +194,28 @@ pub(crate) fn fleet(keys: &Redis) -> Option<fleet::Settings> {
 
 /// Where what the nodes of a fleet tell one another lies, if there is a Redis for it.
 pub(crate) fn tier(keys: &Redis) -> Option<tier::Settings> {
-    let url = keys.url.as_ref().filter(|at| !at.value.0.is_empty())?.value.0.clone();
     let namespace = declared(&keys.namespace).0;
-    Some(tier::Settings { url, namespace, deadline: tier::DEADLINE })
+    Some(tier::Settings { at: servers::place(keys)?, namespace, deadline: tier::DEADLINE })
 }
 
-/// What is listened to, if anything; what has no effect goes to `problems`.
+/// What is listened to, if anything; what has no effect, or does not hold together, goes to `problems`.
 pub(crate) fn settle(keys: &Redis, problems: &mut Vec<Problem>) -> Option<Settings> {
-    let is_there = |at: &&At<RedisUrl>| !at.value.0.is_empty();
-    let said = keys.subscribe_url.as_ref().or(keys.url.as_ref());
-    let url = keys.subscribe_url.as_ref().filter(is_there).or(keys.url.as_ref().filter(is_there));
-    match (&keys.subscribe, url) {
-        (Some(channels), Some(url)) => Some(Settings {
-            url: url.value.0.clone(),
-            channels: channels.value.0.clone(),
-            on_gap: keys.on_gap.as_ref().map(|at| at.value).unwrap_or_default(),
-        }),
-        (Some(channels), None) if said.is_none() => {
+    servers::check(keys, problems);
+    let channels = keys.subscribe.as_ref()?;
+    let elsewhere = keys.subscribe_url.as_ref().and_then(|at| servers::one(&at.value));
+    if elsewhere.is_none() && servers::place(keys).is_none() {
+        if keys.subscribe_url.is_none() && keys.url.is_none() {
             let message = "`redis.subscribe` has no effect: no `url` says where the Redis is";
             let hint = "write `url: ${REDIS_URL:-}` beside it, or set REDIS_URL";
             problems.push(Problem::of(channels.source, message).hint(hint).warning());
-            None
         }
-        _ => None,
+        return None;
     }
+    Some(Settings {
+        elsewhere,
+        channels: channels.value.0.clone(),
+        on_gap: keys.on_gap.as_ref().map(|at| at.value).unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]

@@ -196,6 +196,15 @@ impl Journal {
         }
     }
 
+    /// Waits until another server may have become its primary: what failed is worth another try.
+    pub async fn moved(&self) {
+        match self {
+            Self::Redis(journal) => journal.moved().await,
+            #[cfg(any(test, feature = "sim"))]
+            Self::Sim(_) => std::future::pending().await,
+        }
+    }
+
     async fn place(&self, epoch: u64, request: Request) -> Result<Result<u64, Began>, Away> {
         match self.ask(epoch, request).await? {
             Answer::Place(place) => Ok(Ok(place)),

@@ -20,7 +20,6 @@ pub mod sim;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,14 +31,15 @@ use tokio::time::timeout;
 use crate::clock::Clock;
 use crate::fleet::journal::{Away, Extent, Incarnation, Journal, Member};
 use crate::metrics::Metrics;
+use crate::redis::place::Where;
 use crate::store::Store;
 use crate::store::position::Position;
 
 /// `redis:` as far as the fleet goes.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where Redis is: `redis://`, `rediss://`, with user and password.
-    pub url: String,
+    /// Where Redis is.
+    pub at: Where,
     /// How long a node that cannot be reached may go on: the others wait for so long, and a tenth more.
     pub lease: Duration,
     /// How long whoever brought an invalidation waits until it holds everywhere.
@@ -52,16 +52,6 @@ pub struct Settings {
     pub replicas: u32,
     /// What this node says of itself.
     pub about: String,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, lease, ack_timeout, when_down, namespace, replicas, about } = self;
-        let mut shown = f.debug_struct("Settings");
-        shown.field("lease", lease).field("ack_timeout", ack_timeout).field("when_down", when_down);
-        shown.field("namespace", namespace).field("replicas", replicas).field("about", about);
-        shown.finish_non_exhaustive()
-    }
 }
 
 /// What is done with what is kept while Redis is away.

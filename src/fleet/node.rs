@@ -303,7 +303,9 @@ impl Fleet {
                 lease.suspend();
             }
         }
-        sleep(backoff(*failures, self.0.clock.mono().subsec_nanos().into())).await;
+        let pause = backoff(*failures, self.0.clock.mono().subsec_nanos().into());
+        // Another primary ends it: that is what was waited for.
+        let _ = timeout(pause, self.0.journal.moved()).await;
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use crate::fleet::journal::{Away, Began, MAX_READ, Read, Settings};
 use crate::fleet::request::{Answer, Request};
 use crate::fleet::script::{self, Keys, Record};
-use crate::redis::{Connection, Dialer};
+use crate::redis::Connection;
+use crate::redis::place::Place;
 use crate::store::position::Position;
 
 /// Bits of an epoch's number: a script's numbers are doubles.
@@ -22,7 +23,7 @@ const EPOCH_BITS: u32 = 52;
 
 /// A node's connections to the journal.
 pub struct RedisJournal {
-    dialer: Dialer,
+    place: Place,
     keys: Keys,
     settings: Settings,
     control: Mutex<Option<Connection>>,
@@ -33,9 +34,9 @@ pub struct RedisJournal {
 
 impl RedisJournal {
     /// Connects to nobody yet.
-    pub fn new(dialer: Dialer, settings: Settings) -> Self {
+    pub fn new(place: Place, settings: Settings) -> Self {
         Self {
-            dialer,
+            place,
             keys: Keys::new(&settings.namespace),
             settings,
             control: Mutex::default(),
@@ -45,11 +46,16 @@ impl RedisJournal {
         }
     }
 
+    /// Waits until another server is the primary.
+    pub(in crate::fleet) async fn moved(&self) {
+        self.place.moved().await;
+    }
+
     /// Runs a script, and waits for the replicas if the answer is one that needs them.
     pub(in crate::fleet) async fn ask(&self, epoch: u64, request: &Request) -> Result<Answer, Away> {
         let asked = async {
             let mut place = self.control.lock().await;
-            let mut connection = match place.take() {
+            let mut connection = match place.take().filter(Connection::is_current) {
                 Some(connection) => connection,
                 None => self.connect().await?,
             };
@@ -71,7 +77,7 @@ impl RedisJournal {
     pub(in crate::fleet) async fn read(&self, after: Position, wait: Duration) -> Result<Read, Away> {
         let read = async {
             let mut place = self.reader.lock().await;
-            let (mut connection, is_new) = match place.take() {
+            let (mut connection, is_new) = match place.take().filter(Connection::is_current) {
                 Some(connection) => (connection, false),
                 None => (self.connect().await?, true),
             };
@@ -117,8 +123,8 @@ impl RedisJournal {
     }
 
     async fn connect(&self) -> Result<Connection, Away> {
-        let mut connection = self.dialer.connect().await.map_err(script::away)?;
-        if let Some(database) = self.dialer.database() {
+        let mut connection = self.place.connect().await.map_err(script::away)?;
+        if let Some(database) = self.place.database() {
             script::plainly(&mut connection, redis::cmd("SELECT").arg(database)).await?;
         }
         Ok(connection)

@@ -19,8 +19,9 @@ use crate::fleet::request::{Answer, Request};
 use crate::redis::{Connection, Error, refused};
 
 /// All that the user of the journal has to be allowed: what is sent, and what the scripts do. `SELECT` only where the
-/// address names a database.
+/// address names a database, `ROLE` with sentinels, `CLUSTER|SLOTS` on a Cluster.
 pub const COMMANDS: &[&str] = &[
+    "CLUSTER|SLOTS",
     "DEL",
     "EVAL",
     "EVALSHA",
@@ -32,6 +33,7 @@ pub const COMMANDS: &[&str] = &[
     "HMGET",
     "HSET",
     "INFO",
+    "ROLE",
     "SCRIPT|LOAD",
     "SELECT",
     "WAIT",
@@ -53,6 +55,12 @@ impl Keys {
     pub(in crate::fleet) fn journal(&self) -> &str {
         &self.0[1]
     }
+}
+
+/// One of the keys of a journal: whoever owns its slot has them all.
+pub fn key(namespace: &str) -> String {
+    let Keys([meta, ..]) = Keys::new(namespace);
+    meta
 }
 
 /// Runs what is asked; `fresh` is the epoch that begins if one has to.

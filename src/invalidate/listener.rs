@@ -18,7 +18,8 @@ use crate::invalidate::pace::{Complaints, Ids, Pace};
 use crate::invalidate::said::{Said, is_pattern, shown};
 use crate::invalidate::subscription::{OnGap, Settings, Subscription};
 use crate::invalidate::{Invalidation, Invalidator, Source};
-use crate::redis::{CONNECT, Connection, Dialer, Error, LONGEST_BACKOFF, backoff, refused};
+use crate::redis::place::Place;
+use crate::redis::{CONNECT, Connection, Error, LONGEST_BACKOFF, backoff, refused};
 use crate::route::reach::Reach;
 use crate::store::position::Mode;
 
@@ -38,8 +39,7 @@ const MAX_APPLYING_BYTES: usize = 1 << 20;
 pub(in crate::invalidate) struct Listener {
     settings: Settings,
     invalidator: Invalidator,
-    dialer: Dialer,
-    address: String,
+    place: Place,
     subscription: Subscription,
     applying: Applying,
     ids: Ids,
@@ -51,15 +51,13 @@ impl Listener {
     pub(in crate::invalidate) fn new(
         settings: Settings,
         invalidator: Invalidator,
-        dialer: Dialer,
-        address: String,
+        place: Place,
         subscription: Subscription,
     ) -> Self {
         Self {
             settings,
             invalidator,
-            dialer,
-            address,
+            place,
             subscription,
             applying: Applying::default(),
             ids: Ids::default(),
@@ -87,7 +85,7 @@ impl Listener {
     /// Connects, subscribes, and applies what is heard until it is lost; `since` becomes the moment from which it was
     /// heard.
     async fn listen(&mut self, since: &mut Option<Instant>) -> Result<Infallible, Error> {
-        let mut connection = self.dialer.connect().await?;
+        let mut connection = self.place.connect().await?;
         let mut unconfirmed = self.subscribe(&mut connection).await?;
         let mut pulse = Pulse { due: Instant::now() + CONNECT, asked: true };
         loop {
@@ -141,7 +139,7 @@ impl Listener {
 
     /// From now on nothing is missed; what may have been missed before is dealt with.
     async fn confirmed(&mut self) {
-        tracing::info!("listening to {} on {}", self.settings.channels.join(" "), self.address);
+        tracing::info!("listening to {} on {}", self.settings.channels.join(" "), self.place.at());
         if self.subscription.confirmed() {
             self.close_gap().await;
             self.subscription.gap_is_closed();
@@ -163,11 +161,11 @@ impl Listener {
             self.invalidator.apply(gap).await;
         }
         self.invalidator.metrics().channels().gap();
-        tracing::warn!("what was said on {} meanwhile went unheard: {outcome}", self.address);
+        tracing::warn!("what was said on {} meanwhile went unheard: {outcome}", self.place.at());
     }
 
     fn lost(&self, why: &Error) {
-        let (address, needs_people) = (&self.address, matches!(why, Error::Refused(_)));
+        let (address, needs_people) = (&self.place.at(), matches!(why, Error::Refused(_)));
         let why = why.to_string();
         self.invalidator.metrics().channels().set_connected(false);
         match self.subscription.lost(&why) {
@@ -266,6 +264,7 @@ mod tests {
     use crate::invalidate::audit::Query;
     use crate::metrics::Metrics;
     use crate::redis::Address;
+    use crate::redis::place::Where;
     use crate::store::{self, Store};
     use std::sync::Arc;
     use std::time::SystemTime;
@@ -274,9 +273,9 @@ mod tests {
         let settings = crate::invalidate::Settings { debounce, max_batch: 10, ..Default::default() };
         let clock = Clock::manual(SystemTime::UNIX_EPOCH);
         let invalidator = Invalidator::new(settings, Arc::clone(store), clock, Arc::clone(metrics));
-        let settings = Settings { url: String::new(), channels: vec!["c".into()], on_gap };
-        let dialer = Dialer::new(Address::parse("redis://nowhere").unwrap()).unwrap();
-        Listener::new(settings, invalidator, dialer, "nowhere".into(), Subscription::default())
+        let settings = Settings { elsewhere: None, channels: vec!["c".into()], on_gap };
+        let nowhere = Where::One(Address::parse("redis://nowhere").unwrap());
+        Listener::new(settings, invalidator, Place::new(nowhere, "").unwrap(), Subscription::default())
     }
 
     fn parts() -> (Arc<Store>, Arc<Metrics>) {

@@ -23,7 +23,8 @@ use crate::invalidate::event::{self, Event};
 use crate::invalidate::pace::Complaints;
 use crate::invalidate::said::shown;
 use crate::invalidate::{Invalidation, Invalidator, Source};
-use crate::redis::{CONNECT, Connection, Dialer, Error, LONGEST_BACKOFF, backoff, refused};
+use crate::redis::place::{Place, Where};
+use crate::redis::{CONNECT, Connection, Error, LONGEST_BACKOFF, backoff, refused};
 
 /// The group, and its one consumer.
 const GROUP: &str = "larder";
@@ -40,7 +41,7 @@ const WAIT: Duration = Duration::from_secs(1);
 /// The one who reads.
 pub struct Stream {
     invalidator: Invalidator,
-    dialer: Dialer,
+    place: Place,
     key: String,
     /// How long nobody may have touched what is pending until it counts as left behind.
     patience: Duration,
@@ -65,18 +66,28 @@ type Said = Vec<(Invalidation, Vec<String>)>;
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Stream {
-    /// That of `namespace`, where `dialer` leads. What nobody has touched for longer than `patience` is taken over from whoever read it.
-    pub fn new(invalidator: Invalidator, dialer: Dialer, namespace: &str, patience: Duration) -> Self {
-        Self {
+    /// That of `namespace`, of the Redis that is there. What nobody has touched for longer than `patience` is taken over from
+    /// whoever read it.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if TLS is asked for and there are no root certificates.
+    pub fn new(
+        invalidator: Invalidator,
+        at: Where,
+        namespace: &str,
+        patience: Duration,
+    ) -> Result<Self, Error> {
+        let key = format!("{namespace}:events");
+        Ok(Self {
             invalidator,
-            dialer,
-            key: format!("{namespace}:events"),
+            place: Place::new(at, &key)?,
+            key,
             patience,
             cursor: "0-0".to_owned(),
             oversized: None,
             last_error: None,
             complaints: Complaints::default(),
-        }
+        })
     }
 
     /// Reads until the task is aborted; what it was about then is left to the others.
@@ -93,8 +104,8 @@ impl Stream {
     }
 
     async fn read(&mut self) -> Result<Infallible, Error> {
-        let mut connection = self.dialer.connect().await?;
-        if let Some(database) = self.dialer.database() {
+        let mut connection = self.place.connect().await?;
+        if let Some(database) = self.place.database() {
             ask(&mut connection, redis::cmd("SELECT").arg(database)).await?.map_err(|why| refused(&why))?;
         }
         self.join_group(&mut connection).await?;
@@ -250,9 +261,8 @@ async fn value(connection: &mut Connection, command: &Cmd) -> Result<Value, Erro
 }
 
 async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Result<Value, ServerError>, Error> {
-    connection.send(command).await?;
     // None waits for longer on purpose.
-    match timeout(WAIT + CONNECT, connection.reply()).await.unwrap_or(Err(Error::Timeout))? {
+    match timeout(WAIT + CONNECT, connection.ask(command)).await.unwrap_or(Err(Error::Timeout))? {
         Value::ServerError(why) => Ok(Err(why)),
         value => Ok(Ok(value)),
     }
@@ -273,8 +283,8 @@ mod tests {
     use crate::redis::Address;
 
     fn stream(world: &World) -> Stream {
-        let dialer = Dialer::new(Address::parse("redis://nowhere").unwrap()).unwrap();
-        Stream::new(world.invalidator.clone(), dialer, "shop", Duration::ZERO)
+        let nowhere = Where::One(Address::parse("redis://nowhere").unwrap());
+        Stream::new(world.invalidator.clone(), nowhere, "shop", Duration::ZERO).unwrap()
     }
 
     fn entry(id: &str, field: &str, event: &str) -> Entry {

@@ -20,27 +20,21 @@ use tokio::time::timeout;
 
 use crate::invalidate::Invalidator;
 use crate::invalidate::listener::Listener;
-use crate::redis::{Address, BadAddress, Dialer, Error};
+use crate::redis::Error;
+use crate::redis::place::{Place, Where};
 
 /// Longest wait at start for the channels, so that nothing is stored before they are heard.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// `redis.subscribe`, `redis.subscribe_url` (else `redis.url`) and `redis.on_gap`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where: `redis://`, `rediss://`, with user and password.
-    pub url: String,
+    /// Where; `None`: where the fleet's Redis is.
+    pub elsewhere: Option<Where>,
     /// The channels; those with `*`, `?` or `[` are patterns.
     pub channels: Vec<String>,
     /// What becomes of what is kept after the subscription was lost.
     pub on_gap: OnGap,
-}
-
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { url: _, channels, on_gap } = self;
-        f.debug_struct("Settings").field("channels", channels).field("on_gap", on_gap).finish_non_exhaustive()
-    }
 }
 
 /// What becomes of what is kept after the subscription was lost, for nobody knows what was said meanwhile.
@@ -80,18 +74,28 @@ struct State {
 }
 
 impl Subscription {
-    /// Begins to listen, and goes on until the task is aborted; nothing, if no channel is named.
+    /// Begins to listen, and goes on until the task is aborted; nothing, if no channel is named. `fleet` is where the fleet's
+    /// Redis is.
     ///
     /// # Errors
     /// [`Unusable`]: waiting would not help.
-    pub fn start(invalidator: &Invalidator) -> Result<Option<(Self, JoinHandle<()>)>, Unusable> {
+    pub fn start(
+        invalidator: &Invalidator,
+        fleet: Option<&Place>,
+    ) -> Result<Option<(Self, JoinHandle<()>)>, Unusable> {
         let Some(settings) = invalidator.settings().subscription.clone() else { return Ok(None) };
-        let address = Address::parse(&settings.url)?;
-        let shown = address.to_string();
-        let dialer = Dialer::new(address).map_err(|why| Unusable::Tls { address: shown.clone(), why })?;
+        let place = match (settings.elsewhere.clone(), fleet) {
+            // No key is asked for: channels lie in no slot.
+            (Some(elsewhere), _) => {
+                let at = elsewhere.to_string();
+                Place::new(elsewhere, "").map_err(|why| Unusable::Tls { at, why })?
+            }
+            (None, Some(fleet)) => fleet.clone(),
+            (None, None) => return Ok(None),
+        };
         invalidator.metrics().channels().set_connected(false);
         let this = Self::default();
-        let listener = Listener::new(settings, invalidator.clone(), dialer, shown, this.clone());
+        let listener = Listener::new(settings, invalidator.clone(), place, this.clone());
         Ok(Some((this, tokio::spawn(listener.run()))))
     }
 
@@ -147,14 +151,11 @@ impl Subscription {
 /// Why nothing can ever be heard.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// The URL is none.
-    #[error("`redis.subscribe`: {0}")]
-    Address(#[from] BadAddress),
     /// There are no root certificates to trust.
-    #[error("`redis.subscribe`: {address}: {why}")]
+    #[error("`redis.subscribe`: {at}: {why}")]
     Tls {
         /// Where, without user and password.
-        address: String,
+        at: String,
         /// What is missing.
         why: Error,
     },

@@ -30,7 +30,7 @@ use crate::tier::standing::Standing;
 /// Most answers that wait to be told.
 const QUEUE: usize = 1_024;
 
-/// Most bytes of bodies that they may have together.
+/// Most bytes of bodies that they may have, in all shares together.
 const QUEUED: usize = 32 << 20;
 
 /// Most that are told at once.
@@ -105,6 +105,8 @@ impl Told {
 pub(in crate::tier) struct Filling {
     queue: mpsc::Sender<(Fill, Room)>,
     queued: Arc<AtomicUsize>,
+    /// Most bytes that may be.
+    most: usize,
 }
 
 /// Bytes of the queue that are taken; given back on drop.
@@ -118,10 +120,11 @@ impl Drop for Room {
 }
 
 impl Filling {
-    /// Tells whatever is put into it over `link`.
+    /// Tells whatever is put into it over `link`; it is one of so many shares.
     pub(in crate::tier) fn over(
         link: Link,
         deadline: Duration,
+        shares: usize,
         standing: Standing,
         clock: Clock,
         metrics: Arc<Metrics>,
@@ -132,7 +135,7 @@ impl Filling {
             let fills = stream::unfold(fills, |mut fills| async move { Some((fills.recv().await?, fills)) });
             fills.for_each_concurrent(AT_ONCE, |(fill, room)| teller.count(fill, room)).await;
         });
-        Self { queue, queued: Arc::default() }
+        Self { queue, queued: Arc::default(), most: QUEUED / shares }
     }
 
     /// Puts an answer into the queue.
@@ -142,7 +145,7 @@ impl Filling {
     pub(in crate::tier) fn put(&self, fill: Fill) -> Result<(), Told> {
         let bytes = fill.entry.response.body.len();
         let room = Room(Arc::clone(&self.queued), bytes);
-        if self.queued.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUED {
+        if self.queued.fetch_add(bytes, Ordering::Relaxed) + bytes > self.most {
             return Err(Told::Dropped);
         }
         self.queue.try_send((fill, room)).map_err(|_| Told::Dropped)

@@ -1,9 +1,9 @@
 //! Where an answer lies in the shared tier.
 //!
 //! ```text
-//! <namespace>:e:<epoch>:<rules' digest>:<-|o>:k<key>         without or with `Origin` in the request; the key as it is
-//! <namespace>:e:<epoch>:<rules' digest>:<-|o>:h<SHA-256>     a long key
-//! …:v<XXH3-128>                                              a variant, by what the request says in the fields that count
+//! <prefix>:<epoch>:<rules' digest>:<-|o>:k<key>         without or with `Origin` in the request; the key as it is
+//! <prefix>:<epoch>:<rules' digest>:<-|o>:h<SHA-256>     a long key
+//! …:v<XXH3-128>                                         a variant, by what the request says in the fields that count
 //! ```
 //! Invariant: a place is an address and proves nothing: the full key lies in the value and is compared, and so is what the variant was
 //! chosen by. A new epoch and other rules have other places, so nothing from before them is found.
@@ -31,11 +31,11 @@ const LONGEST: usize = 256;
 pub struct Place(Vec<u8>);
 
 impl Place {
-    /// Where answers to `key` lie, for requests with these fields.
-    pub fn of(namespace: &str, epoch: u64, key: &Key, request: &HeaderMap) -> Self {
+    /// Where answers to `key` lie, for requests with these fields. `prefix` is that of its shard.
+    pub fn of(prefix: &str, epoch: u64, key: &Key, request: &HeaderMap) -> Self {
         let origin = if request.contains_key(ORIGIN) { 'o' } else { '-' };
         let epoch = if fault::is(Fault::EpochKeepsSharedKeys) { 0 } else { epoch };
-        let mut name = format!("{namespace}:e:{epoch:x}:{:016x}:{origin}:", key.rules()).into_bytes();
+        let mut name = format!("{prefix}:{epoch:x}:{:016x}:{origin}:", key.rules()).into_bytes();
         if key.len() <= LONGEST {
             name.push(b'k');
             name.extend_from_slice(key);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn place(epoch: u64, key: &Key, request: &HeaderMap) -> Place {
-        Place::of("larder", epoch, key, request)
+        Place::of("larder:e", epoch, key, request)
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
             assert_ne!(own, place(2, &key(length, 1), &none));
             assert_ne!(own, place(1, &key(length, 2), &none));
             assert_ne!(own, place(1, &key(length, 1), &fields(&[("origin", "https://a")])));
-            assert_ne!(own, Place::of("other", 1, &key(length, 1), &none));
+            assert_ne!(own, Place::of("other:e", 1, &key(length, 1), &none));
         }
     }
 

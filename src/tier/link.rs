@@ -20,7 +20,8 @@ use redis::{Pipeline, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::redis::{Connection, Dialer, Error, backoff, refused};
+use crate::redis::place::Place;
+use crate::redis::{Connection, Error, backoff, refused};
 use crate::tier::standing::Standing;
 
 /// Most that wait for their replies on one connection, and most that wait to be sent.
@@ -97,10 +98,10 @@ struct Waiting {
 
 impl Link {
     /// Keeps a connection up from when it is of use.
-    pub(in crate::tier) fn keep_up(dialer: Arc<Dialer>, standing: Standing) -> Self {
+    pub(in crate::tier) fn keep_up(place: Place, standing: Standing) -> Self {
         let (asked, receiver) = mpsc::channel(MOST_WAITING);
         let up = Arc::<Up>::default();
-        let mut keeper = Keeper { dialer, up: Arc::clone(&up), asked: receiver };
+        let mut keeper = Keeper { place, up: Arc::clone(&up), asked: receiver };
         tokio::spawn(async move {
             if keeper.unless_idle(standing.begun()).await.is_some() {
                 keeper.run().await;
@@ -165,7 +166,7 @@ impl Up {
 
 /// Keeps a connection up until nobody can ask any more.
 struct Keeper {
-    dialer: Arc<Dialer>,
+    place: Place,
     up: Arc<Up>,
     asked: mpsc::Receiver<Asked>,
 }
@@ -174,8 +175,8 @@ impl Keeper {
     async fn run(mut self) {
         let (mut failures, random) = (0, RandomState::new());
         loop {
-            let dialer = Arc::clone(&self.dialer);
-            let greeted = self.unless_idle(greet(&dialer)).await;
+            let place = self.place.clone();
+            let greeted = self.unless_idle(greet(&place)).await;
             let Some(greeted) = greeted else { return };
             let why = match greeted {
                 Ok(mut connection) => {
@@ -216,6 +217,10 @@ impl Keeper {
                 biased;
                 reply = connection.reply() => {
                     let reply = reply?;
+                    // It belongs to another node of the Cluster by now.
+                    if matches!(&reply, Value::ServerError(why) if why.code() == "MOVED") {
+                        return Err(Error::Moved);
+                    }
                     let first = waiting.front_mut();
                     let first = first.ok_or_else(|| Error::Malformed("an answer to nobody".to_owned()))?;
                     first.came.push(reply);
@@ -242,16 +247,15 @@ impl Keeper {
 }
 
 /// All connecting of the tier's: a connection whose server has answered, for one that is stopped lets itself be connected to.
-async fn greet(dialer: &Dialer) -> Result<Connection, Error> {
+async fn greet(place: &Place) -> Result<Connection, Error> {
     let greeted = async {
-        let mut connection = dialer.connect().await?;
+        let mut connection = place.connect().await?;
         let mut commands = vec![redis::cmd("PING")];
-        if let Some(database) = dialer.database() {
+        if let Some(database) = place.database() {
             commands.insert(0, redis::cmd("SELECT").arg(database).to_owned());
         }
         for command in &commands {
-            connection.send(command).await?;
-            if let Value::ServerError(why) = connection.reply().await? {
+            if let Value::ServerError(why) = connection.ask(command).await? {
                 return Err(refused(&why));
             }
         }

@@ -18,48 +18,39 @@ pub mod codec;
 mod filling;
 pub mod key;
 mod link;
+mod shard;
 pub mod standing;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use redis::{Pipeline, Value as Reply};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::fault::{self, Fault};
 use crate::metrics::Metrics;
 use crate::policy::{Life, LifeSoFar, Selector};
-use crate::redis::{Address, BadAddress, Dialer, Error};
+use crate::redis::Error;
+use crate::redis::place::Where;
 use crate::route::key::Key;
 use crate::store::entry::{Entry, Kept, Response};
 use crate::store::head::Head;
-use crate::tier::breaker::{Breaker, Outcome};
 use crate::tier::codec::{Answer, Signpost, Unreadable, Value};
-use crate::tier::filling::{Fill, Filling, Told};
+use crate::tier::filling::{Fill, Told};
 use crate::tier::key::Place;
-use crate::tier::link::{Link, Unanswered};
+use crate::tier::link::Unanswered;
+use crate::tier::shard::{PTTL_STEP, Shards};
 pub use crate::tier::standing::Standing;
 
 /// How long a client waits for the tier before the origin is asked.
 pub const DEADLINE: Duration = Duration::from_millis(25);
 
-/// Connections on which answers are asked for; one more tells them, so that no large answer is in anybody's way.
-const READERS: usize = 2;
-
-/// PTTL is told in these.
-const PTTL_STEP: Duration = Duration::from_millis(1);
-
-/// Bodies from so many bytes on are unpacked where no task waits for it.
-const UNPACKED_ASIDE: usize = 64 << 10;
-
 /// Where the tier is.
 #[derive(Clone)]
 pub struct Settings {
-    /// `redis.url`
-    pub url: String,
+    /// Where its Redis is.
+    pub at: Where,
     /// `redis.namespace`: what every key begins with.
     pub namespace: String,
     /// For each time that Redis is asked; [`DEADLINE`].
@@ -73,30 +64,14 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// Why there can be no tier.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// The URL is none.
-    #[error("`redis.url`: {0}")]
-    Address(#[from] BadAddress),
-    /// What a connection needs is not there.
-    #[error("`redis.url`: {0}")]
-    Connection(#[from] Error),
-}
-
 /// The shared tier. Cheap to clone; when the last clone is dropped its connections end.
 #[derive(Clone, Debug)]
 pub struct Tier(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    namespace: String,
     deadline: Duration,
-    readers: Vec<Link>,
-    /// Who is asked next.
-    next: AtomicUsize,
-    breaker: Mutex<Breaker>,
-    filling: Filling,
+    shards: Shards,
     standing: Standing,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -152,28 +127,16 @@ impl Tier {
     /// A tier that is used while `standing` says so, and connects when it says so first. To be called within a runtime.
     ///
     /// # Errors
-    /// [`Unusable`]
+    /// [`Error::Unreachable`] if TLS is asked for and there are no root certificates.
     pub fn start(
         settings: Settings,
         standing: Standing,
         clock: Clock,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, Unusable> {
-        let Settings { url, namespace, deadline } = settings;
-        let dialer = Arc::new(Dialer::new(Address::parse(&url)?)?);
-        let link = || Link::keep_up(Arc::clone(&dialer), standing.clone());
-        let (of_filling, of_clock) = (Arc::clone(&metrics), clock.clone());
-        Ok(Self(Arc::new(Inner {
-            namespace,
-            deadline,
-            readers: (0..READERS).map(|_| link()).collect(),
-            next: AtomicUsize::new(0),
-            breaker: Mutex::new(Breaker::new(deadline * 3 / 5)),
-            filling: Filling::over(link(), deadline, standing.clone(), of_clock, of_filling),
-            standing,
-            clock,
-            metrics,
-        })))
+    ) -> Result<Self, Error> {
+        let deadline = settings.deadline;
+        let shards = Shards::start(settings, &standing, &clock, &metrics)?;
+        Ok(Self(Arc::new(Inner { deadline, shards, standing, clock, metrics })))
     }
 
     /// Whether it may be used now, and in which epoch.
@@ -183,14 +146,12 @@ impl Tier {
 
     /// Waits until answers can be asked for.
     pub async fn connected(&self) {
-        for link in &self.0.readers {
-            link.connected().await;
-        }
+        self.0.shards.connected().await;
     }
 
     /// Whether any connection is up.
     pub fn is_connected(&self) -> bool {
-        self.0.readers.iter().any(|link| link.nth().is_some())
+        self.0.shards.are_any_connected()
     }
 
     /// The answer to `key` in `epoch` for a request with these fields, not yet judged by what was invalidated, and perhaps a variant
@@ -202,15 +163,16 @@ impl Tier {
     where
         S: Fn(&HeaderMap, &HeaderMap) -> Option<Selector>,
     {
-        let first = Place::of(&self.0.namespace, epoch, key, request);
+        let shard = self.0.shards.of(key);
+        let first = Place::of(shard.prefix(), epoch, key, request);
         let until = Instant::now() + self.0.deadline;
-        let mut found = self.0.ask(&first, until).await?;
+        let mut found = shard.ask(&first, until).await?;
         if let Value::Signpost(signpost) = &found.value {
             if signpost.key != *key {
                 return Err(Missed::Another);
             }
             let variant = first.of_variant(signpost, request, &select).ok_or(Missed::OtherVariants)?;
-            found = self.0.ask(&variant, until).await?;
+            found = shard.ask(&variant, until).await?;
         }
         let Value::Answer(mut answer) = found.value else { return Err(Missed::Another) };
         if fault::is(Fault::EpochKeepsSharedKeys) {
@@ -237,7 +199,7 @@ impl Tier {
             return;
         }
         let told = match self.0.fill(entry, select, is_private) {
-            Some(fill) => self.0.filling.put(fill).err(),
+            Some(fill) => self.0.shards.of(entry.key()).filling.put(fill).err(),
             None => Some(Told::Private),
         };
         if let Some(why) = told {
@@ -246,45 +208,7 @@ impl Tier {
     }
 }
 
-/// What lies at a place.
-struct Lying {
-    value: Value,
-    /// For how long it will.
-    stays: Duration,
-    /// When (monotonic) Redis was asked.
-    asked: Duration,
-}
-
 impl Inner {
-    async fn ask(&self, place: &Place, until: Instant) -> Result<Lying, Missed> {
-        let asked = self.clock.mono();
-        let link = self.link().ok_or(Missed::Down)?;
-        self.breaker().enter(asked).map_err(|_| Missed::Open)?;
-        let mut commands = Pipeline::new();
-        commands.cmd("PTTL").arg(place.as_bytes()).cmd("GET").arg(place.as_bytes());
-        let replies = link.ask(&commands, None, until.saturating_duration_since(Instant::now())).await;
-        let now = self.clock.mono();
-        let took = now.saturating_sub(asked);
-        self.metrics.tier().took("get", took);
-        let found = replies.map_err(Missed::from).and_then(said);
-        let is_answer = matches!(found, Ok(_) | Err(Missed::Absent | Missed::Another));
-        let outcome = if is_answer { Outcome::Answered(took) } else { Outcome::Failed };
-        self.breaker().leave(outcome, now);
-        let (stays, bytes) = found?;
-        Ok(Lying { value: unpack(bytes).await.map_err(Missed::Unreadable)?, stays, asked })
-    }
-
-    /// One that is up, each in its turn.
-    fn link(&self) -> Option<&Link> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let turns = (0..self.readers.len()).map(|turn| &self.readers[(first + turn) % self.readers.len()]);
-        turns.into_iter().find(|link| link.nth().is_some())
-    }
-
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Where an answer is to lie; `None`: what chose it is not told to anybody.
     fn fill<S>(&self, entry: &Arc<Entry>, select: S, is_private: impl Fn(&HeaderMap) -> bool) -> Option<Fill>
     where
@@ -295,7 +219,8 @@ impl Inner {
         if select(&asked, &headers).as_ref() != Some(&entry.selector) {
             return None;
         }
-        let first = Place::of(&self.namespace, entry.position().epoch, entry.key(), &asked);
+        let first =
+            Place::of(self.shards.of(entry.key()).prefix(), entry.position().epoch, entry.key(), &asked);
         let (place, signpost) = if entry.selector.is_of_a_choice() {
             let signpost = Signpost::to(entry.key(), &headers);
             (first.of_variant(&signpost, &asked, select)?, Some((first, signpost)))
@@ -315,27 +240,6 @@ impl From<Unanswered> for Missed {
             Unanswered::Lost => Self::Lost,
         }
     }
-}
-
-/// What PTTL and GET said: for how long what lies there stays, and its bytes.
-fn said(replies: Vec<Reply>) -> Result<(Duration, Vec<u8>), Missed> {
-    let replies: [Reply; 2] = replies.try_into().map_err(|_| Missed::Refused)?;
-    match replies {
-        // What stays for ever was written by nobody of us.
-        [Reply::Int(stays), Reply::BulkString(bytes)] => match u64::try_from(stays) {
-            Ok(stays) => Ok((Duration::from_millis(stays), bytes)),
-            Err(_) => Err(Missed::Another),
-        },
-        [Reply::Int(_), Reply::Nil] => Err(Missed::Absent),
-        _ => Err(Missed::Refused),
-    }
-}
-
-async fn unpack(bytes: Vec<u8>) -> Result<Value, Unreadable> {
-    if bytes.len() < UNPACKED_ASIDE {
-        return codec::unpack(bytes);
-    }
-    tokio::task::spawn_blocking(|| codec::unpack(bytes)).await.unwrap_or(Err(Unreadable::Malformed))
 }
 
 /// Its life here: older by what it has lain there, and by all that passes since Redis was asked (monotonic).

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use larder::config::{Config, EX_CONFIG, Env, Flags, Report, Source, check_without_env, load, load_str};
+use larder::redis::Address;
+use larder::redis::place::Where;
 
 use crate::resolve;
 
@@ -114,11 +116,16 @@ fn two_names_for_one_thing_must_agree() {
 fn redis_url_makes_a_fleet_and_an_empty_one_none() {
     let config = resolve(FILE, &Env::of([("REDIS_URL", "redis://:hunter2@h")])).unwrap();
     let fleet = config.fleet.as_ref().unwrap();
-    assert_eq!((fleet.url.as_str(), fleet.namespace.as_str()), ("redis://:hunter2@h", "larder"));
+    let at = Where::One(Address::parse("redis://:hunter2@h").unwrap());
+    assert_eq!((&fleet.at, fleet.namespace.as_str()), (&at, "larder"));
     assert_eq!((fleet.lease, fleet.ack_timeout), (Duration::from_secs(1), Duration::from_secs(5)));
     assert!(!format!("{config:?}").contains("hunter2") && config.warnings.problems.is_empty());
     let alone = resolve(FILE, &Env::of([("REDIS_URL", "")])).unwrap();
     assert!(alone.fleet.is_none() && alone.warnings.problems.is_empty());
+    let cluster =
+        resolve(FILE, &Env::of([("REDIS_URL", "redis://:hunter2@a redis://:hunter2@b:7000")])).unwrap();
+    let nodes = ["redis://:hunter2@a", "redis://:hunter2@b:7000"].map(|url| Address::parse(url).unwrap());
+    assert_eq!(cluster.fleet.unwrap().at, Where::Cluster(nodes.to_vec()));
 }
 
 #[test]

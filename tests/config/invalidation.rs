@@ -7,6 +7,8 @@ use larder::admin::Role;
 use larder::config::{Env, Severity};
 use larder::invalidate::subscription::OnGap;
 use larder::invalidate::webhook::Scheme;
+use larder::redis::Address;
+use larder::redis::place::Where;
 use larder::route::reach::Reach;
 use larder::route::tag::Tag;
 use larder::route::write::{Methods, Rule};
@@ -271,20 +273,18 @@ fn redis_channels_are_heard_where_a_url_says() {
         resolve(&format!("upstream: http://a:1\n{text}"), &env).unwrap()
     };
     let heard = |text: &str, url| config(text, url).invalidate.subscription;
+    let one = |url| Where::One(Address::parse(url).unwrap());
     let settings = heard("redis: { url: \"redis://:p@h:1/2\", subscribe: a b }\n", None).unwrap();
-    assert_eq!(
-        (settings.url.as_str(), settings.channels.join("|"), settings.on_gap),
-        ("redis://:p@h:1/2", "a|b".to_owned(), OnGap::Purge)
-    );
-    let settings = heard("redis: { subscribe: [a], on_gap: soft-purge }\n", Some("rediss://u:p@h")).unwrap();
-    assert_eq!((settings.url.as_str(), settings.on_gap), ("rediss://u:p@h", OnGap::SoftPurge));
+    assert_eq!((settings.elsewhere, settings.on_gap), (None, OnGap::Purge));
+    assert_eq!(settings.channels, ["a", "b"]);
+    let text = "redis: { subscribe: [a], on_gap: soft-purge }\n";
+    assert_eq!(config(text, Some("rediss://u:p@h")).fleet.unwrap().at, one("rediss://u:p@h"));
+    assert_eq!(heard(text, Some("rediss://u:p@h")).unwrap().on_gap, OnGap::SoftPurge);
     let text =
         "redis: { url: \"redis://one\", subscribe_url: \"redis://two\", subscribe: a, on_gap: ignore }\n";
-    assert_eq!(heard(text, None).unwrap().url, "redis://two");
-    assert_eq!(
-        heard("redis: { url: \"redis://one\", subscribe: a }\n", Some("redis://two")).unwrap().url,
-        "redis://two"
-    );
+    assert_eq!(heard(text, None).unwrap().elsewhere, Some(one("redis://two")));
+    let text = "redis: { url: \"redis://one\", subscribe: a }\n";
+    assert_eq!(config(text, Some("redis://two")).fleet.unwrap().at, one("redis://two"));
     for off in
         ["redis: { url: \"${REDIS_URL:-}\", subscribe: a }\n", "redis: { url: \"\", subscribe: a }\n", ""]
     {
@@ -306,6 +306,62 @@ fn redis_channels_are_heard_where_a_url_says() {
         ("redis:\n  subscribe: \"\"\n", "is empty", "3:14"),
         ("redis:\n  subscrbe: a\n", "did you mean `subscribe`?", "3:3"),
     ]);
+}
+
+#[test]
+fn redis_is_one_server_a_cluster_or_what_sentinels_name() {
+    let at = |keys: &str| good(&format!("redis: {{ {keys} }}\n")).fleet.expect("a fleet").at;
+    let address = |url| Address::parse(url).unwrap();
+    let nodes = vec![address("rediss://u:p@a:1"), address("rediss://u:p@b:2")];
+    assert_eq!(at("url: [\"rediss://u:p@a:1\", \"rediss://u:p@b:2\"]"), Where::Cluster(nodes.clone()));
+    assert_eq!(at("url: \"rediss://u:p@a:1  rediss://u:p@b:2\""), Where::Cluster(nodes));
+    assert_eq!(at("url: [\"redis://a\"]"), Where::Cluster(vec![address("redis://a")]));
+    let sentinels = vec![address("redis://:s@x:26379"), address("redis://:s@y:26379")];
+    let named = |servers| Where::Sentinel { master: "m".into(), sentinels: sentinels.clone(), servers };
+    let nodes = "master: m, nodes: \"redis://:s@x:26379 redis://:s@y:26379\"";
+    assert_eq!(at(&format!("sentinel: {{ {nodes} }}")), named(address("redis://x:26379")));
+    let whom = "user: u, password: p, database: 3";
+    assert_eq!(
+        at(&format!("url: \"\", sentinel: {{ {nodes}, {whom} }}")),
+        named(address("redis://u:p@x:26379/3"))
+    );
+    let heard =
+        good(&format!("redis: {{ subscribe: a, sentinel: {{ {nodes} }} }}\n")).invalidate.subscription;
+    assert_eq!(heard.expect("there").elsewhere, None);
+    let config = good(&format!("redis: {{ sentinel: {{ {nodes}, password: hunter2 }} }}\n"));
+    assert!(!config.yaml().contains("hunter2") && !format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn places_of_redis_that_do_not_hold_together_are_refused() {
+    let sentinel = "{ master: m, nodes: \"redis://a\"";
+    refuses(&[
+        (&format!("redis:\n  url: redis://a\n  sentinel: {sentinel} }}\n"), "both say where Redis is", "3:8"),
+        ("redis:\n  url: []\n", "is empty", "3:8"),
+        ("redis:\n  url: [redis://a, \"\"]\n", "an entry that names no server", "3:3"),
+        ("redis:\n  url: [redis://a, http://b]\n", "is not the URL of a Redis", "3:20"),
+        ("redis:\n  url: [redis://a, rediss://b]\n", "mixes redis:// and rediss://", "3:3"),
+        ("redis:\n  url: [\"redis://u:p@a\", \"redis://u:q@b\"]\n", "different users or passwords", "3:3"),
+        ("redis:\n  url: redis://a/1 redis://b/1\n", "no database but 0", "3:8"),
+        ("redis:\n  url: [\"unix:///s\"]\n", "has a socket among its servers", "3:3"),
+        ("redis:\n  sentinel: { nodes: \"redis://a\" }\n", "has no `master`", "3:3"),
+        ("redis:\n  sentinel: { master: m }\n", "has no `nodes`", "3:3"),
+        ("redis:\n  sentinel:\n    master: m\n    nodes: redis://a/1\n", "sentinels have none", "5:12"),
+        ("redis:\n  sentinel:\n    master: m\n    nodes: redis://a rediss://b\n", "mixes", "5:12"),
+        (
+            &format!("redis:\n  sentinel: {sentinel}, user: u }}\n"),
+            "`redis.sentinel.user` has no password",
+            "3:52",
+        ),
+        (&format!("redis:\n  sentinel: {sentinel}, database: x }}\n"), "is no number of a database", "3:56"),
+        (&format!("redis:\n  sentinel: {sentinel}, masters: x }}\n"), "did you mean `master`?", "3:46"),
+    ]);
+    let report = resolve(
+        &format!("upstream: http://a:1\nredis: {{ sentinel: {sentinel} }} }}\n"),
+        &Env::of([("REDIS_URL", "redis://b")]),
+    );
+    let report = report.unwrap_err().render(false);
+    assert!(report.contains("REDIS_URL") && report.contains("both say where Redis is"), "{report}");
 }
 
 #[test]

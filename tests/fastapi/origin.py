@@ -1,9 +1,12 @@
 """What stands behind the proxy: the FastAPI app under uvicorn, or a bare socket that misbehaves as told."""
 
 import contextlib
+import fcntl
+import random
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -14,9 +17,23 @@ HERE = Path(__file__).parent
 DEADLINE = 15.0  # seconds, for anything that should take milliseconds
 
 
+#: What keeps other tests away from the ports of this one, until the process ends.
+_held = []
+
+
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """A port below those that the system hands out, which nobody else who asks here gets, in whatever process."""
+    for port in random.sample(range(20_000, 30_000), 10_000):
+        lock = (Path(tempfile.gettempdir()) / f"larder-test-port-{port}").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            lock.close()
+            continue
+        _held.append(lock)
+        return port
+    raise AssertionError("no free port")
 
 
 def until(condition, what):

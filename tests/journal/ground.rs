@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use larder::fleet::journal::{Incarnation, Journal, RETAINED, Settings};
 use larder::fleet::redis_journal::RedisJournal;
+use larder::fleet::script;
 use larder::fleet::sim::{Key, Old, SimServer};
-use larder::redis::{Address, Dialer};
+use larder::redis::Address;
+use larder::redis::place::{Place, Where};
 
 use crate::redis_server::Redis;
 
@@ -36,9 +38,14 @@ macro_rules! cases {
 pub(crate) use cases;
 
 pub(crate) fn play_on_redis(case: impl AsyncFnOnce(&mut Ground)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut ground = Ground::Redis(vec![Redis::start(REDIS)]);
-    runtime.block_on(async { tokio::time::timeout(PATIENCE, case(&mut ground)).await.expect("it hangs") });
+    play(case(&mut ground));
+}
+
+/// A story about other servers than those.
+pub(crate) fn play(story: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, story).await.expect("it hangs") });
 }
 
 pub(crate) fn play_in_memory(case: impl AsyncFnOnce(&mut Ground)) {
@@ -52,7 +59,12 @@ pub(crate) fn settings() -> Settings {
 }
 
 pub(crate) fn over_redis(url: &str, settings: Settings) -> Journal {
-    Journal::Redis(RedisJournal::new(Dialer::new(Address::parse(url).unwrap()).unwrap(), settings))
+    let at = Where::One(Address::parse(url).unwrap());
+    over(&Place::new(at, &script::key(&settings.namespace)).unwrap(), settings)
+}
+
+pub(crate) fn over(place: &Place, settings: Settings) -> Journal {
+    Journal::Redis(RedisJournal::new(place.clone(), settings))
 }
 
 pub(crate) fn node(name: &str) -> Incarnation {
@@ -195,7 +207,7 @@ fn info(redis: &Redis, has: &str) -> bool {
 }
 
 /// Waits for another process; its silence is a failure.
-fn until(mut is: impl FnMut() -> bool) {
+pub(crate) fn until(mut is: impl FnMut() -> bool) {
     const STEP: Duration = Duration::from_millis(5);
     for _ in 0..DEADLINE.as_millis() / STEP.as_millis() {
         if is() {

@@ -18,3 +18,4 @@ mod random;
 #[path = "../scenarios/harness/redis.rs"]
 mod redis_server;
 mod replicas;
+mod topology;

@@ -20,6 +20,8 @@ use http::{HeaderMap, Method, StatusCode};
 use larder::clock::Clock;
 use larder::metrics::Metrics;
 use larder::policy::{self, RequestHead, ResponseTimes, Rule, Selector, Sharing};
+use larder::redis::Address;
+use larder::redis::place::Where;
 use larder::route::key::Key;
 use larder::route::tag::Tag;
 use larder::store::entry::{Candidate, Entry};
@@ -55,7 +57,8 @@ impl Node {
     fn at(url: &str, deadline: Duration, clock: Clock) -> Self {
         let (metrics, standing) = (Arc::new(Metrics::new(&[])), Standing::default());
         standing.set(EPOCH);
-        let settings = Settings { url: url.to_owned(), namespace: "larder".to_owned(), deadline };
+        let at = Where::One(Address::parse(url).unwrap());
+        let settings = Settings { at, namespace: "larder".to_owned(), deadline };
         let tier = Tier::start(settings, standing, clock.clone(), Arc::clone(&metrics)).unwrap();
         let limits = store::Settings { memory: 64 << 20, entries: None };
         let store = Store::in_epoch(EPOCH, &limits, Arc::clone(&metrics));

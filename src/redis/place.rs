@@ -1,0 +1,255 @@
+//! Where the Redis is: one server, the primary that sentinels name, or the node of a Cluster that owns a slot; and which
+//! server that is now.
+//!
+//! ```text
+//!              connect ─► ask the sentinels, or follow MOVED ─► greet ─► is it the primary? ─► a connection of this term
+//!                                        │ another one than before
+//!   +switch-master ─► ask the sentinels ─┴─► a new term: every connection of the one before ends (`Error::Moved`)
+//! ```
+//! Invariant: all connections of one process go to one server, as far as it can know: whoever finds that another one is the
+//! primary ends the connections to the one before, so that no two of them live in different histories for long. No
+//! promise rests on it: a node may be told of the wrong server, or too late. It refuses to know what is asked and said.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::join_all;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
+
+use crate::redis::many::{Many, Over, Patience};
+use crate::redis::{Address, CONNECT, Connection, Dialer, Error, cluster, sentinel};
+
+/// Where a Redis is, as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// One server, whatever it is.
+    One(Address),
+    /// A Cluster, by some of its nodes. They are reached and greeted alike.
+    Cluster(Vec<Address>),
+    /// The primary that sentinels name.
+    Sentinel {
+        /// What they call it.
+        master: String,
+        /// Where they are, and as whom to greet them.
+        sentinels: Vec<Address>,
+        /// How its servers are reached and greeted, and the database there; the host is nobody's.
+        servers: Address,
+    },
+}
+
+impl Where {
+    /// One of the servers, or of the sentinels: reached as they all are.
+    fn any(&self) -> Option<&Address> {
+        match self {
+            Self::One(address) => Some(address),
+            Self::Cluster(nodes) => nodes.first(),
+            Self::Sentinel { servers, .. } => Some(servers),
+        }
+    }
+}
+
+impl fmt::Display for Where {
+    /// Without users and passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list =
+            |addresses: &[Address]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        match self {
+            Self::One(address) => address.fmt(f),
+            Self::Cluster(nodes) => write!(f, "the Cluster of {}", list(nodes)),
+            Self::Sentinel { master, sentinels, .. } => {
+                write!(f, "{master}, as {} say", list(sentinels))
+            }
+        }
+    }
+}
+
+/// The one who knows which server is the primary. Cheap to clone; clones know the same.
+#[derive(Clone)]
+pub struct Place(Arc<Inner>);
+
+struct Inner {
+    at: Where,
+    /// In a Cluster the owner of its slot is the primary.
+    key: String,
+    dialer: Dialer,
+    now: watch::Sender<Primary>,
+    /// Other nodes of the Cluster, as its owner knew them.
+    learned: Mutex<Vec<Address>>,
+}
+
+/// Who is the primary, and how many were before.
+#[derive(Debug, Default)]
+struct Primary {
+    term: u64,
+    address: Option<Address>,
+}
+
+/// As long as one server is the primary.
+#[derive(Clone)]
+pub(in crate::redis) struct Term {
+    of: u64,
+    now: watch::Receiver<Primary>,
+}
+
+impl Place {
+    /// Loads root certificates if TLS is asked for; connects to nobody. In a Cluster, the primary is the owner of the slot
+    /// of `key`.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if there are no root certificates.
+    pub fn new(at: Where, key: &str) -> Result<Self, Error> {
+        let dialer = Dialer::new(at.any().is_some_and(Address::wants_tls))?;
+        let (key, now, learned) = (key.to_owned(), watch::Sender::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { at, key, dialer, now, learned })))
+    }
+
+    /// Where that is, as it is configured.
+    pub fn at(&self) -> &Where {
+        &self.0.at
+    }
+
+    /// The database that is to be selected; `None` for the one that is selected anyway.
+    pub fn database(&self) -> Option<i64> {
+        self.0.at.any().map(Address::database).filter(|database| *database != 0)
+    }
+
+    /// A greeted connection to the primary, within [`CONNECT`]. Sentinels are asked each time, and whom they name has to say
+    /// that it is one; redirections of a Cluster are followed. No database is selected.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::NoPrimary`] if whom they name follows another.
+    pub async fn connect(&self) -> Result<Connection, Error> {
+        timeout(CONNECT, self.find()).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    /// Waits until another server becomes the primary, as far as anybody here knows; for ever where there is only one.
+    pub async fn moved(&self) {
+        // It fails only when this is gone.
+        let _ = self.0.now.subscribe().changed().await;
+    }
+
+    async fn find(&self) -> Result<Connection, Error> {
+        let dialer = &self.0.dialer;
+        match &self.0.at {
+            Where::One(address) => dialer.connect(address).await,
+            Where::Sentinel { .. } => {
+                let address = self.named().await?;
+                let mut connection = dialer.connect(&address).await?;
+                sentinel::leads(&mut connection, &address).await?;
+                Ok(self.settle(address, connection))
+            }
+            Where::Cluster(_) => {
+                let found = cluster::owner(dialer, &self.candidates(), &self.0.key).await?;
+                *self.0.learned.lock().unwrap_or_else(PoisonError::into_inner) = found.nodes;
+                Ok(self.settle(found.address, found.connection))
+            }
+        }
+    }
+
+    /// A connection on which many ask at once: to the primary, with the database selected, or to every primary of a Cluster.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Timeout`] after `patience.connect`.
+    pub async fn many(&self, patience: Patience) -> Result<Many, Error> {
+        timeout(patience.connect, self.find_many(patience)).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    async fn find_many(&self, patience: Patience) -> Result<Many, Error> {
+        let dialer = &self.0.dialer;
+        match &self.0.at {
+            Where::One(address) => {
+                Ok(Many { over: Over::primary(dialer, address, patience).await?, term: None })
+            }
+            Where::Cluster(_) => {
+                Ok(Many { over: Over::cluster(self.candidates(), patience).await?, term: None })
+            }
+            Where::Sentinel { .. } => {
+                let address = self.named().await?;
+                let mut over = Over::primary(dialer, &address, patience).await?;
+                over.leads(&address).await?;
+                Ok(Many { over, term: Some(self.term(&address)) })
+            }
+        }
+    }
+
+    /// Whom the sentinels name.
+    async fn named(&self) -> Result<Address, Error> {
+        let Where::Sentinel { master, sentinels, servers } = &self.0.at else { return Err(Error::Moved) };
+        let (host, port) = sentinel::primary(&self.0.dialer, master, sentinels).await?;
+        servers.at(&host, port).ok_or_else(|| Error::Malformed(format!("no server has the name {host:?}")))
+    }
+
+    /// Hears what sentinels say of another primary, until the task is aborted; for ever silent elsewhere.
+    pub async fn watch(self) {
+        let Where::Sentinel { sentinels, .. } = &self.0.at else { return };
+        let news = Notify::new();
+        let heard = sentinels.iter().map(|at| sentinel::hear(&self.0.dialer, at, &news));
+        let look = async {
+            loop {
+                news.notified().await;
+                if let Ok(address) = self.named().await {
+                    self.is_primary(&address);
+                }
+            }
+        };
+        tokio::join!(join_all(heard), look);
+    }
+
+    /// Nodes of the Cluster: the last primary first, then those that are configured, then those that it knew.
+    fn candidates(&self) -> Vec<Address> {
+        let Where::Cluster(configured) = &self.0.at else { return Vec::new() };
+        let learned = self.0.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.0.now.borrow().address.clone();
+        let mut candidates: Vec<Address> = Vec::new();
+        for node in last.iter().chain(configured).chain(&*learned) {
+            if candidates.len() < cluster::MAX_NODES && !candidates.contains(node) {
+                candidates.push(node.clone());
+            }
+        }
+        candidates
+    }
+
+    fn settle(&self, address: Address, mut connection: Connection) -> Connection {
+        connection.term = Some(self.term(&address));
+        connection
+    }
+
+    fn term(&self, address: &Address) -> Term {
+        Term { of: self.is_primary(address), now: self.0.now.subscribe() }
+    }
+
+    /// Notes who is the primary; gives its term.
+    fn is_primary(&self, address: &Address) -> u64 {
+        let mut term = 0;
+        self.0.now.send_if_modified(|now| {
+            let is_news = now.address.as_ref() != Some(address);
+            if is_news {
+                if let Some(before) = now.address.replace(address.clone()) {
+                    tracing::warn!("the primary of Redis is {address}, no more {before}");
+                }
+                now.term += 1;
+            }
+            term = now.term;
+            is_news
+        });
+        term
+    }
+}
+
+impl Term {
+    pub(in crate::redis) fn lasts(&self) -> bool {
+        self.now.borrow().term == self.of
+    }
+}
+
+/// Waits for another primary; for ever without a term.
+pub(in crate::redis) async fn is_over(term: &mut Option<Term>) {
+    if let Some(Term { of, now }) = term
+        && now.wait_for(|now| now.term != *of).await.is_ok()
+    {
+        return;
+    }
+    // Nobody knows any more, or did.
+    std::future::pending().await
+}
