@@ -146,16 +146,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.extend(listener);
     background.extend(place.map(|place| tokio::spawn(place.watch())));
     if let Some(fleet) = &fleet {
-        background.push(tokio::spawn(fleet.clone().live(Arc::new(invalidator.clone()))));
-        let joined = async {
-            fleet.entered(JOINING).await;
-            fleet.leased(JOINING).await;
-            if let Some(tier) = &flow.parts().tier {
-                tier.connected().await;
-            }
-        };
-        // The first requests find what other nodes keep.
-        let _is_over = tokio::time::timeout(JOINING, joined).await;
+        background.push(enter(fleet, &flow).await);
     }
     if let Some(events) = events {
         background.push(tokio::spawn(events.read_on()));
@@ -263,6 +254,20 @@ fn join(flow: &Flow, mut settings: fleet::Settings, (place, tier): (Place, Stand
     let fleet = Fleet::new(settings, journal, store, tier, parts.clock.clone(), metrics);
     parts.invalidator.join(fleet.clone(), parts.rules.identity.fingerprint());
     fleet
+}
+
+/// Lives in the fleet from now on. Waits for [`JOINING`] at most until the first requests find what other nodes keep.
+async fn enter(fleet: &Fleet, flow: &Flow) -> JoinHandle<()> {
+    let life = tokio::spawn(fleet.clone().live(Arc::new(flow.parts().invalidator.clone())));
+    let joined = async {
+        fleet.entered(JOINING).await;
+        fleet.leased(JOINING).await;
+        if let Some(tier) = &flow.parts().tier {
+            tier.connected().await;
+        }
+    };
+    let _is_over = tokio::time::timeout(JOINING, joined).await;
+    life
 }
 
 /// What reads the stream of events of the fleet's Redis.

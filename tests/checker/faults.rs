@@ -15,7 +15,7 @@ const TIME: Duration = Duration::from_secs(60);
 
 /// One test for each, or this does not compile; or it takes a fleet, and is noticed in `tests/fleet`.
 macro_rules! noticed {
-    ($($claim:ident: $fault:ident,)*; of a fleet: $($of_a_fleet:ident,)*) => {
+    ([$($of_a_fleet:ident),*] $($claim:ident: $fault:ident,)*) => {
         $(#[test]
         fn $claim() {
             assert_noticed(Fault::$fault);
@@ -26,6 +26,7 @@ macro_rules! noticed {
 }
 
 noticed! {
+    [SharedUnchecked, PromotedUnderANewTicket, FloorLetGoEarly, EpochKeepsSharedKeys]
     a_ticket_that_is_taken_late_is_noticed: LateTicket,
     a_gate_that_is_skipped_is_noticed: GateSkipped,
     a_waiter_who_is_not_checked_is_noticed: WaiterUnchecked,
@@ -53,8 +54,6 @@ noticed! {
     a_soft_invalidation_that_is_ignored_is_noticed: SoftIgnored,
     an_author_who_is_served_stale_is_noticed: AuthorServedStale,
     a_gap_that_is_ignored_is_noticed: GapIgnored,
-
-    ; of a fleet: SharedUnchecked, PromotedUnderANewTicket, FloorLetGoEarly, EpochKeepsSharedKeys,
 }
 
 fn assert_noticed(fault: Fault) {

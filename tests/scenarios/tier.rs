@@ -179,6 +179,8 @@ fn what_has_to_be_revalidated_is_not_asked_for_in_the_tier() {
         };
         let (before, count) = (asked(&proxy), origin.count());
         proxy.pass_secs(3_601);
+        // Else it is not asked for want of a lease.
+        joined(&proxy).await;
         let reply = proxy.get("/pages/1").reply().await;
         assert_eq!((reply.text() != "", origin.count(), asked(&proxy)), (true, count + 1, before));
     });
