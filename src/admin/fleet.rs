@@ -30,6 +30,7 @@ pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
             "position": standing.applied.to_string(),
             "lease_left": standing.lease.map(|left| left.as_secs_f64()),
             "gaps": standing.gaps,
+            "intents": standing.intents,
             "error": away,
         },
         "journal": journal,

@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 use crate::config::duration::Timeout;
 use crate::config::resolve::declared;
 use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section};
-use crate::fleet::{self, WhenDown};
+use crate::fleet::{self, WhenDown, WritesWhenDown};
 use crate::invalidate::subscription::{OnGap, Settings};
 use crate::redis::{Address, BadAddress};
 
 choice!(WhenDown, "what is done without Redis", {
     "origin" => WhenDown::Origin, "serve" => WhenDown::Serve,
+});
+choice!(WritesWhenDown, "what becomes of writes without Redis", {
+    "open" => WritesWhenDown::Open, "closed" => WritesWhenDown::Closed,
 });
 choice!(OnGap, "what follows a gap", {
     "purge" => OnGap::Purge, "soft-purge" => OnGap::SoftPurge, "ignore" => OnGap::Ignore,
@@ -46,8 +49,11 @@ section! {
         /// What is done with what is kept while Redis is away: everything is asked of the origin (origin), or it is served, and
         /// nothing is promised (serve).
         when_down: WhenDown = "origin",
+        /// What becomes of a write that Redis cannot be told of before it is forwarded: it is forwarded, and its answer says
+        /// `unconfirmed` (open), or it is answered 503 (closed).
+        writes_when_down: WritesWhenDown = "open",
     }
-    later { "sentinel" "coherence" "writes_when_down" }
+    later { "sentinel" "coherence" }
 }
 
 /// The URL of a Redis; empty: none.
@@ -182,6 +188,7 @@ pub(crate) fn fleet(keys: &Redis) -> Option<fleet::Settings> {
         lease: declared(&keys.lease).0,
         ack_timeout: declared(&keys.ack_timeout).0,
         when_down: declared(&keys.when_down),
+        writes_when_down: declared(&keys.writes_when_down),
         namespace: declared(&keys.namespace).0,
         replicas: declared(&keys.replicas).0,
         about: String::new(),

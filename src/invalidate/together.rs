@@ -9,7 +9,7 @@
 //! Invariant: whatever was brought is appended as long as the process lives, though nobody waits for it any more. What
 //! cannot be appended now is applied aside, outside the order: here at least it holds at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -21,12 +21,14 @@ use tokio::time::{sleep, timeout};
 use crate::fleet::journal::MAX_RECORD;
 use crate::fleet::{Fleet, Follower};
 use crate::invalidate::applied::{Ack, Applied};
+use crate::invalidate::intent::Ends;
+use crate::invalidate::operation::{Operation, Progress};
 use crate::invalidate::record::Record;
-use crate::invalidate::wire::{self, Name};
-use crate::invalidate::{Invalidator, Writer, batch};
+use crate::invalidate::wire::{self, Name, Ours};
+use crate::invalidate::{Adopts, Invalidator, Writer, batch};
 use crate::redis::backoff;
 use crate::store;
-use crate::store::position::Position;
+use crate::store::position::{Hold, Position};
 use crate::store::ticket::FillTicket;
 
 /// Most records that wait to be appended while Redis is away; beyond, one that outdates everything stands for the rest.
@@ -45,13 +47,15 @@ pub(in crate::invalidate) struct Own {
     secret: OnceLock<u64>,
     count: AtomicU64,
     waiting: Mutex<HashMap<u64, Brought>>,
+    /// What is not known to hold everywhere yet; at most [`MAX_OWED`].
+    under_way: Mutex<HashSet<u64>>,
     /// Somebody is about to append that everything is outdated.
     owes_everything: AtomicBool,
 }
 
 struct Brought {
     record: Arc<Record>,
-    by: Option<Writer>,
+    by: Option<Adopts>,
     then: Then,
 }
 
@@ -66,24 +70,47 @@ impl Default for Own {
             secret: OnceLock::new(),
             count: AtomicU64::new(0),
             waiting: Mutex::default(),
+            under_way: Mutex::default(),
             owes_everything: AtomicBool::new(false),
         }
     }
 }
 
 impl Own {
-    /// `None`: too much waits already.
-    fn bring(&self, brought: Brought) -> Option<Name> {
-        let mut waiting = self.waiting();
-        if waiting.len() >= MAX_OWED {
-            return None;
-        }
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        waiting.insert(count, brought);
-        Some(Name { by: self.by, count })
+    /// A name for what nobody here waits for.
+    pub(in crate::invalidate) fn name(&self) -> Name {
+        Name { by: self.by, count: self.count.fetch_add(1, Ordering::Relaxed) }
     }
 
-    fn secret(&self) -> u64 {
+    /// `None`: too much waits already.
+    fn bring(&self, brought: Brought) -> Option<Name> {
+        let (mut waiting, mut under_way) = (self.waiting(), self.under_way());
+        if waiting.len() >= MAX_OWED || under_way.len() >= MAX_OWED {
+            return None;
+        }
+        let name = self.name();
+        waiting.insert(name.count, brought);
+        under_way.insert(name.count);
+        Some(name)
+    }
+
+    /// It holds everywhere.
+    fn done(&self, name: &Name) {
+        self.under_way().remove(&name.count);
+    }
+
+    pub(in crate::invalidate) fn progress(&self, Operation { by, count }: Operation) -> Progress {
+        if by != self.by || count >= self.count.load(Ordering::Relaxed) {
+            return Progress::Lost;
+        }
+        if self.under_way().contains(&count) { Progress::Pending } else { Progress::Applied }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::invalidate) fn secret(&self) -> u64 {
         self.secret.get().copied().unwrap_or_default()
     }
 
@@ -105,7 +132,7 @@ impl Follower for Invalidator {
     }
 
     fn apply(&self, at: Position, bytes: Bytes) {
-        let (name, record) = match wire::read(&bytes, &self.0.settings.dependencies, self.0.own.secret()) {
+        let (name, record) = match wire::read(&bytes, self.ours()) {
             Ok((name, record)) => (Some(name), record),
             Err((record, why)) => {
                 tracing::warn!(place = %at, why, "a record of the fleet cannot be read: everything is outdated here");
@@ -146,39 +173,49 @@ impl Invalidator {
         })
     }
 
-    /// Has a record appended, however long that takes; says when it holds everywhere, or that nobody knows.
+    /// Has a record appended, however long that takes: under which name, and when it holds everywhere, or that nobody knows.
     fn tell(
         &self,
         fleet: &Fleet,
         record: Arc<Record>,
         by: Option<Writer>,
         then: Then,
-    ) -> impl Future<Output = Result<(), Unsure>> + use<> {
+    ) -> (Option<Operation>, impl Future<Output = Result<(), Unsure>> + use<>) {
         let (said, heard) = oneshot::channel();
-        match self.0.own.bring(Brought { record: Arc::clone(&record), by, then }) {
+        let (by, ends) = by.map(|by| (by.adopts, by.ends)).unwrap_or_default();
+        let name = self.0.own.bring(Brought { record: Arc::clone(&record), by, then });
+        let operation = name.as_ref().map(|name| Operation { by: name.by, count: name.count });
+        match name {
             Some(name) => {
-                let bytes = self.written(&record, name);
-                tokio::spawn(carry(fleet.clone(), bytes, said));
+                let bytes = self.written(&record, name.clone());
+                let (invalidator, fleet) = (self.clone(), fleet.clone());
+                tokio::spawn(async move {
+                    carry(fleet, bytes, ends, said, || invalidator.0.own.done(&name)).await;
+                });
             }
+            // What the write was intended to outdate is appended as of unknown outcome.
             None => self.owe_everything(fleet),
         }
-        async { heard.await.unwrap_or(Err(Unsure)) }
+        (operation, async { heard.await.unwrap_or(Err(Unsure)) })
     }
 
     /// What other nodes read. What is too large for them is everything; here it is what it is.
-    fn written(&self, record: &Record, name: Name) -> Bytes {
-        let secret = self.0.own.secret();
-        let bytes = wire::write(record, name.clone(), secret);
-        if bytes.len() <= MAX_RECORD {
-            return bytes.into();
-        }
-        let items = record.outdate.reach.items.len();
-        tracing::warn!(
-            items,
-            bytes = bytes.len(),
-            "more than a record of the fleet may hold: on the other nodes everything goes"
-        );
-        wire::write_everything(name, secret).into()
+    pub(in crate::invalidate) fn written(&self, record: &Record, name: Name) -> Bytes {
+        let written = wire::write_within(record, &name, self.ours(), MAX_RECORD);
+        let written = written.unwrap_or_else(|too_large| {
+            let (items, bytes) = (record.outdate.reach.items.len(), too_large.bytes);
+            tracing::warn!(
+                items,
+                bytes,
+                "more than a record of the fleet may hold: on the other nodes everything goes"
+            );
+            too_large.everything
+        });
+        written.into()
+    }
+
+    fn ours(&self) -> Ours<'_> {
+        Ours { settings: &self.0.settings, rules: self.0.rules, secret: self.0.own.secret() }
     }
 
     /// One that outdates everything stands for whatever else is owed.
@@ -190,13 +227,12 @@ impl Invalidator {
         tokio::spawn(async move {
             let own = &invalidator.0.own;
             tracing::warn!("more invalidations than can wait until Redis is back: everything goes then");
-            let count = own.count.fetch_add(1, Ordering::Relaxed);
-            let bytes = Bytes::from(wire::write_everything(Name { by: own.by, count }, own.secret()));
+            let bytes = Bytes::from(wire::write_everything(own.name(), invalidator.ours(), Hold::Settle));
             let mut failures = 0;
             loop {
                 // What comes from now on needs another one.
                 own.owes_everything.store(false, Ordering::Release);
-                if fleet.append(bytes.clone()).await.is_ok()
+                if fleet.append(bytes.clone(), None).await.is_ok()
                     || own.owes_everything.swap(true, Ordering::AcqRel)
                 {
                     return;
@@ -272,7 +308,7 @@ impl Invalidator {
     /// Tells it, and waits until it holds everywhere, or for as long as anybody waits.
     async fn acknowledged(&self, fleet: &Fleet, record: &Arc<Record>, by: Option<Writer>, then: Then) -> Ack {
         let since = self.0.clock.mono();
-        let told = self.tell(fleet, Arc::clone(record), by, then);
+        let (operation, told) = self.tell(fleet, Arc::clone(record), by, then);
         match timeout(fleet.ack_timeout(), told).await {
             Ok(Ok(())) => {
                 self.0.metrics.acknowledged(self.0.clock.mono().saturating_sub(since));
@@ -281,7 +317,7 @@ impl Invalidator {
             // A task of its own goes on with it.
             Ok(Err(_)) | Err(_) => {
                 self.0.metrics.unconfirmed();
-                Ack::Unconfirmed
+                Ack::Unconfirmed(operation)
             }
         }
     }
@@ -289,13 +325,23 @@ impl Invalidator {
 
 /// Has a record appended, and says when it holds everywhere. Whoever waits is told at the end of [`ATTEMPTS`] that nobody
 /// knows; it goes on all the same.
-async fn carry(fleet: Fleet, record: Bytes, said: oneshot::Sender<Result<(), Unsure>>) {
+async fn carry(
+    fleet: Fleet,
+    record: Bytes,
+    ends: Option<Ends>,
+    said: oneshot::Sender<Result<(), Unsure>>,
+    done: impl FnOnce(),
+) {
     let (mut said, mut failures) = (Some(said), 0);
     loop {
-        match fleet.append(record.clone()).await {
+        match fleet
+            .append(record.clone(), ends.as_ref().map(|ends| (ends.intent.write(), ends.outcome)))
+            .await
+        {
             Ok(place) => {
                 failures = 0;
                 if fleet.everywhere(place).await.is_ok() {
+                    done();
                     // He may have left.
                     let _ = said.map(|said| said.send(Ok(())));
                     return;
@@ -336,7 +382,8 @@ mod tests {
     fn written(rules: Dependencies, tag: &str) -> Bytes {
         let cause = of(Source::Webhook, tag).followed(&rules);
         let outdate = Outdate { reach: cause.invalidation.reach.clone(), ..Outdate::default() };
-        wire::write(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 }, 0).into()
+        let invalidator = world(rules).invalidator;
+        invalidator.written(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 })
     }
 
     fn at(world: &World, n: u64) -> Position {
@@ -359,9 +406,9 @@ mod tests {
     #[test]
     fn a_record_that_nobody_here_understands_outdates_everything() {
         let known = written(Dependencies::default(), "a:1");
-        let newer = String::from_utf8(known.to_vec()).unwrap().replace("\"v\":1", "\"v\":2");
+        let newer = String::from_utf8(known.to_vec()).unwrap().replace("\"v\":2", "\"v\":3");
         let more =
-            String::from_utf8(known.to_vec()).unwrap().replace("\"v\":1", "\"v\":1,\"how\":\"softly\"");
+            String::from_utf8(known.to_vec()).unwrap().replace("\"v\":2", "\"v\":2,\"how\":\"softly\"");
         for record in [b"".to_vec(), b"{}".to_vec(), b"\xff".to_vec(), newer.into(), more.into()] {
             let world = world(Dependencies::default());
             let kept = world.keep("k", &[Tag::named("another")]);

@@ -1,6 +1,7 @@
 //! What is counted of a node among others.
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::metrics::{Metrics, declare};
@@ -11,6 +12,9 @@ pub(in crate::metrics) struct Fleet {
     lease_lost: Counter,
     gaps: Counter,
     unconfirmed: Counter,
+    intents: Gauge,
+    orphans: Counter,
+    unheld: Counter,
 }
 
 impl Fleet {
@@ -31,6 +35,21 @@ impl Fleet {
                 "invalidations_unconfirmed",
                 "Invalidations that nobody knew to hold everywhere within redis.ack_timeout",
             ),
+            intents: declare(
+                r,
+                "fleet_intents_open",
+                "Writes through this node of which something is still to be said to the others",
+            ),
+            orphans: declare(
+                r,
+                "fleet_orphans_closed",
+                "Writes of nodes that are gone, whose intents were closed here when they had to be over",
+            ),
+            unheld: declare(
+                r,
+                "writes_unheld",
+                "Writes that were to be forwarded when the journal could not be told of them",
+            ),
         }
     }
 }
@@ -44,6 +63,21 @@ impl Metrics {
     /// Counts records that were missed.
     pub fn fleet_gap(&self) {
         self.fleet.gaps.inc();
+    }
+
+    /// How many writes may be on their way, or be owed to the journal.
+    pub fn fleet_intents(&self, open: usize) {
+        self.fleet.intents.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Counts an intent of a node that is gone, closed here.
+    pub fn fleet_orphan_closed(&self) {
+        self.fleet.orphans.inc();
+    }
+
+    /// Counts a write of which the journal could not be told before it was forwarded, or refused.
+    pub fn write_unheld(&self) {
+        self.fleet.unheld.inc();
     }
 
     /// Counts an invalidation that is not known to hold everywhere.

@@ -21,7 +21,16 @@ macro_rules! noticed {
             assert_noticed(Fault::$fault);
         })*
 
-        const _: fn(Fault) = |fault| match fault { $(Fault::$fault => {})* };
+        const _: fn(Fault) = |fault| match fault {
+            $(Fault::$fault => {})*
+            // `tests/scenarios/fleet.rs` has these.
+            Fault::IntentLeftOut
+            | Fault::ForwardedWithoutALease
+            | Fault::IntentClosedBySilence
+            | Fault::IntentsLeftInTheOldEpoch
+            | Fault::HoldWithoutTheLease
+            | Fault::OwnExpansionOnly => {}
+        };
     };
 }
 

@@ -47,7 +47,7 @@ fn every_key_of_later_is_refused_by_name() {
         ("warm: {learn: {top: 2}}\n", "`learn` is not available yet"),
         ("warm: {timezone: UTC}\n", "`timezone` is not available yet"),
     ]);
-    for key in ["sentinel", "coherence", "writes_when_down"] {
+    for key in ["sentinel", "coherence"] {
         refuses(&[(&format!("redis: {{{key}: x}}\n"), &format!("`{key}` is not available yet"))]);
     }
     for key in ["schedule", "every", "for_each", "select", "limit", "origins", "for_users"] {
