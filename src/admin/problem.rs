@@ -23,7 +23,7 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     field: Option<(HeaderName, HeaderValue)>,
     /// What goes on all the same, and can be asked for.
-    operation: Option<String>,
+    operation: Option<Box<str>>,
 }
 
 impl Problem {
@@ -55,7 +55,7 @@ impl Problem {
     /// Nobody knows whether what was asked for holds on every node; it goes on, under this name if there is one.
     pub(crate) fn unconfirmed(operation: Option<Operation>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, purge::unconfirmed(operation));
-        let operation = operation.map(|operation| operation.to_string());
+        let operation = operation.map(|operation| operation.to_string().into());
         Self { operation, ..problem }.with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
@@ -78,7 +78,7 @@ impl Problem {
             "detail": self.detail,
         });
         if let Some(operation) = &self.operation {
-            body["operation"] = operation.clone().into();
+            body["operation"] = (**operation).into();
         }
         body
     }

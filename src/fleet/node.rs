@@ -262,7 +262,8 @@ impl Fleet {
         for (incarnation, renewals) in watch.see(&others.collect::<Vec<_>>(), now, patience) {
             match self.0.journal.fence(epoch, &incarnation, renewals).await? {
                 Fenced::ShutOut => {
-                    tracing::warn!(node = incarnation.0, "a node that stands still was shut out")
+                    tracing::warn!(node = incarnation.0, "a node that stands still was shut out");
+                    watch.shut_out(&incarnation);
                 }
                 Fenced::Moved => {}
                 Fenced::Began(began) => return Ok(Err(began)),

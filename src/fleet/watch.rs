@@ -43,6 +43,11 @@ impl Watch {
         }
         still
     }
+
+    /// He was shut out: from now on it is seen whether he comes back.
+    pub(in crate::fleet) fn shut_out(&mut self, who: &Incarnation) {
+        self.seen.remove(who);
+    }
 }
 
 /// For how long a node has to stand still until it is shut out: a lease, and a tenth of it for clocks that differ in pace.
@@ -73,6 +78,17 @@ mod tests {
         assert!(watch.see(&[a.clone(), b], at(1_099), PATIENCE).is_empty());
         let b = member("b", 2);
         assert_eq!(watch.see(&[a, b], at(1_100), PATIENCE), [(Incarnation("a".into()), 3)]);
+    }
+
+    #[test]
+    fn who_was_shut_out_is_given_all_of_it_again() {
+        let mut watch = Watch::default();
+        watch.see(&[member("a", 1)], at(0), PATIENCE);
+        assert_eq!(watch.see(&[member("a", 1)], at(1_100), PATIENCE).len(), 1);
+        watch.shut_out(&Incarnation("a".into()));
+        assert!(watch.see(&[member("a", 1)], at(1_200), PATIENCE).is_empty());
+        assert!(watch.see(&[member("a", 1)], at(2_299), PATIENCE).is_empty());
+        assert_eq!(watch.see(&[member("a", 1)], at(2_300), PATIENCE).len(), 1);
     }
 
     #[test]

@@ -44,16 +44,13 @@ use crate::clock::Clock;
 use crate::fault::{self, Fault};
 use crate::fleet::Fleet;
 use crate::invalidate::allowance::{Allowance, TooOften};
-use crate::invalidate::applied::Ack;
 pub use crate::invalidate::applied::Applied;
 use crate::invalidate::audit::{Audit, Audited, Query, Tally};
 use crate::invalidate::batch::{Batches, Joined, Waiting};
 use crate::invalidate::intent::Ends;
 pub use crate::invalidate::invalidation::{Invalidation, Source};
 use crate::invalidate::invalidation::{is_everything, is_whole_store};
-use crate::invalidate::operation::{Operation, Progress};
 use crate::invalidate::pace::Complaints;
-use crate::invalidate::raw::Raw;
 use crate::invalidate::record::{Cause, Record};
 use crate::invalidate::sweeper::{Course, Sweeper, elsewhere};
 use crate::invalidate::together::Own;
@@ -232,20 +229,6 @@ impl Invalidator {
             Preview { items, derived, entries: Tally::of(&store.find(&invalidation.reach)) }
         })
         .await
-    }
-
-    /// Tells the other nodes of what outdates nothing by the rules of this one; nothing is done where there are none.
-    pub async fn pass_on(&self, raw: Raw, source: Source, actor: &str) -> Ack {
-        if self.fleet().is_none() {
-            return Ack::Applied;
-        }
-        let (raw, actor) = (Some(raw), actor.to_owned());
-        self.apply(Invalidation { raw, source, actor, ..Invalidation::default() }).await.ack
-    }
-
-    /// How far one is that could not be confirmed when it was brought.
-    pub fn progress(&self, operation: Operation) -> Progress {
-        self.0.own.progress(operation)
     }
 
     /// What was invalidated lately, the oldest first.

@@ -23,9 +23,10 @@ use crate::fleet::{Fleet, Follower};
 use crate::invalidate::applied::{Ack, Applied};
 use crate::invalidate::intent::Ends;
 use crate::invalidate::operation::{Operation, Progress};
+use crate::invalidate::raw::Raw;
 use crate::invalidate::record::Record;
 use crate::invalidate::wire::{self, Name, Ours};
-use crate::invalidate::{Adopts, Invalidator, Writer, batch};
+use crate::invalidate::{Adopts, Invalidation, Invalidator, Source, Writer, batch};
 use crate::redis::backoff;
 use crate::store;
 use crate::store::position::{Hold, Position};
@@ -249,6 +250,20 @@ impl Invalidator {
         let _already_joined = (self.0.own.secret.set(secret), self.0.fleet.set(fleet));
     }
 
+    /// Tells the other nodes of what outdates nothing by the rules of this one; nothing is done where there are none.
+    pub async fn pass_on(&self, raw: Raw, source: Source, actor: &str) -> Ack {
+        if self.fleet().is_none() {
+            return Ack::Applied;
+        }
+        let (raw, actor) = (Some(raw), actor.to_owned());
+        self.apply(Invalidation { raw, source, actor, ..Invalidation::default() }).await.ack
+    }
+
+    /// How far one is that could not be confirmed when it was brought.
+    pub fn progress(&self, operation: Operation) -> Progress {
+        self.0.own.progress(operation)
+    }
+
     /// The fleet that this node has joined; `None`: it is alone.
     pub fn fleet(&self) -> Option<&Fleet> {
         self.0.fleet.get()
@@ -361,9 +376,9 @@ async fn carry(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invalidate::Settings;
     use crate::invalidate::audit::Query;
     use crate::invalidate::testing::{World, of};
-    use crate::invalidate::{Invalidation, Settings, Source};
     use crate::route::derive::Dependencies;
     use crate::route::reach::{ItemTemplate, Reach};
     use crate::route::tag::Tag;
@@ -456,7 +471,15 @@ mod tests {
         assert!(own.bring(brought()).is_none());
         assert!(own.take(&Name { by: own.by.wrapping_add(1), ..names[0] }).is_none(), "another node's");
         assert!(own.take(&names[0]).is_some() && own.take(&names[0]).is_none());
+        let operation = Operation { by: own.by, count: names[0].count };
+        assert!(own.bring(brought()).is_none(), "it does not hold everywhere yet");
+        assert_eq!(own.progress(operation), Progress::Pending);
+        own.done(&names[0]);
+        assert_eq!(own.progress(operation), Progress::Applied);
         assert!(own.bring(brought()).is_some());
+        let [foreign, future] =
+            [(own.by + 1, 0), (own.by, u64::MAX)].map(|(by, count)| Operation { by, count });
+        assert_eq!([foreign, future].map(|lost| own.progress(lost)), [Progress::Lost; 2]);
     }
 
     impl Invalidator {
