@@ -263,7 +263,6 @@ impl Fleet {
             match self.0.journal.fence(epoch, &incarnation, renewals).await? {
                 Fenced::ShutOut => {
                     tracing::warn!(node = incarnation.0, "a node that stands still was shut out");
-                    watch.shut_out(&incarnation);
                 }
                 Fenced::Moved => {}
                 Fenced::Began(began) => return Ok(Err(began)),
