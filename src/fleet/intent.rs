@@ -63,6 +63,8 @@ enum Stands {
     GivenUp,
     /// That is appended; it must be over at this time (monotonic).
     OverAt(Duration),
+    /// Nothing is to be said of it any more but that.
+    Ended,
 }
 
 /// A lease that is held, and in whose name.
@@ -163,19 +165,10 @@ impl Write {
 
     /// It outdated nothing, or all that it outdated is in the journal.
     pub fn close(&self) {
-        let name = Arc::clone(&self.name);
-        if !self.fleet.0.writes.is_open(&name) {
-            return;
+        if let Some(open) = self.fleet.0.writes.table().open.get_mut(&self.name) {
+            open.stands = Stands::Ended;
+            self.fleet.0.tended.notify_one();
         }
-        let fleet = self.fleet.clone();
-        // It is not given up: if nobody hears of this, whoever looks after intents finds it closed here.
-        fleet.forget(&name);
-        tokio::spawn(async move {
-            let known = fleet.now().epoch;
-            if let Some(epoch) = known {
-                let _ = fleet.0.journal.close(epoch, &name, Outcome::Known).await;
-            }
-        });
     }
 
     /// Nobody is left who could say what became of it, unless that was said.
@@ -272,7 +265,7 @@ impl Fleet {
         if fault::is(Fault::IntentsLeftInTheOldEpoch) {
             return Ok(Ok(()));
         }
-        for (name, record) in self.named(|_| true) {
+        for (name, record) in self.named(|stands| stands != Stands::Ended) {
             match self.0.journal.intend(epoch, who, &name, record).await? {
                 Intended::Kept => {}
                 // The next renewal finds that out as well.
@@ -281,7 +274,9 @@ impl Fleet {
             }
             let mut table = self.0.writes.table();
             match table.open.get_mut(&name) {
-                Some(open) if open.stands != Stands::UnderWay => open.stands = Stands::GivenUp,
+                Some(open) if !matches!(open.stands, Stands::UnderWay | Stands::Ended) => {
+                    open.stands = Stands::GivenUp
+                }
                 // It ended meanwhile: whoever looks after intents closes it.
                 Some(_) | None => {}
             }
@@ -301,8 +296,11 @@ impl Fleet {
 
     async fn close_over(&self, epoch: u64) -> Result<Result<(), Began>, Away> {
         let now = self.0.clock.mono();
-        for (name, _) in self.named(|stands| matches!(stands, Stands::OverAt(at) if at <= now)) {
-            if let Err(began) = self.0.journal.close(epoch, &name, Outcome::Unknown).await? {
+        let over = self.named(|stands| matches!(stands, Stands::OverAt(at) if at <= now));
+        let over = over.into_iter().map(|(name, _)| (name, Outcome::Unknown));
+        let ended = self.named(|stands| stands == Stands::Ended);
+        for (name, outcome) in over.chain(ended.into_iter().map(|(name, _)| (name, Outcome::Known))) {
+            if let Err(began) = self.0.journal.close(epoch, &name, outcome).await? {
                 return Ok(Err(began));
             }
             self.forget(&name);
