@@ -216,6 +216,7 @@ fn walk(
     let store = Arc::new(Store::new(&config.store, Arc::clone(metrics)));
     let mut invalidation = config.invalidate;
     invalidation.events.hosts = Some(rules.hosts.clone());
+    invalidation.writes = rules.writes.clone();
     let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(metrics));
     Ok(Flow::new(Parts {
         settings: config.flow,
@@ -314,9 +315,6 @@ impl Running {
         self.readiness.reach(State::Draining);
         // Traffic goes elsewhere from now on, and with it the writes.
         self.flow.drain();
-        if let Some(fleet) = &self.fleet {
-            fleet.leave().await;
-        }
         // Whoever waits for a batch keeps his connection open.
         self.flow.parts().invalidator.hurry();
         let gently = async {
@@ -332,6 +330,10 @@ impl Running {
             () = hurry => {}
         }
         self.drain.enter(Phase::Stopped);
+        // Not before: writes were forwarded until now, and each of them hangs on this node's lease.
+        if let Some(fleet) = &self.fleet {
+            fleet.leave().await;
+        }
         for task in &self.background {
             task.abort();
         }

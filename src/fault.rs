@@ -72,6 +72,18 @@ pub enum Fault {
     FloorLetGoEarly,
     /// The keys of the shared tier do not name the epoch, so entries outlive it.
     EpochKeepsSharedKeys,
+    /// A write is forwarded without its intent.
+    IntentLeftOut,
+    /// A write is forwarded after its intent's lease has ended.
+    ForwardedWithoutALease,
+    /// An intent is closed by the invalidation of an unknown outcome, although the write may still be on its way.
+    IntentClosedBySilence,
+    /// A node that enters a new epoch does not bring the intents that it holds.
+    IntentsLeftInTheOldEpoch,
+    /// What an orphan outdates is held for as long as a write may take, without the lease under which it may yet be forwarded.
+    HoldWithoutTheLease,
+    /// A node applies what its own rules derive from the raw event, and not what the sender derived.
+    OwnExpansionOnly,
 }
 
 /// Whether this mistake was planted.

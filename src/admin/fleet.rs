@@ -32,6 +32,7 @@ pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
             "lease_left": standing.lease.map(|left| left.as_secs_f64()),
             "tier": parts.tier.as_ref().is_some_and(Tier::is_connected),
             "gaps": standing.gaps,
+            "intents": standing.intents,
             "error": away,
         },
         "journal": journal,

@@ -110,7 +110,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 23] = [
+const API: [Route; 24] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
@@ -120,6 +120,7 @@ const API: [Route; 23] = [
     Route("/v1/entries/{id}", Some(Role::Read), || get(entries::one)),
     Route("/v1/entries/{id}", Some(Role::Purge), || delete(entries::remove)),
     Route("/v1/invalidations", Some(Role::Read), || get(purge::invalidations)),
+    Route("/v1/operations/{id}", Some(Role::Read), || get(purge::operation)),
     Route("/v1/fleet", Some(Role::Read), || get(fleet::fleet)),
     Route("/v1/explain", Some(Role::Read), || post(explain)),
     Route("/v1/purge", Some(Role::Purge), || post(purge::purge)),

@@ -6,9 +6,12 @@ use std::borrow::Cow;
 
 use axum::Json;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+
+use crate::flow::purge;
+use crate::invalidate::operation::Operation;
 
 /// Longest word that is repeated, in characters.
 const MAX_QUOTED: usize = 60;
@@ -19,12 +22,14 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     field: Option<(HeaderName, HeaderValue)>,
+    /// What goes on all the same, and can be asked for.
+    operation: Option<Box<str>>,
 }
 
 impl Problem {
     /// `detail` is a sentence for people; what it repeats of the request is [`quoted`].
     pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), field: None }
+        Self { status, detail: detail.into(), field: None, operation: None }
     }
 
     /// The body is JSON, but does not say what is asked here.
@@ -47,6 +52,13 @@ impl Problem {
         Self { field: Some((name, value.into())), ..self }
     }
 
+    /// Nobody knows whether what was asked for holds on every node; it goes on, under this name if there is one.
+    pub(crate) fn unconfirmed(operation: Option<Operation>) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, purge::unconfirmed(operation));
+        let operation = operation.map(|operation| operation.to_string().into());
+        Self { operation, ..problem }.with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// The same for a client of Cloudflare's API, which looks for other members than RFC 9457 has.
     pub(crate) fn for_cloudflare(&self) -> Response {
         let mut body = self.body();
@@ -59,12 +71,16 @@ impl Problem {
 
     fn body(&self) -> Value {
         // Without a type of its own a problem is about:blank, and its title the status phrase (RFC 9457 §4.2.1).
-        json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason(),
             "status": self.status.as_u16(),
             "detail": self.detail,
-        })
+        });
+        if let Some(operation) = &self.operation {
+            body["operation"] = (**operation).into();
+        }
+        body
     }
 
     fn answer(&self, body: Value) -> Response {

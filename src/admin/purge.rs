@@ -20,6 +20,8 @@ use crate::flow::purge;
 use crate::invalidate::applied::Ack;
 use crate::invalidate::audit::{self, Audited, Query, Tally};
 use crate::invalidate::event::{self, BadEvent, Event};
+use crate::invalidate::operation::{Operation, Progress};
+use crate::invalidate::raw::Raw;
 use crate::invalidate::{Applied, Invalidation, Source};
 use crate::route::derive::Followed;
 use crate::route::host::Scheme;
@@ -82,8 +84,13 @@ pub(crate) async fn events(
 ) -> Result<Json<Value>, Problem> {
     let names = &sources.flow.parts().invalidator.settings().events;
     match event::received(&document.headers, &document.bytes, names).map_err(|why| bad(&why))? {
-        Event::Unmatched { name, .. } => {
+        Event::Unmatched { name, data, .. } => {
             sources.metrics.event_unmatched();
+            let (raw, invalidator) =
+                (Raw::Event { name: name.clone(), data }, &sources.flow.parts().invalidator);
+            if let Ack::Unconfirmed(operation) = invalidator.pass_on(raw, Source::Admin, &caller.name).await {
+                return Err(Problem::unconfirmed(operation));
+            }
             Ok(Json(json!({ "matched": false, "event": name, "invalidated": 0 })))
         }
         Event::Outdates(outdates) => {
@@ -118,6 +125,23 @@ pub(crate) async fn invalidations(
     }
     let list: Vec<Value> = found.iter().map(|audited| told(audited)).collect();
     Ok(Json(json!({ "invalidations": list, "next": next })))
+}
+
+/// `GET /v1/operations/{id}`: how far one is that was answered 503.
+pub(crate) async fn operation(
+    State(sources): State<Sources>,
+    axum::extract::Path(id): axum::extract::Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let operation: Operation = id.parse().map_err(|_| Problem::not_found("No operation has such a name."))?;
+    let progress = sources.flow.parts().invalidator.progress(operation);
+    let detail = match progress {
+        Progress::Pending => "It holds on this node, and goes on until it holds on every one.",
+        Progress::Applied => "It holds on every node.",
+        Progress::Lost => {
+            "This process never had it. Ask the node that answered; if that was restarted since, send the invalidation again."
+        }
+    };
+    Ok(Json(json!({ "id": operation.to_string(), "state": progress.as_str(), "detail": detail })))
 }
 
 /// `PURGE` of any path: that path with every query, on every host unless the target names one.
@@ -170,7 +194,7 @@ pub(crate) async fn by_object(
 /// Applies an invalidation, or says what it would reach.
 ///
 /// # Errors
-/// 429: it throws out everything, and that was done too often lately.
+/// 429: it throws out everything, and that was done too often lately. 503: nobody knows yet whether it holds on every node.
 pub(crate) async fn carry_out(
     sources: &Sources,
     invalidation: Invalidation,
@@ -198,6 +222,9 @@ pub(crate) async fn carry_out(
     let derived = items.split_off(asked);
     let applied = invalidator.apply(invalidation).await;
     let Applied { position, entries, ack, .. } = applied;
+    if let Ack::Unconfirmed(operation) = ack {
+        return Err(Problem::unconfirmed(operation));
+    }
     Ok(Done { position, entries, items, derived, is_dry, ack })
 }
 

@@ -107,6 +107,8 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
         dependencies: dependencies(merged, problems),
         events: event::Names { rules: names.collect(), ..event::Names::default() },
         webhooks: webhooks(merged).filter_map(RawWebhook::settings).collect(),
+        // The walk's; whoever joins the two says so.
+        writes: Vec::new(),
         subscription: merged.redis.as_ref().and_then(|at| redis::settle(&at.value, problems)),
     }
 }

@@ -11,13 +11,16 @@ use crate::config::duration::Timeout;
 use crate::config::resolve::declared;
 use crate::config::servers::{self, Sentinel, Servers};
 use crate::config::shape::{REDACTED, Refusal, Scalar, Words, choice, section};
-use crate::fleet::{self, WhenDown};
+use crate::fleet::{self, WhenDown, WritesWhenDown};
 use crate::invalidate::subscription::{OnGap, Settings};
 use crate::redis::{Address, BadAddress};
 use crate::tier;
 
 choice!(WhenDown, "what is done without Redis", {
     "origin" => WhenDown::Origin, "serve" => WhenDown::Serve,
+});
+choice!(WritesWhenDown, "what becomes of writes without Redis", {
+    "open" => WritesWhenDown::Open, "closed" => WritesWhenDown::Closed,
 });
 choice!(OnGap, "what follows a gap", {
     "purge" => OnGap::Purge, "soft-purge" => OnGap::SoftPurge, "ignore" => OnGap::Ignore,
@@ -51,8 +54,11 @@ section! {
         /// What is done with what is kept while Redis is away: everything is asked of the origin (origin), or it is served, and
         /// nothing is promised (serve).
         when_down: WhenDown = "origin",
+        /// What becomes of a write that Redis cannot be told of before it is forwarded: it is forwarded, and its answer says
+        /// `unconfirmed` (open), or it is answered 503 (closed).
+        writes_when_down: WritesWhenDown = "open",
     }
-    later { "coherence" "writes_when_down" }
+    later { "coherence" }
 }
 
 /// The URL of a Redis; empty: none.
@@ -186,6 +192,7 @@ pub(crate) fn fleet(keys: &Redis) -> Option<fleet::Settings> {
         lease: declared(&keys.lease).0,
         ack_timeout: declared(&keys.ack_timeout).0,
         when_down: declared(&keys.when_down),
+        writes_when_down: declared(&keys.writes_when_down),
         namespace: declared(&keys.namespace).0,
         replicas: declared(&keys.replicas).0,
         about: String::new(),

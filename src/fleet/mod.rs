@@ -10,6 +10,7 @@
 //! before. It refuses to know what an invalidation reaches, and HTTP.
 
 mod ask;
+pub mod intent;
 pub mod journal;
 mod node;
 pub mod redis_journal;
@@ -29,7 +30,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::fleet::journal::{Away, Extent, Incarnation, Journal, Member};
+use crate::fleet::intent::{Write, Writes};
+use crate::fleet::journal::{Away, Extent, Incarnation, Journal, Member, Outcome};
 use crate::metrics::Metrics;
 use crate::redis::place::Where;
 use crate::store::Store;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub ack_timeout: Duration,
     /// What is done with what is kept while there is no lease.
     pub when_down: WhenDown,
+    /// What becomes of a write that cannot be journalled before it is forwarded.
+    pub writes_when_down: WritesWhenDown,
     /// What the names of the keys in Redis begin with: those who share it are one fleet.
     pub namespace: String,
     /// How many replicas of Redis must have what counts.
@@ -62,6 +66,16 @@ pub enum WhenDown {
     Origin,
     /// It is served, and the promise is suspended.
     Serve,
+}
+
+/// What becomes of a write of which Redis cannot be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WritesWhenDown {
+    /// It is forwarded; if this node dies before Redis hears of it, nobody does.
+    #[default]
+    Open,
+    /// It is answered 503, and not forwarded.
+    Closed,
 }
 
 /// Who applies what the journal holds.
@@ -95,6 +109,10 @@ struct Shared {
     leased: Notify,
     /// Whoever waits, by the place that he waits for; of this epoch.
     waiting: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
+    /// What is on its way.
+    writes: Writes,
+    /// Something is to be done about one of them.
+    tended: Notify,
 }
 
 /// How this node stands.
@@ -105,6 +123,8 @@ struct Now {
     /// When (monotonic) it first saw this epoch.
     since: Duration,
     incarnation: Option<Incarnation>,
+    /// Which lease this is, counted: another one after each break.
+    term: u64,
     away: Option<String>,
     gaps: u64,
     has_left: bool,
@@ -123,6 +143,8 @@ pub struct Standing {
     pub away: Option<String>,
     /// Records that were let go before they were read here.
     pub gaps: u64,
+    /// Writes through this node of which something is still to be said.
+    pub intents: usize,
 }
 
 /// Why nobody can say that an invalidation holds everywhere.
@@ -154,6 +176,8 @@ impl Fleet {
             entered: Notify::new(),
             leased: Notify::new(),
             waiting: Mutex::default(),
+            writes: Writes::default(),
+            tended: Notify::new(),
         }))
     }
 
@@ -162,21 +186,42 @@ impl Fleet {
         self.0.settings.ack_timeout
     }
 
-    /// Gives a record its place.
+    /// What becomes of a write that cannot be journalled before it is forwarded.
+    pub fn writes_when_down(&self) -> WritesWhenDown {
+        self.0.settings.writes_when_down
+    }
+
+    /// Gives a record its place, and says with it what became of a write.
     ///
     /// # Errors
     /// [`Away`]: it may have one all the same.
-    pub async fn append(&self, record: Bytes) -> Result<Position, Away> {
+    pub async fn append(&self, record: Bytes, ends: Option<(&Write, Outcome)>) -> Result<Position, Away> {
+        let place = self.place(&record, ends).await?;
+        if let Some((write, outcome)) = ends {
+            write.concluded(outcome);
+        }
+        Ok(place)
+    }
+
+    async fn place(&self, record: &Bytes, ends: Option<(&Write, Outcome)>) -> Result<Position, Away> {
+        let append = |epoch| async move {
+            match ends {
+                Some((write, outcome)) => {
+                    self.0.journal.conclude(epoch, write.name(), outcome, record.clone()).await
+                }
+                None => self.0.journal.append(epoch, record.clone()).await,
+            }
+        };
         loop {
             let known = self.now().epoch;
             let epoch = match known {
                 Some(epoch) => epoch,
                 None => self.0.journal.begin().await?.epoch,
             };
-            match self.0.journal.append(epoch, record.clone()).await? {
+            match append(epoch).await? {
                 Ok(n) => return Ok(Position { epoch, n }),
                 // Whoever reads the journal has heard of that too, or will.
-                Err(began) => match self.0.journal.append(began.epoch, record.clone()).await? {
+                Err(began) => match append(began.epoch).await? {
                     Ok(n) => return Ok(Position { epoch: began.epoch, n }),
                     Err(_) => continue,
                 },
@@ -246,7 +291,8 @@ impl Fleet {
     pub fn standing(&self) -> Standing {
         let Now { incarnation, away, gaps, .. } = self.now().clone();
         let (store, now) = (&self.0.store, self.0.clock.mono());
-        Standing { incarnation, applied: store.applied(), lease: store.lease().left(now), away, gaps }
+        let (applied, lease) = (store.applied(), store.lease().left(now));
+        Standing { incarnation, applied, lease, away, gaps, intents: self.0.writes.len() }
     }
 
     /// Everybody who is registered, and what the journal holds.

@@ -49,6 +49,7 @@ impl Fleet {
                         began = self.read_on(extent, &follower) => began,
                         began = self.keep_lease(extent.epoch) => began,
                         began = self.watch(extent.epoch) => began,
+                        began = self.tend(extent.epoch) => began,
                     };
                     tracing::warn!(
                         epoch = began.epoch,
@@ -98,7 +99,7 @@ impl Fleet {
         self.0.tier.end();
         let mut waiting = self.waiting();
         let mut now = self.now();
-        *now = Now { gaps: now.gaps, has_left: now.has_left, ..Now::default() };
+        *now = Now { gaps: now.gaps, has_left: now.has_left, term: now.term, ..Now::default() };
         waiting.clear();
     }
 
@@ -191,6 +192,7 @@ impl Fleet {
             match self.0.journal.register(epoch, &name, &self.0.settings.about).await {
                 Ok(Ok(extent)) => {
                     self.now().incarnation = Some(name);
+                    self.0.tended.notify_one();
                     return Ok(extent);
                 }
                 Ok(Err(began)) => return Err(began),
@@ -206,7 +208,12 @@ impl Fleet {
             self.0.metrics.fleet_away(None);
         }
         if !now.has_left {
-            self.0.store.lease().extend(sent.saturating_add(self.0.settings.lease));
+            let lease = self.0.store.lease();
+            if lease.left(self.0.clock.mono()).is_none_or(|left| left.is_zero()) {
+                now.term += 1;
+                self.0.tended.notify_one();
+            }
+            lease.extend(sent.saturating_add(self.0.settings.lease));
             self.0.leased.notify_waiters();
         }
     }
@@ -226,9 +233,7 @@ impl Fleet {
         let (mut watch, mut pause) = (Watch::default(), FIRST_LOOK);
         loop {
             let awaited = self.waiting().last_key_value().map(|(n, _)| *n);
-            // Without anybody who waits it is looked at now and then: what an orphan had begun is somebody's to end.
-            let n = awaited.unwrap_or_else(|| self.0.store.applied().n);
-            match self.look(epoch, n, &mut watch).await {
+            match self.look(epoch, awaited, &mut watch).await {
                 Ok(Ok(up_to)) => {
                     pause = if self.answer(up_to) { FIRST_LOOK } else { (2 * pause).min(LAST_LOOK) };
                 }
@@ -237,7 +242,7 @@ impl Fleet {
                 Err(_) => pause = LAST_LOOK,
             }
             if self.waiting().is_empty() {
-                let _ = timeout(lease, self.0.awaited.notified()).await;
+                let _ = timeout(lease / RENEWALS, self.0.awaited.notified()).await;
                 pause = FIRST_LOOK;
             } else {
                 sleep(pause).await;
@@ -245,11 +250,26 @@ impl Fleet {
         }
     }
 
-    /// Up to where everybody has applied everything, as far as `n`.
-    async fn look(&self, epoch: u64, n: u64, watch: &mut Watch) -> Result<Result<u64, Began>, Away> {
-        let members = match self.0.journal.behind(epoch, n).await? {
-            Behind::These(members) => members,
-            Behind::Began(began) => return Ok(Err(began)),
+    /// Up to where everybody has applied everything, as far as somebody waits for it. Without anybody who waits all are looked at:
+    /// what an orphan had begun is somebody's to end.
+    async fn look(
+        &self,
+        epoch: u64,
+        awaited: Option<u64>,
+        watch: &mut Watch,
+    ) -> Result<Result<u64, Began>, Away> {
+        let members = match awaited {
+            Some(n) => match self.0.journal.behind(epoch, n).await? {
+                Behind::These(members) => members,
+                Behind::Began(began) => return Ok(Err(began)),
+            },
+            None => {
+                let (extent, members) = self.0.journal.members().await?;
+                if extent.epoch != epoch {
+                    return Ok(Err(Began { epoch: extent.epoch }));
+                }
+                members
+            }
         };
         let (now, patience) = (self.0.clock.mono(), patience(self.0.settings.lease));
         let own = self.now().incarnation.clone();
@@ -257,13 +277,14 @@ impl Fleet {
         for (incarnation, renewals) in watch.see(&others.collect::<Vec<_>>(), now, patience) {
             match self.0.journal.fence(epoch, &incarnation, renewals).await? {
                 Fenced::ShutOut => {
-                    tracing::warn!(node = incarnation.0, "a node that stands still was shut out")
+                    tracing::warn!(node = incarnation.0, "a node that stands still was shut out");
                 }
                 Fenced::Moved => {}
                 Fenced::Began(began) => return Ok(Err(began)),
             }
         }
-        Ok(Ok(members.iter().map(|member| member.applied).min().unwrap_or(n)))
+        let everywhere = members.iter().map(|member| member.applied).min().or(awaited);
+        Ok(Ok(everywhere.unwrap_or_default()))
     }
 
     /// Answers who waits for what holds everywhere by now; whether anybody did.

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::fleet::journal::{Incarnation, Member};
 
+/// For how many times as long who is shut out has to stand still until he is let go: he may be reading a long journal.
+const LET_GO: u32 = 64;
+
 /// What was seen of the others.
 #[derive(Debug, Default)]
 pub(in crate::fleet) struct Watch {
@@ -17,6 +20,8 @@ pub(in crate::fleet) struct Watch {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     renewals: u64,
+    /// Whether he was shut out, by whomever: from then on it is seen anew whether he comes back.
+    is_out: bool,
     /// When (monotonic) that was first told.
     since: Duration,
 }
@@ -32,12 +37,12 @@ impl Watch {
     ) -> Vec<(Incarnation, u64)> {
         self.seen.retain(|known, _| members.iter().any(|member| member.incarnation == *known));
         let mut still = Vec::new();
-        for Member { incarnation, renewals, .. } in members {
-            let renewals = *renewals;
-            let seen = self.seen.entry(incarnation.clone()).or_insert(Seen { renewals, since: now });
-            if seen.renewals != renewals {
-                *seen = Seen { renewals, since: now };
-            } else if now.saturating_sub(seen.since) >= patience {
+        for Member { incarnation, renewals, applied, fence, .. } in members {
+            let (renewals, is_out) = (*renewals, applied < fence);
+            let seen = self.seen.entry(incarnation.clone()).or_insert(Seen { renewals, is_out, since: now });
+            if (seen.renewals, seen.is_out) != (renewals, is_out) {
+                *seen = Seen { renewals, is_out, since: now };
+            } else if now.saturating_sub(seen.since) >= if is_out { LET_GO * patience } else { patience } {
                 still.push((incarnation.clone(), renewals));
             }
         }
@@ -73,6 +78,18 @@ mod tests {
         assert!(watch.see(&[a.clone(), b], at(1_099), PATIENCE).is_empty());
         let b = member("b", 2);
         assert_eq!(watch.see(&[a, b], at(1_100), PATIENCE), [(Incarnation("a".into()), 3)]);
+    }
+
+    #[test]
+    fn who_was_shut_out_is_let_go_long_after() {
+        let mut watch = Watch::default();
+        watch.see(&[member("a", 1)], at(0), PATIENCE);
+        assert_eq!(watch.see(&[member("a", 1)], at(1_100), PATIENCE).len(), 1);
+        let out = Member { fence: 1, ..member("a", 1) };
+        assert!(watch.see(std::slice::from_ref(&out), at(1_200), PATIENCE).is_empty());
+        let due = 1_200 + 64 * 1_100;
+        assert!(watch.see(std::slice::from_ref(&out), at(due - 1), PATIENCE).is_empty());
+        assert_eq!(watch.see(&[out], at(due), PATIENCE).len(), 1);
     }
 
     #[test]

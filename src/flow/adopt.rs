@@ -22,6 +22,7 @@ use crate::flow::coalesce::Departure;
 use crate::flow::consequence::{self, Consequences, Target};
 use crate::flow::fetch::Fetch;
 use crate::flow::{Shared, Visit, egress};
+use crate::invalidate::intent::Intent;
 use crate::policy::represent::Posted;
 use crate::policy::{ResponseTimes, Storable};
 use crate::route::Reads;
@@ -84,19 +85,19 @@ impl Adoption {
     pub(crate) async fn conclude(
         self,
         target: &Target,
-        follows: Consequences,
+        (follows, intent): (Consequences, Option<Intent>),
         response: Response<Body>,
         answered: Answered,
     ) {
         let received = self.flow.clock.now();
         let Some(storable) = self.judge(&target.uri, &response, received) else {
-            let response = follows.conclude(&self.flow, target, response).await;
+            let response = follows.conclude(&self.flow, target, response, intent).await;
             // He may have left.
             let _ = answered.send(Ok(Own::passed(response)));
             return;
         };
         let kept = self.departure.depends().tags;
-        let (ack, ticket) = follows.apply_by(&self.flow, &self.began, &kept).await;
+        let (ack, ticket) = follows.apply_by(&self.flow, (&self.began, &kept), intent).await;
         let response = consequence::told(&self.flow, ack, response);
         let Some(ticket) = ticket else {
             // He may have left.

@@ -14,13 +14,15 @@ use crate::fault::{self, Fault};
 use crate::flow::ending::Ending;
 use crate::flow::{ServerError, Shared, Visit};
 use crate::invalidate::applied::{Ack, Reached};
+use crate::invalidate::intent::Intent;
+use crate::invalidate::raw::Raw;
 use crate::invalidate::{Applied, Author, Invalidation, Source};
 use crate::policy::outdate;
 use crate::route::host::Scheme;
 use crate::route::reach::{Item, Reach};
 use crate::route::table::Route;
 use crate::route::tag::Tag;
-use crate::route::write::{Named, Outdated};
+use crate::route::write::{Matches, Named, Outdated};
 use crate::route::written::{Content, Outcome, Written, groups};
 use crate::store::position::{Hold, Mode};
 use crate::store::ticket::FillTicket;
@@ -141,6 +143,18 @@ impl Target {
         Written { host: &self.host, query, headers: &self.headers, user, outcome, request, response }
     }
 
+    /// Says to the fleet what it will outdate, as far as the request tells, if nobody can say what became of it; `None`: this
+    /// node is alone.
+    pub(crate) fn intend(&self, flow: &Shared, matches: &Matches<'_>) -> Option<Intent> {
+        flow.invalidator.fleet()?;
+        let none = Content::Unread;
+        let unknown = Err(upstream::Error::Closed);
+        let follows = self.consequences(flow, Effect::Unknown, &unknown, |outcome| {
+            matches.outdated(&self.written(outcome, &none, &none))
+        });
+        follows.intend(flow, self.timeout)
+    }
+
     /// What follows, now that it was answered or will not be; `ruled` asks the rules.
     pub(crate) fn consequences(
         &self,
@@ -180,7 +194,24 @@ impl Target {
         };
         let soft = (!ruled.soft.is_empty())
             .then(|| self.invalidation(ruled.soft, (Mode::Soft, hold), actor.clone()));
-        Consequences { hard: self.invalidation(ruled.hard, (Mode::Hard, hold), actor), soft, refresh }
+        let raw = flow.invalidator.fleet().map(|_| self.raw(outcome));
+        let hard = Invalidation { raw, ..self.invalidation(ruled.hard, (Mode::Hard, hold), actor) };
+        Consequences { hard, soft, refresh }
+    }
+
+    /// What other nodes make of it by their own rules.
+    fn raw(&self, outcome: Outcome) -> Raw {
+        Raw::Write {
+            method: self.method.to_string(),
+            host: Arc::clone(&self.host),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            user: self.user.clone(),
+            status: match outcome {
+                Outcome::Known(status) => Some(status.as_u16()),
+                Outcome::Unknown => None,
+            },
+        }
     }
 
     /// What follows from a write that the origin refused: what it says itself, and that it does not know the writer.
@@ -244,14 +275,37 @@ impl Consequences {
         Self { refresh: None, ..self }
     }
 
-    /// Applies them. When this returns, they hold, as far as it says.
-    pub(crate) async fn apply(self, flow: &Arc<Shared>) -> Ack {
-        let Self { hard, soft, refresh } = self;
+    /// Says to the fleet what an unknown outcome of a write outdates, which is what these are; `None`: this node is alone.
+    pub(crate) fn intend(self, flow: &Shared, patience: Duration) -> Option<Intent> {
+        flow.invalidator.intend(self.hard, self.soft, patience)
+    }
+
+    /// Whether it is known what became of the write.
+    fn is_known(&self) -> bool {
+        !matches!(self.hard.hold, Hold::For(_))
+    }
+
+    /// Applies them, and with the last of them says the end of the write that was intended. When this returns, they hold, as far
+    /// as it says.
+    pub(crate) async fn apply(self, flow: &Arc<Shared>, intent: Option<Intent>) -> Ack {
         let mut dropped = Dropped::default();
-        if !hard.reach.is_empty() || !hard.alone.is_empty() {
-            dropped.add(flow.invalidator.apply(hard).await);
+        if self.is_empty() {
+            intent.into_iter().for_each(Intent::close);
+            return dropped.ack;
         }
-        dropped.follow(flow, soft, refresh).await
+        let (now, later) = self.share(intent);
+        let Self { hard, soft, refresh } = self;
+        if !hard.reach.is_empty() || !hard.alone.is_empty() {
+            let ends = now.map(|intent| intent.ends(hard.hold));
+            dropped.add(flow.invalidator.apply_of(hard, ends).await);
+        }
+        dropped.follow(flow, (soft, later), refresh).await
+    }
+
+    /// With which part the intent ends: the last one, or the hard one if the outcome is unknown, for that stands in its place.
+    fn share(&self, intent: Option<Intent>) -> (Option<Intent>, Option<Intent>) {
+        let has_hard = !self.hard.reach.is_empty() || !self.hard.alone.is_empty();
+        if has_hard && (self.soft.is_none() || !self.is_known()) { (intent, None) } else { (None, intent) }
     }
 
     /// Applies them to the answer of `target`, of which the head has come: what leaves from now on may be told.
@@ -260,11 +314,17 @@ impl Consequences {
         flow: &Arc<Shared>,
         target: &Target,
         response: Response<Body>,
+        intent: Option<Intent>,
     ) -> Response<Body> {
         let ending = Ending::of(flow, &self, &response, target.route.settings.settle, target.timeout);
-        let response = if self.is_empty() { response } else { told(flow, self.apply(flow).await, response) };
+        let is_silent = self.is_empty();
+        // What it outdates is known for certain when the answer has ended.
+        let goes_on = ending.is_some() && self.is_known();
+        let (now, later) = if goes_on { (None, intent) } else { (intent, None) };
+        let ack = self.apply(flow, now).await;
+        let response = if is_silent { response } else { told(flow, ack, response) };
         match ending {
-            Some(ending) => ending.watched(response),
+            Some(ending) => ending.of_intent(later, ack).watched(response),
             None => response,
         }
     }
@@ -274,15 +334,17 @@ impl Consequences {
     pub(crate) async fn apply_by(
         self,
         flow: &Arc<Shared>,
-        began: &FillTicket,
-        kept: &[Tag],
+        adopts: (&FillTicket, &[Tag]),
+        intent: Option<Intent>,
     ) -> (Ack, Option<FillTicket>) {
+        let (now, later) = self.share(intent);
         let Self { hard, soft, refresh } = self;
-        let (applied, renewed) = flow.invalidator.apply_by(hard, began, kept).await;
+        let ends = now.map(|intent| intent.ends(hard.hold));
+        let (applied, renewed) = flow.invalidator.apply_by(hard, adopts, ends).await;
         let mut dropped = Dropped::default();
         dropped.add(applied);
         // What the soft part reaches of `kept` refuses the fill: the gate looks at the ticket again.
-        (dropped.follow(flow, soft, refresh).await, renewed)
+        (dropped.follow(flow, (soft, later), refresh).await, renewed)
     }
 }
 
@@ -301,15 +363,21 @@ impl Default for Dropped {
 impl Dropped {
     fn add(&mut self, applied: Applied) {
         self.reached.push(applied.reached);
-        if applied.ack == Ack::Unconfirmed {
-            self.ack = Ack::Unconfirmed;
+        if applied.ack != Ack::Applied {
+            self.ack = applied.ack;
         }
     }
 
     /// The rest of it.
-    async fn follow(mut self, flow: &Arc<Shared>, soft: Option<Invalidation>, refresh: Option<Reach>) -> Ack {
+    async fn follow(
+        mut self,
+        flow: &Arc<Shared>,
+        (soft, intent): (Option<Invalidation>, Option<Intent>),
+        refresh: Option<Reach>,
+    ) -> Ack {
         if let Some(soft) = soft {
-            self.add(flow.invalidator.apply(soft).await);
+            let ends = intent.map(|intent| intent.ends(soft.hold));
+            self.add(flow.invalidator.apply_of(soft, ends).await);
         }
         if let Some(refresh) = refresh {
             flow.refresh(self.reached, refresh);

@@ -28,6 +28,8 @@ use tokio::runtime::Handle;
 use crate::body::{Body, BodyError};
 use crate::flow::Shared;
 use crate::flow::consequence::Consequences;
+use crate::invalidate::applied::Ack;
+use crate::invalidate::intent::Intent;
 use crate::upstream;
 
 /// An answer that ends within this has come at once, however soon a route's writes are settled.
@@ -48,6 +50,10 @@ pub(crate) struct Ending {
     patience: Duration,
     /// Whether the rest is read if the client leaves: events may go on for ever.
     is_read_to_its_end: bool,
+    /// What the fleet knows of the write; its end closes that.
+    intent: Option<Intent>,
+    /// Whether what was outdated at the head holds everywhere.
+    ack: Ack,
 }
 
 /// How an answer ended.
@@ -75,7 +81,14 @@ impl Ending {
             settle: settle.max(AT_ONCE),
             patience,
             is_read_to_its_end: !upstream::is_event_stream(response.headers()),
+            intent: None,
+            ack: Ack::Applied,
         })
+    }
+
+    /// The same of a write that was intended; `ack` is what became of what was outdated at the head.
+    pub(crate) fn of_intent(self, intent: Option<Intent>, ack: Ack) -> Self {
+        Self { intent, ack, ..self }
     }
 
     /// The answer, watched until its end.
@@ -87,9 +100,12 @@ impl Ending {
     async fn conclude(self, end: End) {
         let took = self.flow.clock.mono().saturating_sub(self.since);
         match end {
-            End::Clean if took <= self.settle => {}
-            End::Clean => _ = self.follows.apply(&self.flow).await,
-            End::Unknown => _ = self.follows.unknown(self.patience).apply(&self.flow).await,
+            // What is only owed to the journal is not in it: the intent has to stand for it.
+            End::Clean if took <= self.settle && (self.ack == Ack::Applied || self.intent.is_none()) => {
+                self.intent.into_iter().for_each(Intent::close);
+            }
+            End::Clean => _ = self.follows.apply(&self.flow, self.intent).await,
+            End::Unknown => _ = self.follows.unknown(self.patience).apply(&self.flow, self.intent).await,
         }
     }
 

@@ -90,6 +90,9 @@ fn respond(received: Result<&Receipt, &Refusal>) -> Response<Body> {
         }
         Err(refusal) => refusal,
     };
+    if let Refusal::Unconfirmed(operation) = refusal {
+        return problem::unconfirmed(*operation);
+    }
     let mut response = problem::answer(status(refusal), &refusal.to_string());
     let headers = response.headers_mut();
     match refusal {
@@ -99,7 +102,7 @@ fn respond(received: Result<&Receipt, &Refusal>) -> Response<Body> {
             let seconds = why.retry_after.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        Refusal::Unknown | Refusal::TooLarge(_) | Refusal::Bad(_) => {}
+        Refusal::Unknown | Refusal::TooLarge(_) | Refusal::Bad(_) | Refusal::Unconfirmed(_) => {}
     }
     response
 }
@@ -119,6 +122,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::Bad(why) if why.is_malformed() => StatusCode::BAD_REQUEST,
         Refusal::Bad(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::Unconfirmed(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -346,6 +346,7 @@ impl Visit<'_> {
             hold: route.entry,
             upgrade,
             interim: self.interim.clone().map(|interim| interim::passed_on(interim, self.target.route)),
+            permit: None,
         }
     }
 }

@@ -7,7 +7,9 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
+use crate::flow::purge;
 use crate::guard::Violation;
+use crate::invalidate::operation::Operation;
 use crate::upstream;
 
 /// A problem of `status`; `detail` is a sentence for people.
@@ -17,6 +19,21 @@ pub fn answer(status: StatusCode, detail: &str) -> Response<Body> {
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail,
     });
     json(status, "application/problem+json", problem.to_string())
+}
+
+/// An invalidation of which nobody knows whether it holds on every node.
+pub(crate) fn unconfirmed(operation: Option<Operation>) -> Response<Body> {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut problem = serde_json::json!({
+        "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(),
+        "detail": purge::unconfirmed(operation),
+    });
+    if let Some(operation) = operation {
+        problem["operation"] = operation.to_string().into();
+    }
+    let mut response = json(status, "application/problem+json", problem.to_string());
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Whatever else Larder says itself, as JSON of this media type.
@@ -72,6 +89,9 @@ fn public(error: &upstream::Error) -> &'static str {
         upstream::Error::Unreachable { .. } => "the origin cannot be connected to",
         upstream::Error::ConnectTimeout { .. } => "connecting to the origin took too long",
         upstream::Error::Tls { .. } => "the origin cannot be connected to securely",
+        upstream::Error::Withheld => {
+            "the other nodes cannot be told now what this write outdates, so it was not forwarded; send it again"
+        }
         upstream::Error::FirstByteTimeout => "the origin did not answer in time",
         upstream::Error::Closed => "the origin closed the connection before it had answered",
         upstream::Error::BadResponse(_) => "the origin's answer is malformed",
@@ -83,7 +103,7 @@ fn public(error: &upstream::Error) -> &'static str {
 pub fn status(error: &upstream::Error) -> StatusCode {
     match error {
         upstream::Error::RequestBody(_) => StatusCode::BAD_REQUEST,
-        upstream::Error::Saturated => StatusCode::SERVICE_UNAVAILABLE,
+        upstream::Error::Saturated | upstream::Error::Withheld => StatusCode::SERVICE_UNAVAILABLE,
         upstream::Error::ConnectTimeout { .. } | upstream::Error::FirstByteTimeout => {
             StatusCode::GATEWAY_TIMEOUT
         }

@@ -8,6 +8,8 @@ use http::{HeaderMap, StatusCode};
 
 use crate::flow::serve::Answer;
 use crate::flow::{Visit, problem};
+use crate::invalidate::applied::Ack;
+use crate::invalidate::operation::Operation;
 use crate::invalidate::{Invalidation, Source};
 use crate::metrics::Cache;
 use crate::route::reach::Reach;
@@ -25,6 +27,19 @@ pub fn mode(headers: &HeaderMap) -> Mode {
     }
 }
 
+/// What whoever invalidates hears when nobody knows whether it holds on every node.
+pub fn unconfirmed(operation: Option<Operation>) -> String {
+    let begun = "It holds on this node; nobody knows yet whether it holds on the others.";
+    match operation {
+        Some(operation) => format!(
+            "{begun} It goes on: GET /v1/operations/{operation} of this node's admin API says how far it is."
+        ),
+        None => format!(
+            "{begun} Too much waits already, so everything will be outdated there: send it again later."
+        ),
+    }
+}
+
 /// Outdates the path with every query on the host that was asked, and answers when that holds.
 pub(crate) async fn purge(visit: &Visit<'_>, head: &Head) -> Answer {
     let holder = visit.flow.keys.holder(&head.headers).filter(|holder| holder.may >= Role::Purge);
@@ -39,6 +54,11 @@ pub(crate) async fn purge(visit: &Visit<'_>, head: &Head) -> Answer {
                 ..Invalidation::default()
             };
             let applied = visit.flow.invalidator.apply(invalidation).await;
+            if let Ack::Unconfirmed(operation) = applied.ack {
+                let response = problem::unconfirmed(operation);
+                let (error, detail) = (Some("unconfirmed"), Some("purge"));
+                return Answer { response, cache: Cache::Bypass, detail, age: None, upstream: None, error };
+            }
             let (position, invalidated) = (applied.position.to_string(), applied.entries.total);
             let body =
                 serde_json::json!({ "status": "ok", "id": position, "invalidated": invalidated }).to_string();

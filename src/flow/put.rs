@@ -143,7 +143,7 @@ impl Shared {
             without_derived: true,
             ..Invalidation::default()
         };
-        let (_, ticket) = self.invalidator.apply_by(invalidation, began, &tags).await;
+        let (_, ticket) = self.invalidator.apply_by(invalidation, (began, &tags), None).await;
         let ticket = ticket.ok_or(NotPut::Overtaken)?;
         let candidate = Candidate {
             key: target.key(share, &head.headers, &[]).to_key(),

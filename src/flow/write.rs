@@ -38,11 +38,12 @@ use crate::flow::consequence::{Effect, Target};
 use crate::flow::observed::{self, Sent};
 use crate::flow::serve::Answer;
 use crate::flow::{Shared, Visit, pass};
+use crate::invalidate::intent::Intent;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::route::path::Path;
 use crate::route::write::Matches;
 use crate::route::written::Content;
-use crate::upstream::{self, How, Upgrade};
+use crate::upstream::{self, How, Leave, Permit, Upgrade};
 
 /// Forwards a write and outdates its target, what its answer names (RFC 9111 §4.4), and what the rules say.
 pub(crate) async fn write(visit: &Visit<'_>, head: Head, body: Body) -> Answer {
@@ -77,7 +78,7 @@ struct Errand {
 
 impl Errand {
     async fn run(self, request: Request<Body>, answered: Answered) {
-        let Self { flow, target, how, adoption } = self;
+        let Self { flow, target, mut how, adoption } = self;
         let patience = how.timeout;
         let matches = Matches::of(&flow.rules.writes, &target.method, &Path::of(&target.path));
         let (request, sent) = if matches.asks_request() {
@@ -86,6 +87,8 @@ impl Errand {
         } else {
             (request, None)
         };
+        let intent = target.intend(&flow, &matches);
+        how.permit = intent.as_ref().map(|intent| permit(&flow, intent));
         let mut answer = flow.upstream.send(request, how).await;
         let effect = Effect::of(&answer, &target.method, flow.settings.on_server_error);
         let mut received = Content::Unread;
@@ -110,20 +113,34 @@ impl Errand {
                 let _ = answered.send(answer.map(Own::passed));
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    follows.apply(&flow).await;
+                    follows.apply(&flow, intent).await;
                 });
             }
             (Some(adoption), Ok(response)) => {
-                adoption.conclude(&target, follows, response, answered).await;
+                adoption.conclude(&target, (follows, intent), response, answered).await;
             }
             (_, Ok(response)) => {
-                let response = follows.conclude(&flow, &target, response).await;
+                let response = follows.conclude(&flow, &target, response, intent).await;
                 let _ = answered.send(Ok(Own::passed(response)));
             }
             (_, Err(why)) => {
-                follows.apply(&flow).await;
+                follows.apply(&flow, intent).await;
                 let _ = answered.send(Err(why));
             }
         }
     }
+}
+
+/// What is asked before each copy of a write leaves: whether the fleet knows of it, under a lease that goes on.
+fn permit(flow: &Arc<Shared>, intent: &Intent) -> Permit {
+    let (flow, leash) = (Arc::clone(flow), intent.leash());
+    Permit::new(move || {
+        let (flow, leash) = (Arc::clone(&flow), leash.clone());
+        Box::pin(async move {
+            let Err(why) = leash.may_leave().await else { return Leave::Given };
+            flow.metrics.write_unheld();
+            tracing::debug!(%why, "a write whose intent is not journalled");
+            if flow.invalidator.forwards_unheld() { Leave::Given } else { Leave::Withheld }
+        })
+    })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::invalidate::audit::Tally;
+use crate::invalidate::operation::Operation;
 use crate::invalidate::sweeper::AT_ONCE;
 use crate::store::entry::Entry;
 use crate::store::position::Position;
@@ -29,8 +30,9 @@ pub struct Applied {
 pub enum Ack {
     /// It holds: on every node of the fleet, if there is one.
     Applied,
-    /// It holds here. Nobody knows of other nodes, and it goes on until it holds there too.
-    Unconfirmed,
+    /// It holds here. Nobody knows of other nodes, and it goes on until it holds there too. Under the name, if there is one, it
+    /// can be asked for again; if there is none, everything is outdated there in its stead.
+    Unconfirmed(Option<Operation>),
 }
 
 impl Ack {
@@ -38,7 +40,7 @@ impl Ack {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
-            Self::Unconfirmed => "unconfirmed",
+            Self::Unconfirmed(_) => "unconfirmed",
         }
     }
 }

@@ -19,6 +19,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::invalidate::purge;
+use crate::invalidate::raw::Raw;
 use crate::invalidate::{Invalidation, Source};
 use crate::route::host::{Hosts, Scheme};
 use crate::route::reach::{Gaps, ItemTemplate, Reach};
@@ -53,6 +54,8 @@ pub enum Event {
         name: String,
         /// What its sender calls this one.
         id: Option<String>,
+        /// What it is about.
+        data: Value,
     },
 }
 
@@ -67,13 +70,16 @@ pub struct Outdates {
     pub id: Option<String>,
     /// The name of the event, if it is a named one.
     pub name: Option<String>,
+    /// What that event is about.
+    pub data: Value,
 }
 
 impl Outdates {
     /// The invalidation that `actor` asks for by way of `source`.
     pub fn invalidation(self, source: Source, actor: impl Into<String>) -> Invalidation {
-        let Self { reach, mode, id, name: _ } = self;
-        Invalidation { reach, mode, id, source, actor: actor.into(), ..Invalidation::default() }
+        let Self { reach, mode, id, name, data } = self;
+        let raw = name.map(|name| Raw::Event { name, data });
+        Invalidation { reach, mode, id, source, raw, actor: actor.into(), ..Invalidation::default() }
     }
 }
 
@@ -215,11 +221,12 @@ pub fn named(name: &str, data: &Value, id: Option<String>, names: &Names) -> Res
     let matching = names.rules.iter().filter(|(pattern, _)| Gaps::parse(pattern).matches(&name));
     let mut templates = matching.flat_map(|(_, templates)| templates).peekable();
     if templates.peek().is_none() {
-        return Ok(Event::Unmatched { name, id });
+        return Ok(Event::Unmatched { name, id, data: data.clone() });
     }
     let values = |path: &str| values(data, path);
     let reach = purge::gathered(templates.flat_map(|template| template.bind(None, &values)))?;
-    Ok(Event::Outdates(Outdates { reach, id, name: Some(name), ..Outdates::default() }))
+    let (name, data) = (Some(name), data.clone());
+    Ok(Event::Outdates(Outdates { reach, id, name, data, ..Outdates::default() }))
 }
 
 /// The values that stand under a dotted path: one, or each of a list's. None if there is none, or one of them is no plain

@@ -27,7 +27,10 @@ use thiserror::Error;
 
 use crate::clock::Now;
 use crate::invalidate::allowance::TooOften;
+use crate::invalidate::applied::Ack;
 use crate::invalidate::event::{BadEvent, Event};
+use crate::invalidate::operation::Operation;
+use crate::invalidate::raw::Raw;
 use crate::invalidate::seen::{self, Id, Seen, Times};
 use crate::invalidate::webhook::{self, Refused, Scheme, Settings, Signed, TOLERANCE};
 use crate::invalidate::{Invalidator, Source};
@@ -72,7 +75,7 @@ pub enum Receipt {
     Duplicate,
 }
 
-/// Why a message was not accepted.
+/// Why a message was not accepted, or is to be sent again.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// No webhook has this path.
@@ -90,6 +93,10 @@ pub enum Refusal {
     /// It throws out everything, too often.
     #[error(transparent)]
     TooOften(#[from] TooOften),
+    /// It holds here, and goes on under this name; nobody knows yet whether it holds on every node. Sent again, it is received
+    /// again.
+    #[error("nobody knows yet whether it holds on every node")]
+    Unconfirmed(Option<Operation>),
 }
 
 impl Receipt {
@@ -114,6 +121,7 @@ impl Refusal {
             Self::Unproven(why) => why.as_str(),
             Self::Bad(why) => why.as_str(),
             Self::TooOften(_) => "too-often",
+            Self::Unconfirmed(_) => "unconfirmed",
         }
     }
 }
@@ -144,7 +152,7 @@ impl Hooks {
     /// Receives what was sent to a decoded path, and applies it.
     ///
     /// # Errors
-    /// [`Refusal`]: nothing of it was applied.
+    /// [`Refusal`]: nothing of it was applied, but for [`Refusal::Unconfirmed`].
     pub async fn receive(
         &self,
         path: &str,
@@ -185,19 +193,26 @@ impl Hooks {
             },
             None => None,
         };
-        let receipt = match event {
-            Event::Unmatched { name, .. } => {
+        let (receipt, ack) = match event {
+            Event::Unmatched { name, data, .. } => {
                 invalidator.metrics().event_unmatched();
-                Receipt::Unmatched { name }
+                let raw = Raw::Event { name: name.clone(), data };
+                let ack = invalidator.pass_on(raw, Source::Webhook, &hook.settings.path).await;
+                (Receipt::Unmatched { name }, ack)
             }
             Event::Outdates(outdates) => {
                 let mut invalidation = outdates.invalidation(Source::Webhook, hook.settings.path.as_str());
                 invalidation.id = signed.id.or(invalidation.id);
                 invalidator.allow(&invalidation)?;
                 let applied = invalidator.apply(invalidation).await;
-                Receipt::Applied { position: applied.position, invalidated: applied.reached.len() }
+                let (position, invalidated) = (applied.position, applied.reached.len());
+                (Receipt::Applied { position, invalidated }, applied.ack)
             }
         };
+        if let Ack::Unconfirmed(operation) = ack {
+            // The claim is given back: whoever tries again is not told that all is done before it is.
+            return Err(Refusal::Unconfirmed(operation));
+        }
         claim.into_iter().for_each(seen::Claim::done);
         Ok(receipt)
     }

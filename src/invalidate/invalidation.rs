@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{self, Fault};
+use crate::invalidate::raw::Raw;
 use crate::invalidate::record::Cause;
 use crate::route::derive::{Dependencies, Followed};
 use crate::route::reach::{Item, Reach};
@@ -30,6 +31,8 @@ pub struct Invalidation {
     pub id: Option<String>,
     /// Who wrote; under a soft invalidation he is never served what is older.
     pub author: Option<Author>,
+    /// What happened, for nodes whose rules make something else of it.
+    pub raw: Option<Raw>,
 }
 
 /// Where an invalidation comes from; the `source` label of metrics.

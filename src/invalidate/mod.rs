@@ -16,10 +16,13 @@ pub mod event;
 #[cfg(test)]
 mod forgeries;
 pub mod hooks;
+pub mod intent;
 mod invalidation;
 mod listener;
+pub mod operation;
 mod pace;
 pub mod purge;
+pub mod raw;
 pub mod record;
 mod said;
 mod seen;
@@ -45,6 +48,7 @@ use crate::invalidate::allowance::{Allowance, TooOften};
 pub use crate::invalidate::applied::Applied;
 use crate::invalidate::audit::{Audit, Audited, Query, Tally};
 use crate::invalidate::batch::{Batches, Joined, Waiting};
+use crate::invalidate::intent::Ends;
 pub use crate::invalidate::invalidation::{Invalidation, Source};
 use crate::invalidate::invalidation::{is_everything, is_whole_store};
 use crate::invalidate::pace::Complaints;
@@ -54,6 +58,7 @@ use crate::invalidate::together::Own;
 use crate::metrics::Metrics;
 use crate::route::derive::{Dependencies, Followed, MAX_DERIVED};
 use crate::route::tag::Tag;
+use crate::route::write;
 pub use crate::store::author::Author;
 use crate::store::position::{Outdate, Position};
 use crate::store::sweep::Sweep;
@@ -73,6 +78,8 @@ pub struct Settings {
     pub events: event::Names,
     /// `webhooks:`
     pub webhooks: Vec<webhook::Settings>,
+    /// `writes:`, for what is written through other nodes.
+    pub writes: Vec<write::Rule>,
     /// `redis.subscribe`; `None`: no channel is listened to.
     pub subscription: Option<subscription::Settings>,
 }
@@ -100,6 +107,8 @@ struct Shared {
     /// Where the order is kept; empty: this node is alone, and its own gate keeps it.
     fleet: OnceLock<Fleet>,
     own: Own,
+    /// Of the rules for what happens elsewhere.
+    rules: u64,
     sweeper: Sweeper,
     batches: Batches,
     audit: Audit,
@@ -109,8 +118,17 @@ struct Shared {
 }
 
 /// The write that an invalidation belongs to.
-#[derive(Debug)]
+#[derive(Default)]
 struct Writer {
+    /// Whether its answer may be kept.
+    adopts: Option<Adopts>,
+    /// Whether it says the end of a write.
+    ends: Option<Ends>,
+}
+
+/// A write whose answer may be kept.
+#[derive(Debug)]
+struct Adopts {
     /// Of its ticket.
     began: (Position, Duration),
     /// The tags of its own answer.
@@ -130,7 +148,7 @@ struct Raised {
 impl Invalidator {
     /// The applier for `store`.
     pub fn new(settings: Settings, store: Arc<Store>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let batches = Batches::new(settings.max_batch);
+        let (batches, rules) = (Batches::new(settings.max_batch), raw::fingerprint(&settings));
         let sweeper = Sweeper::new(Arc::clone(&store));
         Self(Arc::new(Shared {
             settings,
@@ -139,6 +157,7 @@ impl Invalidator {
             metrics,
             fleet: OnceLock::new(),
             own: Own::default(),
+            rules,
             sweeper,
             batches,
             audit: Audit::default(),
@@ -173,17 +192,23 @@ impl Invalidator {
         applied.await.expect("what has joined a batch is applied with it")
     }
 
+    /// The same for what a write has outdated; with `ends`, that is all.
+    pub async fn apply_of(&self, invalidation: Invalidation, ends: Option<Ends>) -> Applied {
+        let since = self.0.clock.mono();
+        self.alone(self.follow(invalidation), since, Some(Writer { adopts: None, ends })).await.0
+    }
+
     /// The same for a write that began with `began`, whose own answer would carry `kept`: with the ticket under which that
     /// may be stored.
     pub async fn apply_by(
         &self,
         invalidation: Invalidation,
-        began: &FillTicket,
-        kept: &[Tag],
+        (began, kept): (&FillTicket, &[Tag]),
+        ends: Option<Ends>,
     ) -> (Applied, Option<FillTicket>) {
         let since = self.0.clock.mono();
-        let by = Writer { began: (began.position(), began.begun()), kept: kept.to_vec() };
-        self.alone(self.follow(invalidation), since, Some(by)).await
+        let adopts = Some(Adopts { began: (began.position(), began.begun()), kept: kept.to_vec() });
+        self.alone(self.follow(invalidation), since, Some(Writer { adopts, ends })).await
     }
 
     /// Whether somebody outside may have this now; to be asked before [`Self::apply`].
@@ -268,7 +293,7 @@ impl Invalidator {
         match self.0.fleet.get() {
             Some(fleet) => self.through(fleet, record, by, noted).await,
             None => {
-                let mut raised = self.raise(record, by.as_ref());
+                let mut raised = self.raise(record, by.and_then(|by| by.adopts).as_ref());
                 let renewed = raised.renewed.take();
                 (self.sweep(raised, noted).end().await, renewed)
             }
@@ -316,7 +341,7 @@ impl Invalidator {
     }
 
     /// Raises a record: from here on nothing older than it is stored.
-    fn raise(&self, record: Arc<Record>, by: Option<&Writer>) -> Raised {
+    fn raise(&self, record: Arc<Record>, by: Option<&Adopts>) -> Raised {
         let Shared { store, clock, before_all, .. } = &*self.0;
         let outdate = &record.outdate;
         // Before, or those who come between would be the herd.
@@ -327,7 +352,7 @@ impl Invalidator {
         }
         let since = clock.mono();
         let (sweep, renewed) = match by {
-            Some(Writer { began, kept }) => store.raise_by(outdate, since, *began, kept),
+            Some(Adopts { began, kept }) => store.raise_by(outdate, since, *began, kept),
             None => (store.raise(outdate, since), None),
         };
         Raised { record, sweep, since, renewed }
@@ -420,7 +445,7 @@ mod tests {
                         let ticket = world.store.ticket(Duration::ZERO);
                         let kept = [Tag::named("t")];
                         let write = of(Source::Write, "t");
-                        let by = world.invalidator.apply_by(write, &ticket, &kept);
+                        let by = world.invalidator.apply_by(write, (&ticket, &kept), None);
                         let (applied, renewed) = by.now_or_never().unwrap();
                         assert!(renewed.is_none_or(|renewed| renewed.position() == applied.position));
                         assert!(
@@ -441,8 +466,9 @@ mod tests {
         let world = World::new(Settings::default());
         let (tag, began) = (Tag::named("t"), world.store.ticket(Duration::ZERO));
         let kept = [tag];
-        let by =
-            |began| world.invalidator.apply_by(of(Source::Write, "t"), began, &kept).now_or_never().unwrap();
+        let by = |began: &FillTicket| {
+            world.invalidator.apply_by(of(Source::Write, "t"), (began, &kept), None).now_or_never().unwrap()
+        };
         let (applied, renewed) = by(&began);
         assert_eq!(renewed.unwrap().position(), applied.position);
         assert!(by(&began).1.is_none(), "somebody else has invalidated it since");

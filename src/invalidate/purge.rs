@@ -75,7 +75,7 @@ pub(in crate::invalidate) fn of_object(text: &str, names: &Names) -> Result<Outd
     }
     let mode = if purge.soft { Mode::Soft } else { Mode::Hard };
     let id = purge.id.as_ref().map(identified).transpose()?;
-    Ok(Outdates { reach: gathered(items)?, mode, id, name: None })
+    Ok(Outdates { reach: gathered(items)?, mode, id, ..Outdates::default() })
 }
 
 /// What plain words name.

@@ -9,7 +9,7 @@
 //! Invariant: whatever was brought is appended as long as the process lives, though nobody waits for it any more. What
 //! cannot be appended now is applied aside, outside the order: here at least it holds at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -21,11 +21,14 @@ use tokio::time::{sleep, timeout};
 use crate::fleet::journal::MAX_RECORD;
 use crate::fleet::{Fleet, Follower};
 use crate::invalidate::applied::{Ack, Applied};
+use crate::invalidate::intent::Ends;
+use crate::invalidate::operation::{Operation, Progress};
+use crate::invalidate::raw::Raw;
 use crate::invalidate::record::Record;
-use crate::invalidate::wire::{self, Name};
-use crate::invalidate::{Invalidator, Writer, batch};
+use crate::invalidate::wire::{self, Name, Ours};
+use crate::invalidate::{Adopts, Invalidation, Invalidator, Source, Writer, batch};
 use crate::redis::backoff;
-use crate::store::position::Position;
+use crate::store::position::{Hold, Position};
 use crate::store::promote::Aside;
 use crate::store::ticket::FillTicket;
 use crate::store::{self, Store};
@@ -46,13 +49,15 @@ pub(in crate::invalidate) struct Own {
     secret: OnceLock<u64>,
     count: AtomicU64,
     waiting: Mutex<HashMap<u64, Brought>>,
+    /// What is not known to hold everywhere yet; at most [`MAX_OWED`].
+    under_way: Mutex<HashSet<u64>>,
     /// Somebody is about to append that everything is outdated.
     owes_everything: AtomicBool,
 }
 
 struct Brought {
     record: Arc<Record>,
-    by: Option<Writer>,
+    by: Option<Adopts>,
     then: Then,
     /// Every node has applied it, or is shut out until it has; this one may be such a one.
     is_everywhere: bool,
@@ -73,24 +78,15 @@ impl Default for Own {
             secret: OnceLock::new(),
             count: AtomicU64::new(0),
             waiting: Mutex::default(),
+            under_way: Mutex::default(),
             owes_everything: AtomicBool::new(false),
         }
     }
 }
 
 impl Own {
-    /// `None`: too much waits already.
-    fn bring(&self, brought: Brought) -> Option<Name> {
-        let mut waiting = self.waiting();
-        if waiting.len() >= MAX_OWED {
-            return None;
-        }
-        let name = self.name();
-        waiting.insert(name.count, brought);
-        Some(name)
-    }
-
-    fn name(&self) -> Name {
+    /// A name for what nobody here waits for.
+    pub(in crate::invalidate) fn name(&self) -> Name {
         Name { by: self.by, count: self.count.fetch_add(1, Ordering::Relaxed) }
     }
 
@@ -111,7 +107,35 @@ impl Own {
         self.waiting().retain(|_, brought| !brought.is_everywhere);
     }
 
-    fn secret(&self) -> u64 {
+    /// `None`: too much waits already.
+    fn bring(&self, brought: Brought) -> Option<Name> {
+        let (mut waiting, mut under_way) = (self.waiting(), self.under_way());
+        if waiting.len() >= MAX_OWED || under_way.len() >= MAX_OWED {
+            return None;
+        }
+        let name = self.name();
+        waiting.insert(name.count, brought);
+        under_way.insert(name.count);
+        Some(name)
+    }
+
+    /// It holds everywhere.
+    fn done(&self, name: &Name) {
+        self.under_way().remove(&name.count);
+    }
+
+    pub(in crate::invalidate) fn progress(&self, Operation { by, count }: Operation) -> Progress {
+        if by != self.by || count >= self.count.load(Ordering::Relaxed) {
+            return Progress::Lost;
+        }
+        if self.under_way().contains(&count) { Progress::Pending } else { Progress::Applied }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::invalidate) fn secret(&self) -> u64 {
         self.secret.get().copied().unwrap_or_default()
     }
 
@@ -134,7 +158,7 @@ impl Follower for Invalidator {
     }
 
     fn apply(&self, at: Position, bytes: Bytes) {
-        let (name, record) = match wire::read(&bytes, &self.0.settings.dependencies, self.0.own.secret()) {
+        let (name, record) = match wire::read(&bytes, self.ours()) {
             Ok((name, record)) => (Some(name), record),
             Err((record, why)) => {
                 tracing::warn!(place = %at, why, "a record of the fleet cannot be read: everything is outdated here");
@@ -175,40 +199,47 @@ impl Invalidator {
         })
     }
 
-    /// Has a record appended, however long that takes; says when it holds everywhere, or that nobody knows.
+    /// Has a record appended, however long that takes: under which name, and when it holds everywhere, or that nobody knows.
     fn tell(
         &self,
         fleet: &Fleet,
         record: Arc<Record>,
         by: Option<Writer>,
         then: Then,
-    ) -> impl Future<Output = Result<(), Unsure>> + use<> {
+    ) -> (Option<Operation>, impl Future<Output = Result<(), Unsure>> + use<>) {
         let (said, heard) = oneshot::channel();
+        let (by, ends) = by.map(|by| (by.adopts, by.ends)).unwrap_or_default();
         let brought = Brought { record: Arc::clone(&record), by, then, is_everywhere: false };
-        match self.0.own.bring(brought) {
+        let name = self.0.own.bring(brought);
+        let operation = name.as_ref().map(|name| Operation { by: name.by, count: name.count });
+        match name {
             Some(name) => {
                 let bytes = self.written(&record, name.clone());
-                tokio::spawn(carry(self.clone(), fleet.clone(), (name, bytes), said));
+                tokio::spawn(carry(self.clone(), fleet.clone(), (name, bytes), ends, said));
             }
+            // What the write was intended to outdate is appended as of unknown outcome.
             None => self.owe_everything(fleet),
         }
-        async { heard.await.unwrap_or(Err(Unsure)) }
+        (operation, async { heard.await.unwrap_or(Err(Unsure)) })
     }
 
     /// What other nodes read. What is too large for them is everything; here it is what it is.
-    fn written(&self, record: &Record, name: Name) -> Bytes {
-        let secret = self.0.own.secret();
-        let bytes = wire::write(record, name.clone(), secret);
-        if bytes.len() <= MAX_RECORD {
-            return bytes.into();
-        }
-        let items = record.outdate.reach.items.len();
-        tracing::warn!(
-            items,
-            bytes = bytes.len(),
-            "more than a record of the fleet may hold: on the other nodes everything goes"
-        );
-        wire::write(&wire::everything(), name, secret).into()
+    pub(in crate::invalidate) fn written(&self, record: &Record, name: Name) -> Bytes {
+        let written = wire::write_within(record, &name, self.ours(), MAX_RECORD);
+        let written = written.unwrap_or_else(|too_large| {
+            let (items, bytes) = (record.outdate.reach.items.len(), too_large.bytes);
+            tracing::warn!(
+                items,
+                bytes,
+                "more than a record of the fleet may hold: on the other nodes everything goes"
+            );
+            too_large.everything
+        });
+        written.into()
+    }
+
+    fn ours(&self) -> Ours<'_> {
+        Ours { settings: &self.0.settings, rules: self.0.rules, secret: self.0.own.secret() }
     }
 
     /// One that outdates everything stands for whatever else is owed.
@@ -219,8 +250,8 @@ impl Invalidator {
             return;
         }
         let name = self.0.own.name();
-        let record = Arc::new(wire::everything());
-        let bytes = Bytes::from(wire::write(&record, name.clone(), self.0.own.secret()));
+        let record = Arc::new(wire::everything(Hold::Settle));
+        let bytes = Bytes::from(wire::write_everything(name.clone(), self.ours(), Hold::Settle));
         let heard = self.heard();
         let then: Then = Box::new(move |invalidator, record, swept, renewed| {
             heard(invalidator, record, swept, renewed);
@@ -236,7 +267,7 @@ impl Invalidator {
             loop {
                 // What comes from now on needs another one.
                 own.owes_everything.store(false, Ordering::Release);
-                match fleet.append(bytes.clone()).await {
+                match fleet.append(bytes.clone(), None).await {
                     Ok(place) if fleet.everywhere(place).await.is_ok() => {
                         return own.is_everywhere(&name, place, &invalidator.0.store);
                     }
@@ -257,6 +288,20 @@ impl Invalidator {
     /// which credentials are digested here. To be called before anything is applied; only the first call counts.
     pub fn join(&self, fleet: Fleet, secret: u64) {
         let _already_joined = (self.0.own.secret.set(secret), self.0.fleet.set(fleet));
+    }
+
+    /// Tells the other nodes of what outdates nothing by the rules of this one; nothing is done where there are none.
+    pub async fn pass_on(&self, raw: Raw, source: Source, actor: &str) -> Ack {
+        if self.fleet().is_none() {
+            return Ack::Applied;
+        }
+        let (raw, actor) = (Some(raw), actor.to_owned());
+        self.apply(Invalidation { raw, source, actor, ..Invalidation::default() }).await.ack
+    }
+
+    /// How far one is that could not be confirmed when it was brought.
+    pub fn progress(&self, operation: Operation) -> Progress {
+        self.0.own.progress(operation)
     }
 
     /// The fleet that this node has joined; `None`: it is alone.
@@ -325,7 +370,7 @@ impl Invalidator {
     /// Tells it, and waits until it holds everywhere, or for as long as anybody waits.
     async fn acknowledged(&self, fleet: &Fleet, record: &Arc<Record>, by: Option<Writer>, then: Then) -> Ack {
         let since = self.0.clock.mono();
-        let told = self.tell(fleet, Arc::clone(record), by, then);
+        let (operation, told) = self.tell(fleet, Arc::clone(record), by, then);
         match timeout(fleet.ack_timeout(), told).await {
             Ok(Ok(())) => {
                 self.0.metrics.acknowledged(self.0.clock.mono().saturating_sub(since));
@@ -334,7 +379,7 @@ impl Invalidator {
             // A task of its own goes on with it.
             Ok(Err(_)) | Err(_) => {
                 self.0.metrics.unconfirmed();
-                Ack::Unconfirmed
+                Ack::Unconfirmed(operation)
             }
         }
     }
@@ -346,14 +391,19 @@ async fn carry(
     invalidator: Invalidator,
     fleet: Fleet,
     (name, record): (Name, Bytes),
+    ends: Option<Ends>,
     said: oneshot::Sender<Result<(), Unsure>>,
 ) {
     let (mut said, mut failures) = (Some(said), 0);
     loop {
-        match fleet.append(record.clone()).await {
+        match fleet
+            .append(record.clone(), ends.as_ref().map(|ends| (ends.intent.write(), ends.outcome)))
+            .await
+        {
             Ok(place) => {
                 failures = 0;
                 if fleet.everywhere(place).await.is_ok() {
+                    invalidator.0.own.done(&name);
                     // He may have left.
                     let _ = said.map(|said| said.send(Ok(())));
                     return invalidator.0.own.is_everywhere(&name, place, &invalidator.0.store);
@@ -373,9 +423,9 @@ async fn carry(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invalidate::Settings;
     use crate::invalidate::audit::Query;
     use crate::invalidate::testing::{World, of};
-    use crate::invalidate::{Invalidation, Settings, Source};
     use crate::route::derive::Dependencies;
     use crate::route::reach::{ItemTemplate, Reach};
     use crate::route::tag::Tag;
@@ -394,7 +444,8 @@ mod tests {
     fn written(rules: Dependencies, tag: &str) -> Bytes {
         let cause = of(Source::Webhook, tag).followed(&rules);
         let outdate = Outdate { reach: cause.invalidation.reach.clone(), ..Outdate::default() };
-        wire::write(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 }, 0).into()
+        let invalidator = world(rules).invalidator;
+        invalidator.written(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 })
     }
 
     fn at(world: &World, n: u64) -> Position {
@@ -417,9 +468,9 @@ mod tests {
     #[test]
     fn a_record_that_nobody_here_understands_outdates_everything() {
         let known = written(Dependencies::default(), "a:1");
-        let newer = String::from_utf8(known.to_vec()).unwrap().replace("\"v\":1", "\"v\":2");
+        let newer = String::from_utf8(known.to_vec()).unwrap().replace("\"v\":2", "\"v\":3");
         let more =
-            String::from_utf8(known.to_vec()).unwrap().replace("\"v\":1", "\"v\":1,\"how\":\"softly\"");
+            String::from_utf8(known.to_vec()).unwrap().replace("\"v\":2", "\"v\":2,\"how\":\"softly\"");
         for record in [b"".to_vec(), b"{}".to_vec(), b"\xff".to_vec(), newer.into(), more.into()] {
             let world = world(Dependencies::default());
             let kept = world.keep("k", &[Tag::named("another")]);
@@ -472,7 +523,15 @@ mod tests {
         assert!(own.bring(brought()).is_none());
         assert!(own.take(&Name { by: own.by.wrapping_add(1), ..names[0] }).is_none(), "another node's");
         assert!(own.take(&names[0]).is_some() && own.take(&names[0]).is_none());
+        let operation = Operation { by: own.by, count: names[0].count };
+        assert!(own.bring(brought()).is_none(), "it does not hold everywhere yet");
+        assert_eq!(own.progress(operation), Progress::Pending);
+        own.done(&names[0]);
+        assert_eq!(own.progress(operation), Progress::Applied);
         assert!(own.bring(brought()).is_some());
+        let [foreign, future] =
+            [(own.by + 1, 0), (own.by, u64::MAX)].map(|(by, count)| Operation { by, count });
+        assert_eq!([foreign, future].map(|lost| own.progress(lost)), [Progress::Lost; 2]);
     }
 
     impl Invalidator {

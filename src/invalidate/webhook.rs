@@ -510,7 +510,7 @@ mod tests {
     fn a_github_event_is_named_by_its_kind_and_action() {
         let headers = fields(&[("x-github-event", "issues"), ("x-github-delivery", "d-1")]);
         let name = |body: &str| match read(Scheme::Github, &headers, body.as_bytes(), &Names::default()) {
-            Ok(Event::Unmatched { name, id }) => (name, id),
+            Ok(Event::Unmatched { name, id, .. }) => (name, id),
             other => panic!("{other:?}"),
         };
         assert_eq!(name(r#"{"action": "opened"}"#), ("issues.opened".into(), Some("d-1".into())));

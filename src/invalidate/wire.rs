@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::{self, Fault};
+use crate::invalidate::Settings;
 use crate::invalidate::invalidation::Invalidation;
+use crate::invalidate::raw::Raw;
 use crate::invalidate::record::{Cause, Record};
 use crate::invalidate::{Source, batch};
 use crate::route::derive::Dependencies;
@@ -14,7 +17,7 @@ use crate::store::author::Author;
 use crate::store::position::{Hold, Mode, Outdate};
 
 /// What this build writes, and the only one that it reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Which of a node's records it is, for whoever waits for it there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +36,8 @@ struct Envelope {
     name: Name,
     /// Under which secret credentials were digested.
     secret: u64,
+    /// Of the sender's rules for what happened.
+    rules: u64,
     mode: Mode,
     hold: Hold,
     author: Option<Author>,
@@ -52,6 +57,8 @@ struct Told {
     derived: Reach,
     /// Whether nothing is to be derived.
     without_derived: bool,
+    /// What happened.
+    raw: Option<Raw>,
 }
 
 impl Envelope {
@@ -63,8 +70,47 @@ impl Envelope {
     }
 }
 
-/// Writes a record down.
-pub(in crate::invalidate) fn write(record: &Record, name: Name, secret: u64) -> Vec<u8> {
+/// What a node writes and reads records by.
+#[derive(Clone, Copy)]
+pub(in crate::invalidate) struct Ours<'a> {
+    pub(in crate::invalidate) settings: &'a Settings,
+    /// Of its rules for what happened.
+    pub(in crate::invalidate) rules: u64,
+    /// Of that under which it digests credentials.
+    pub(in crate::invalidate) secret: u64,
+}
+
+/// Writes a record down; what is larger than any journal takes, first without the data of events, and then as one that
+/// outdates everything.
+pub(in crate::invalidate) fn write_within(
+    record: &Record,
+    name: &Name,
+    ours: Ours<'_>,
+    most: usize,
+) -> Result<Vec<u8>, TooLarge> {
+    let whole = write(record, name.clone(), ours, Raw::clone);
+    if whole.len() <= most {
+        return Ok(whole);
+    }
+    let short = write(record, name.clone(), ours, Raw::in_short);
+    if short.len() <= most {
+        return Ok(short);
+    }
+    Err(TooLarge {
+        bytes: short.len(),
+        everything: write_everything(name.clone(), ours, record.outdate.hold),
+    })
+}
+
+/// A record that no journal takes.
+pub(in crate::invalidate) struct TooLarge {
+    /// How large it is.
+    pub(in crate::invalidate) bytes: usize,
+    /// What stands in its stead.
+    pub(in crate::invalidate) everything: Vec<u8>,
+}
+
+fn write(record: &Record, name: Name, ours: Ours<'_>, told_of: impl Fn(&Raw) -> Raw) -> Vec<u8> {
     let Outdate { mode, hold, author, .. } = record.outdate;
     let told = |Cause { invalidation, asked, .. }: &Cause| {
         let (asked, derived) =
@@ -76,36 +122,42 @@ pub(in crate::invalidate) fn write(record: &Record, name: Name, secret: u64) -> 
             asked: Reach { items: asked.to_vec() },
             derived: Reach { items: derived.to_vec() },
             without_derived: invalidation.without_derived,
+            raw: invalidation.raw.as_ref().map(&told_of),
         }
     };
     let causes = record.causes.iter().map(told).collect();
-    let envelope = Envelope { v: VERSION, name, secret, mode, hold, author, causes };
+    let Ours { rules, secret, .. } = ours;
+    let envelope = Envelope { v: VERSION, name, secret, rules, mode, hold, author, causes };
     serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
 /// What stands for one that is larger than any journal takes: that everything is outdated.
-pub(in crate::invalidate) fn everything() -> Record {
+pub(in crate::invalidate) fn everything(hold: Hold) -> Record {
     let invalidation = Invalidation {
         reach: Reach::all(),
-        hold: Hold::Settle,
+        hold,
         source: Source::Gap,
         actor: String::from("more than a record of the fleet may hold"),
         without_derived: true,
         ..Invalidation::default()
     };
-    let outdate = Outdate { reach: Reach::all(), hold: Hold::Settle, ..Outdate::default() };
+    let outdate = Outdate { reach: Reach::all(), hold, ..Outdate::default() };
     Record { causes: vec![invalidation.followed(&Dependencies::default())], outdate }
 }
 
-/// Reads a record and its name, and adds what `dependencies` derive here.
+/// The same, written down.
+pub(in crate::invalidate) fn write_everything(name: Name, ours: Ours<'_>, hold: Hold) -> Vec<u8> {
+    write(&everything(hold), name, ours, Raw::clone)
+}
+
+/// Reads a record and its name, and adds what the rules of this node derive: from what is outdated, and, where they are others than
+/// the sender's, from what happened.
 ///
 /// # Errors
 /// The record that outdates everything, and why this one could not be read.
-pub(in crate::invalidate) fn read(
-    bytes: &[u8],
-    dependencies: &Dependencies,
-    secret: u64,
-) -> Result<(Name, Record), (Record, String)> {
+pub(in crate::invalidate) fn read(bytes: &[u8], ours: Ours<'_>) -> Result<(Name, Record), (Record, String)> {
+    let Ours { settings, rules, secret } = ours;
+    let dependencies = &settings.dependencies;
     let unread = |why: String| {
         let invalidation = Invalidation {
             reach: Reach::all(),
@@ -125,11 +177,19 @@ pub(in crate::invalidate) fn read(
         let why = "it names credentials under another secret: give all nodes one `identity.secret`, and the same credentials";
         return Err(unread(why.to_owned()));
     }
+    let differs = envelope.rules != rules;
     let Envelope { name, mode, hold, author, causes, .. } = envelope;
     let heard = |told: Told| {
-        let Told { source, actor, id, asked, derived, without_derived } = told;
-        let (count, reach, alone) = (asked.items.len(), asked, derived);
-        let known = Invalidation { reach, alone, mode, hold, without_derived, source, actor, id, author };
+        let Told { source, actor, id, asked, derived, without_derived, raw } = told;
+        let (count, mut reach, mut alone) = (asked.items.len(), asked, derived);
+        let expand = |raw: &Raw| raw.expanded(settings, author);
+        if let (true, Some(raw)) = (fault::is(Fault::OwnExpansionOnly), &raw) {
+            (reach, alone) = (expand(raw), Reach::default());
+        }
+        let own = raw.as_ref().filter(|_| differs).map(expand).unwrap_or_default();
+        own.items.into_iter().for_each(|item| alone.add(item));
+        let known =
+            Invalidation { reach, alone, mode, hold, without_derived, source, actor, id, author, raw };
         Cause { asked: count, ..known.followed(dependencies) }
     };
     let causes: Vec<Cause> = causes.into_iter().map(heard).collect();
@@ -192,9 +252,12 @@ mod tests {
             let invalidation = Invalidation { reach: reach.clone(), mode, author, ..Invalidation::default() };
             let cause = Cause { invalidation, asked: 1, ..Cause::default() };
             let outdate = Outdate { reach, mode, author, ..Outdate::default() };
-            let bytes = write(&Record { causes: vec![cause], outdate }, Name { by: 1, count: 1 }, 7);
-            assert!(read(&bytes, &Dependencies::default(), 7).is_ok());
-            let elsewhere = read(&bytes, &Dependencies::default(), 8);
+            let settings = Settings::default();
+            let of = |secret| Ours { settings: &settings, rules: 0, secret };
+            let record = Record { causes: vec![cause], outdate };
+            let bytes = write(&record, Name { by: 1, count: 1 }, of(7), Raw::clone);
+            assert!(read(&bytes, of(7)).is_ok());
+            let elsewhere = read(&bytes, of(8));
             assert_eq!(elsewhere.is_ok(), is_read);
             let everything = |(record, _): &(Record, String)| record.outdate.reach == Reach::all();
             assert!(elsewhere.as_ref().err().is_none_or(everything));
@@ -217,8 +280,10 @@ mod tests {
             };
             let cause = Cause { invalidation, asked: asked.len(), ..Cause::default() };
             let record = Record { causes: vec![cause], outdate: Outdate { reach, mode, hold, author } };
-            let bytes = write(&record, Name { by, count }, 7);
-            let (name, read) = read(&bytes, &Dependencies::default(), 7).unwrap();
+            let settings = Settings::default();
+            let ours = Ours { settings: &settings, rules: 0, secret: 7 };
+            let bytes = write(&record, Name { by, count }, ours, Raw::clone);
+            let (name, read) = read(&bytes, ours).unwrap();
             prop_assert_eq!(name, Name { by, count });
             prop_assert_eq!((read.outdate.mode, read.outdate.hold, read.outdate.author), (mode, hold, author));
             let is_whole = record.outdate.reach.items.contains(&Item::All);

@@ -14,6 +14,9 @@ pub(in crate::metrics) struct Fleet {
     gaps: Counter,
     unconfirmed: Counter,
     away: Family<Reason, Gauge>,
+    intents: Gauge,
+    orphans: Counter,
+    unheld: Counter,
 }
 
 impl Fleet {
@@ -35,6 +38,21 @@ impl Fleet {
                 "Invalidations that nobody knew to hold everywhere within redis.ack_timeout",
             ),
             away: declare(r, "fleet_away", "1 while this node cannot go by the fleet's Redis, and why"),
+            intents: declare(
+                r,
+                "fleet_intents_open",
+                "Writes through this node of which something is still to be said to the others",
+            ),
+            orphans: declare(
+                r,
+                "fleet_orphans_closed",
+                "Writes of nodes that are gone, whose intents were closed here when they had to be over",
+            ),
+            unheld: declare(
+                r,
+                "writes_unheld",
+                "Writes that were to be forwarded when the journal could not be told of them",
+            ),
         }
     }
 }
@@ -56,6 +74,21 @@ impl Metrics {
         if let Some(reason) = reason {
             self.fleet.away.get_or_create(&Reason { reason }).set(1);
         }
+    }
+
+    /// How many writes may be on their way, or be owed to the journal.
+    pub fn fleet_intents(&self, open: usize) {
+        self.fleet.intents.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// Counts an intent of a node that is gone, closed here.
+    pub fn fleet_orphan_closed(&self) {
+        self.fleet.orphans.inc();
+    }
+
+    /// Counts a write of which the journal could not be told before it was forwarded, or refused.
+    pub fn write_unheld(&self) {
+        self.fleet.unheld.inc();
     }
 
     /// Counts an invalidation that is not known to hold everywhere.

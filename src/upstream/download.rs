@@ -188,8 +188,14 @@ mod tests {
             origin.write_all(head.as_bytes()).await.unwrap();
         };
         let (response, ()) = tokio::join!(lease.exchange(get(), TIMEOUT), reply);
-        let how =
-            How { timeout: TIMEOUT, priority: Priority::Client, hold, upgrade: Upgrade::No, interim: None };
+        let how = How {
+            timeout: TIMEOUT,
+            priority: Priority::Client,
+            hold,
+            upgrade: Upgrade::No,
+            interim: None,
+            permit: None,
+        };
         (slots, deliver(response.unwrap(), lease, slot, how).unwrap(), origin)
     }
 

@@ -35,6 +35,9 @@ pub enum Error {
         /// What TLS said.
         source: io::Error,
     },
+    /// Leave to send it was not given; the origin was not touched by this copy.
+    #[error("the request may not be sent now")]
+    Withheld,
     /// The request was sent, and nothing (or not a whole head) came within the timeout; or the origin took
     /// no bytes of the request for that long.
     #[error("no answer from the origin within the timeout")]
@@ -58,6 +61,7 @@ impl Error {
             Self::Unreachable { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::Tls { .. } => "tls",
+            Self::Withheld => "withheld",
             Self::FirstByteTimeout => "first-byte-timeout",
             Self::Closed => "closed",
             Self::BadResponse(_) => "bad-response",
@@ -69,7 +73,11 @@ impl Error {
     pub fn never_sent(&self) -> bool {
         matches!(
             self,
-            Self::Saturated | Self::Unreachable { .. } | Self::ConnectTimeout { .. } | Self::Tls { .. }
+            Self::Saturated
+                | Self::Unreachable { .. }
+                | Self::ConnectTimeout { .. }
+                | Self::Tls { .. }
+                | Self::Withheld
         )
     }
 }

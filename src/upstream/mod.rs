@@ -18,6 +18,7 @@ mod error;
 mod head;
 mod interim;
 mod limit;
+mod permit;
 mod pool;
 mod upload;
 mod wire;
@@ -41,6 +42,7 @@ use crate::upstream::pool::{Lease, Server};
 pub use crate::upstream::error::{BodyFailure, Error};
 pub(crate) use crate::upstream::head::is_event_stream;
 pub use crate::upstream::interim::OnInterim;
+pub use crate::upstream::permit::{Leave, Permit};
 
 /// Where the origin is and how it is treated.
 #[derive(Clone, Debug)]
@@ -160,6 +162,8 @@ pub struct How {
     pub upgrade: Upgrade,
     /// Who is told of interim (1xx) answers; `None`: nobody.
     pub interim: Option<OnInterim>,
+    /// Who is asked before each copy of it leaves; `None`: nobody.
+    pub permit: Option<Permit>,
 }
 
 /// Among the extensions of an answer: the request may have arrived before, and have had its effect then; this answers a
@@ -223,7 +227,7 @@ impl Upstream {
         if let Some(interim) = how.interim.clone() {
             interim.listen(&mut request);
         }
-        let (lease, response) = self.0.exchange(request, how.timeout).await?;
+        let (lease, response) = self.0.exchange(request, &how).await?;
         download::deliver(response, lease, slot, how)
     }
 
@@ -254,18 +258,20 @@ impl Shared {
     async fn exchange(
         &self,
         mut request: Request<Body>,
-        timeout: Duration,
+        how: &How,
     ) -> Result<(Lease, Response<Incoming>), Error> {
+        let timeout = how.timeout;
         let server = balance::choose(&self.servers, None, &self.random);
         let mut in_doubt = None;
         if let Some(mut lease) = server.idle(Instant::now() + timeout).await {
+            permitted(how).await?;
             let spare = head::spare(&request);
             match lease.exchange(request, timeout).await {
                 Ok(response) => return Ok((lease, response)),
                 Err(failure) => (request, in_doubt) = failure.again(spare)?,
             }
         }
-        match (self.exchange_anew(server, request, timeout).await, in_doubt) {
+        match (self.exchange_anew(server, request, how).await, in_doubt) {
             // The second copy was not sent; the first may have arrived.
             (Err(error), Some(first)) if error.never_sent() => Err(first),
             (Ok((lease, mut response)), Some(_)) => {
@@ -280,10 +286,11 @@ impl Shared {
         &self,
         server: &Arc<Server>,
         request: Request<Body>,
-        timeout: Duration,
+        how: &How,
     ) -> Result<(Lease, Response<Incoming>), Error> {
-        let mut lease = self.connect(server, timeout).await?;
-        let response = lease.exchange(request, timeout).await.map_err(|failure| failure.error)?;
+        let mut lease = self.connect(server, how.timeout).await?;
+        permitted(how).await?;
+        let response = lease.exchange(request, how.timeout).await.map_err(|failure| failure.error)?;
         Ok((lease, response))
     }
 
@@ -296,5 +303,12 @@ impl Shared {
             }
             outcome => outcome,
         }
+    }
+}
+
+async fn permitted(how: &How) -> Result<(), Error> {
+    match &how.permit {
+        Some(permit) => permit.ask().await,
+        None => Ok(()),
     }
 }

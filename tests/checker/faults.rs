@@ -13,7 +13,7 @@ const READS: u64 = 100_000;
 /// Most time, for the reads of one that is not noticed.
 const TIME: Duration = Duration::from_secs(60);
 
-/// One test for each, or this does not compile; or it takes a fleet, and is noticed in `tests/fleet`.
+/// One test for each, or this does not compile; or it takes a fleet, and is noticed in `tests/fleet` or `tests/scenarios/fleet.rs`.
 macro_rules! noticed {
     ([$($of_a_fleet:ident),*] $($claim:ident: $fault:ident,)*) => {
         $(#[test]
@@ -26,7 +26,10 @@ macro_rules! noticed {
 }
 
 noticed! {
-    [SharedUnchecked, PromotedUnderANewTicket, FloorLetGoEarly, EpochKeepsSharedKeys]
+    [
+        SharedUnchecked, PromotedUnderANewTicket, FloorLetGoEarly, EpochKeepsSharedKeys, IntentLeftOut, ForwardedWithoutALease,
+        IntentClosedBySilence, IntentsLeftInTheOldEpoch, HoldWithoutTheLease, OwnExpansionOnly
+    ]
     a_ticket_that_is_taken_late_is_noticed: LateTicket,
     a_gate_that_is_skipped_is_noticed: GateSkipped,
     a_waiter_who_is_not_checked_is_noticed: WaiterUnchecked,

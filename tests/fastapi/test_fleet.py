@@ -1,14 +1,16 @@
 """Three proxies before one backend, and a Redis between them: what one of them has acknowledged holds on all."""
 
+import contextlib
 import signal
 import subprocess
+import threading
 
 import httpx
 import pytest
 import redis
 
 from origin import free_port, until
-from proxy import Larder, cached
+from proxy import BINARY, Larder, cached
 
 CONFIG = """
 hosts: [api.example]
@@ -71,9 +73,31 @@ class Node:
         return httpx.get(f"{self.proxy.admin}/v1/fleet", trust_env=False).json()
 
     def purge(self):
-        response = httpx.post(f"{self.proxy.admin}/v1/purge", json={"paths": ["/api/elsewhere"]}, trust_env=False)
-        assert response.status_code == 200
-        return response.json()["ack"]
+        return httpx.post(f"{self.proxy.admin}/v1/purge", json={"paths": ["/api/elsewhere"]}, trust_env=False)
+
+    def operation(self, name):
+        return httpx.get(f"{self.proxy.admin}/v1/operations/{name}", trust_env=False).json()["state"]
+
+    def begin_write(self):
+        """A write whose answer nobody waits for."""
+
+        def write():
+            with contextlib.suppress(httpx.TransportError):
+                httpx.put(f"{self.proxy.url}{PROJECT}", headers={"host": "api.example"}, json={}, trust_env=False)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        return thread
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.proxy.graceful = False
+
+    def writes(self):
+        """How many writes have outdated something here."""
+        response = httpx.get(f"{self.proxy.admin}/v1/invalidations", params={"limit": 1000}, trust_env=False)
+        return sum(invalidation["source"] == "write" for invalidation in response.json()["invalidations"])
 
     def keeps(self):
         """It serves what it keeps: it has a lease."""
@@ -131,9 +155,7 @@ def test_a_node_that_stands_still_is_shut_out_and_serves_nothing_older_when_it_g
 
 def test_a_node_that_is_killed_holds_nobody_up_for_longer_than_its_lease(nodes, larder, between):
     before = nodes[0].version()
-    nodes[1].process.kill()
-    nodes[1].process.wait()
-    nodes[1].proxy.graceful = False
+    nodes[1].kill()
     assert nodes[0].write() == "applied"
     assert nodes[2].version() == before + 1
     late = Node(larder(CONFIG.format(url=between.url)))
@@ -153,11 +175,57 @@ def test_without_redis_everything_is_answered_and_nothing_is_promised_and_afterw
     between.kill()
     assert nodes[0].write() == "unconfirmed"
     assert nodes[0].version() == before + 1, "here it holds at once"
-    assert nodes[0].purge() == "unconfirmed", "and so does what comes from outside, without waiting for Redis"
+    told = nodes[0].purge()
+    assert (told.status_code, told.headers["retry-after"]) == (503, "1"), "whoever purges has to ask again"
+    operation = told.json()["operation"]
+    assert nodes[0].operation(operation) == "pending" and nodes[1].operation(operation) == "lost"
+    purge = subprocess.run([BINARY, "purge", "/api/elsewhere", "--admin", nodes[0].proxy.admin], capture_output=True, text=True)
+    assert purge.returncode == 1 and "/v1/operations/" in purge.stderr
     until(lambda: cached(nodes[1].get()) != "HIT" and nodes[1].version() == before + 1, "its lease is over")
     between.start()
     for node in nodes:
         node.keeps()
     assert {node.version() for node in nodes} == {before + 1}
-    assert nodes[1].write() == "applied" and nodes[2].purge() == "applied"
+    until(lambda: nodes[0].operation(operation) == "applied", "what was purged holds everywhere")
+    assert nodes[1].write() == "applied" and nodes[2].purge().json()["ack"] == "applied"
     assert {node.version() for node in nodes} == {before + 2}
+
+
+@pytest.mark.parametrize("stage", ["response", "request"])
+def test_what_a_node_had_forwarded_when_it_was_killed_is_outdated_by_the_others(nodes, origin, stage):
+    """Committed before it died, or only long after: nobody serves, or keeps, what is older."""
+    on, before = f"PUT {PROJECT}", nodes[1].version()
+    known = {node: node.writes() for node in nodes}
+    origin.close_gate(on, stage)
+    write = nodes[0].begin_write()
+    origin.wait_at_gate(on)
+    committed = before + (stage == "response")
+    assert cached(nodes[1].get()) == "HIT", "nobody has answered it yet"
+    nodes[0].kill()
+    write.join()
+    for node in nodes[1:]:
+        until(lambda node=node: node.writes() > known[node], "the orphan is found")
+    for _ in range(20):
+        for node in nodes[1:]:
+            response = node.get()
+            assert response.json()["version"] == committed and cached(response) != "HIT", "it may yet be committed"
+    origin.open_gate(on)
+    until(lambda: nodes[1].version() == before + 1, "it is committed")
+    assert nodes[2].version() == before + 1
+
+
+def test_where_writes_are_closed_nothing_is_forwarded_without_redis(larder, between, origin):
+    closed = CONFIG.replace('url: "{url}"', 'url: "{url}", writes_when_down: closed')
+    node = Node(larder(closed.format(url=between.url)))
+    node.keeps()
+    assert node.write() == "applied"
+    between.kill()
+    until(lambda: cached(node.get()) != "HIT", "its lease is over")
+    before = origin.count(PROJECT, "PUT")
+    refused = node.proxy.request("PUT", PROJECT, json={"name": "new"})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert origin.count(PROJECT, "PUT") == before
+    between.start()
+    until(lambda: node.proxy.request("PUT", PROJECT, json={"name": "new"}).status_code == 200, "writes are forwarded again")
+    assert node.write() == "applied"

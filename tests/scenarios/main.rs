@@ -14,6 +14,7 @@ mod doors;
 mod draining;
 mod endings;
 mod explain;
+mod fleet;
 mod freshness;
 mod head;
 mod identity;

@@ -40,7 +40,14 @@ pub(crate) fn upstream(origins: impl IntoIterator<Item = Origin>) -> Upstream {
 }
 
 pub(crate) fn how() -> How {
-    How { timeout: PATIENCE, priority: Priority::Client, hold: u64::MAX, upgrade: Upgrade::No, interim: None }
+    How {
+        timeout: PATIENCE,
+        priority: Priority::Client,
+        hold: u64::MAX,
+        upgrade: Upgrade::No,
+        interim: None,
+        permit: None,
+    }
 }
 
 pub(crate) fn request(method: &str, body: Body) -> Request<Body> {
