@@ -97,7 +97,9 @@ fn nodes(slots: Value, by: &Address) -> Vec<Address> {
         // A host that is not known (`nil`, or empty) is that of the node that was asked.
         let host = parts.next().and_then(|host| from_redis_value::<String>(host).ok());
         let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| by.host().to_owned());
-        let port = parts.next().and_then(|port| from_redis_value::<u16>(port).ok());
+        // Read as what it is sent as: a narrower number would be cut to size.
+        let port = parts.next().and_then(|port| from_redis_value::<i64>(port).ok());
+        let port = port.and_then(|port| u16::try_from(port).ok());
         if let Some(address) = port.and_then(|port| by.at(&host, port))
             && found.len() < MAX_NODES
             && !found.contains(&address)

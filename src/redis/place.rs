@@ -130,19 +130,19 @@ impl Place {
     }
 
     async fn find(&self) -> Result<Connection, Error> {
-        let dialer = &self.0.dialer;
+        let (dialer, begun) = (&self.0.dialer, self.0.now.borrow().term);
         match &self.0.at {
             Where::One(address) => dialer.connect(address).await,
             Where::Sentinel { .. } => {
                 let address = self.named().await?;
                 let mut connection = dialer.connect(&address).await?;
                 sentinel::leads(&mut connection, &address).await?;
-                Ok(self.settle(address, connection))
+                self.settle(address, begun, connection)
             }
             Where::Cluster(_) => {
                 let found = cluster::owner(dialer, &self.candidates(), &self.0.key).await?;
                 *self.0.learned.lock().unwrap_or_else(PoisonError::into_inner) = found.nodes;
-                Ok(self.settle(found.address, found.connection))
+                self.settle(found.address, begun, found.connection)
             }
         }
     }
@@ -156,7 +156,7 @@ impl Place {
     }
 
     async fn find_many(&self, patience: Patience) -> Result<Many, Error> {
-        let dialer = &self.0.dialer;
+        let (dialer, begun) = (&self.0.dialer, self.0.now.borrow().term);
         match &self.0.at {
             Where::One(address) => {
                 Ok(Many { over: Over::primary(dialer, address, patience).await?, term: None })
@@ -168,7 +168,7 @@ impl Place {
                 let address = self.named().await?;
                 let mut over = Over::primary(dialer, &address, patience).await?;
                 over.leads(&address).await?;
-                Ok(Many { over, term: Some(self.term(&address)) })
+                Ok(Many { over, term: Some(self.term(&address, begun)?) })
             }
         }
     }
@@ -188,8 +188,10 @@ impl Place {
         let look = async {
             loop {
                 news.notified().await;
-                if let Ok(address) = self.named().await {
-                    self.is_primary(&address);
+                let begun = self.0.now.borrow().term;
+                let Ok(address) = self.named().await else { continue };
+                if self.term(&address, begun).is_err() {
+                    news.notify_one();
                 }
             }
         };
@@ -210,30 +212,39 @@ impl Place {
         candidates
     }
 
-    fn settle(&self, address: Address, mut connection: Connection) -> Connection {
-        connection.term = Some(self.term(&address));
-        connection
+    fn settle(&self, address: Address, begun: u64, mut connection: Connection) -> Result<Connection, Error> {
+        connection.term = Some(self.term(&address, begun)?);
+        Ok(connection)
     }
 
-    fn term(&self, address: &Address) -> Term {
-        Term { of: self.is_primary(address), now: self.0.now.subscribe() }
-    }
-
-    /// Notes who is the primary; gives its term.
-    fn is_primary(&self, address: &Address) -> u64 {
-        let mut term = 0;
+    /// Notes who is the primary. Who began to look for it in an earlier term may have been told of the one before:
+    ///
+    /// | A | B | what keeps it from going back |
+    /// |---|---|---|
+    /// | is told of the old primary | | |
+    /// | | is told of the new one: a new term | |
+    /// | has a connection to the old one | | `begun` is the term before: A looks again |
+    ///
+    /// # Errors
+    /// [`Error::Moved`].
+    fn term(&self, address: &Address, begun: u64) -> Result<Term, Error> {
+        let mut of = Some(begun);
         self.0.now.send_if_modified(|now| {
             let is_news = now.address.as_ref() != Some(address);
+            if is_news && now.term != begun {
+                of = None;
+                return false;
+            }
             if is_news {
                 if let Some(before) = now.address.replace(address.clone()) {
                     tracing::warn!("the primary of Redis is {address}, no more {before}");
                 }
                 now.term += 1;
             }
-            term = now.term;
+            of = Some(now.term);
             is_news
         });
-        term
+        of.map(|of| Term { of, now: self.0.now.subscribe() }).ok_or(Error::Moved)
     }
 }
 
@@ -252,4 +263,23 @@ pub(in crate::redis) async fn is_over(term: &mut Option<Term>) {
     }
     // Nobody knows any more, or did.
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_told_of_the_primary_before_does_not_lead_back_to_it() {
+        let [old, new] = ["redis://old", "redis://new"].map(|url| Address::parse(url).unwrap());
+        let place = Place::new(Where::One(old.clone()), "").unwrap();
+        let first = place.term(&old, 0).unwrap();
+        assert!(place.term(&old, 0).unwrap().lasts(), "the same one is no news");
+        let begun = first.of;
+        let second = place.term(&new, begun).unwrap();
+        assert!(matches!(place.term(&old, begun), Err(Error::Moved)));
+        assert!(second.lasts() && !first.lasts());
+        assert!(place.term(&old, second.of).unwrap().lasts(), "but who asks now is believed");
+        assert!(!second.lasts());
+    }
 }

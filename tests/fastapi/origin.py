@@ -36,14 +36,14 @@ def free_port():
     raise AssertionError("no free port")
 
 
-def until(condition, what):
+def until(condition, what, within=DEADLINE):
     """Asks until `condition()` gives something true, and gives that."""
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.01)
-    raise AssertionError(f"not within {DEADLINE} s: {what}")
+    raise AssertionError(f"not within {within} s: {what}")
 
 
 class Backend:
