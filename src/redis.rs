@@ -6,7 +6,6 @@
 //! reply, whose deadline only the caller knows. It refuses to know what is asked and what is said.
 
 mod cluster;
-pub mod many;
 pub mod place;
 mod sentinel;
 

@@ -9,11 +9,9 @@
 //! Invariant: whatever was brought is appended as long as the process lives, though nobody waits for it any more. What
 //! cannot be appended now is applied aside, outside the order: here at least it holds at once.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
-use ahash::RandomState;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -23,45 +21,19 @@ use crate::fleet::{Fleet, Follower};
 use crate::invalidate::applied::{Ack, Applied};
 use crate::invalidate::intent::Ends;
 use crate::invalidate::operation::{Operation, Progress};
+use crate::invalidate::own::{Brought, Then};
 use crate::invalidate::raw::Raw;
 use crate::invalidate::record::Record;
 use crate::invalidate::wire::{self, Name, Ours};
-use crate::invalidate::{Adopts, Invalidation, Invalidator, Source, Writer, batch};
+use crate::invalidate::{Invalidation, Invalidator, Source, Writer, batch};
 use crate::redis::backoff;
+use crate::store;
 use crate::store::position::{Hold, Position};
 use crate::store::promote::Aside;
 use crate::store::ticket::FillTicket;
-use crate::store::{self, Store};
-
-/// Most records that wait to be appended while Redis is away; beyond, one that outdates everything stands for the rest.
-const MAX_OWED: usize = 10_000;
 
 /// Attempts at the end of which whoever brought a record is told that nothing is certain.
 const ATTEMPTS: u32 = 2;
-
-/// What is done when a record is applied here.
-type Then = Box<dyn FnOnce(&Invalidator, &Record, store::Applied, Option<FillTicket>) + Send>;
-
-/// What this process has brought, until it reads it back.
-pub(in crate::invalidate) struct Own {
-    by: u64,
-    /// Of the secret under which credentials are digested here.
-    secret: OnceLock<u64>,
-    count: AtomicU64,
-    waiting: Mutex<HashMap<u64, Brought>>,
-    /// What is not known to hold everywhere yet; at most [`MAX_OWED`].
-    under_way: Mutex<HashSet<u64>>,
-    /// Somebody is about to append that everything is outdated.
-    owes_everything: AtomicBool,
-}
-
-struct Brought {
-    record: Arc<Record>,
-    by: Option<Adopts>,
-    then: Then,
-    /// Every node has applied it, or is shut out until it has; this one may be such a one.
-    is_everywhere: bool,
-}
 
 /// What keeps away all that other nodes tell, from when a record is set aside here until it is applied at its place: both who brings
 /// it and who applies it have one of these.
@@ -70,83 +42,6 @@ type Held = Arc<OnceLock<Aside>>;
 /// Nobody knows whether it holds everywhere.
 #[derive(Debug)]
 struct Unsure;
-
-impl Default for Own {
-    fn default() -> Self {
-        Self {
-            by: RandomState::new().hash_one(()),
-            secret: OnceLock::new(),
-            count: AtomicU64::new(0),
-            waiting: Mutex::default(),
-            under_way: Mutex::default(),
-            owes_everything: AtomicBool::new(false),
-        }
-    }
-}
-
-impl Own {
-    /// A name for what nobody here waits for.
-    pub(in crate::invalidate) fn name(&self) -> Name {
-        Name { by: self.by, count: self.count.fetch_add(1, Ordering::Relaxed) }
-    }
-
-    /// It holds everywhere, at `place`, and is not appended again. If it is never read here, what is kept here dies before: it is of
-    /// an epoch that has ended, or behind a gap.
-    fn is_everywhere(&self, name: &Name, place: Position, store: &Store) {
-        let mut waiting = self.waiting();
-        let applied = store.applied();
-        if applied.epoch != place.epoch || applied.n >= place.n {
-            waiting.remove(&name.count);
-        } else if let Some(brought) = waiting.get_mut(&name.count) {
-            brought.is_everywhere = true;
-        }
-    }
-
-    /// Whatever stood in the journal before was not read, and never will be.
-    fn begin_anew(&self) {
-        self.waiting().retain(|_, brought| !brought.is_everywhere);
-    }
-
-    /// `None`: too much waits already.
-    fn bring(&self, brought: Brought) -> Option<Name> {
-        let (mut waiting, mut under_way) = (self.waiting(), self.under_way());
-        if waiting.len() >= MAX_OWED || under_way.len() >= MAX_OWED {
-            return None;
-        }
-        let name = self.name();
-        waiting.insert(name.count, brought);
-        under_way.insert(name.count);
-        Some(name)
-    }
-
-    /// It holds everywhere.
-    fn done(&self, name: &Name) {
-        self.under_way().remove(&name.count);
-    }
-
-    pub(in crate::invalidate) fn progress(&self, Operation { by, count }: Operation) -> Progress {
-        if by != self.by || count >= self.count.load(Ordering::Relaxed) {
-            return Progress::Lost;
-        }
-        if self.under_way().contains(&count) { Progress::Pending } else { Progress::Applied }
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(in crate::invalidate) fn secret(&self) -> u64 {
-        self.secret.get().copied().unwrap_or_default()
-    }
-
-    fn take(&self, name: &Name) -> Option<Brought> {
-        if name.by == self.by { self.waiting().remove(&name.count) } else { None }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Brought>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Follower for Invalidator {
     fn begin_anew(&self, at: Position) {
@@ -258,7 +153,7 @@ impl Invalidator {
             drop(aside);
         });
         let brought = Brought { record, by: None, then, is_everywhere: false };
-        self.0.own.waiting().insert(name.count, brought);
+        self.0.own.waits(&name, brought);
         let (invalidator, fleet) = (self.clone(), fleet.clone());
         tokio::spawn(async move {
             let own = &invalidator.0.own;
@@ -508,30 +403,6 @@ mod tests {
         assert!(written.len() <= MAX_RECORD);
         there.invalidator.apply_record(&there, 1, written);
         assert!(kept.is_dead());
-    }
-
-    #[test]
-    fn what_is_brought_beyond_measure_is_not_kept() {
-        let own = Own::default();
-        let brought = || Brought {
-            record: Arc::default(),
-            by: None,
-            then: Box::new(|_, _, _, _| {}),
-            is_everywhere: false,
-        };
-        let names: Vec<_> = (0..MAX_OWED).map(|_| own.bring(brought()).unwrap()).collect();
-        assert!(own.bring(brought()).is_none());
-        assert!(own.take(&Name { by: own.by.wrapping_add(1), ..names[0] }).is_none(), "another node's");
-        assert!(own.take(&names[0]).is_some() && own.take(&names[0]).is_none());
-        let operation = Operation { by: own.by, count: names[0].count };
-        assert!(own.bring(brought()).is_none(), "it does not hold everywhere yet");
-        assert_eq!(own.progress(operation), Progress::Pending);
-        own.done(&names[0]);
-        assert_eq!(own.progress(operation), Progress::Applied);
-        assert!(own.bring(brought()).is_some());
-        let [foreign, future] =
-            [(own.by + 1, 0), (own.by, u64::MAX)].map(|(by, count)| Operation { by, count });
-        assert_eq!([foreign, future].map(|lost| own.progress(lost)), [Progress::Lost; 2]);
     }
 
     impl Invalidator {

@@ -17,7 +17,6 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use crate::redis::many::{Many, Over, Patience};
 use crate::redis::{Address, CONNECT, Connection, Dialer, Error, cluster, sentinel};
 
 /// Where a Redis is, as it is configured.
@@ -143,32 +142,6 @@ impl Place {
                 let found = cluster::owner(dialer, &self.candidates(), &self.0.key).await?;
                 *self.0.learned.lock().unwrap_or_else(PoisonError::into_inner) = found.nodes;
                 self.settle(found.address, begun, found.connection)
-            }
-        }
-    }
-
-    /// A connection on which many ask at once: to the primary, with the database selected, or to every primary of a Cluster.
-    ///
-    /// # Errors
-    /// [`Error`]; [`Error::Timeout`] after `patience.connect`.
-    pub async fn many(&self, patience: Patience) -> Result<Many, Error> {
-        timeout(patience.connect, self.find_many(patience)).await.unwrap_or(Err(Error::Timeout))
-    }
-
-    async fn find_many(&self, patience: Patience) -> Result<Many, Error> {
-        let (dialer, begun) = (&self.0.dialer, self.0.now.borrow().term);
-        match &self.0.at {
-            Where::One(address) => {
-                Ok(Many { over: Over::primary(dialer, address, patience).await?, term: None })
-            }
-            Where::Cluster(_) => {
-                Ok(Many { over: Over::cluster(self.candidates(), patience).await?, term: None })
-            }
-            Where::Sentinel { .. } => {
-                let address = self.named().await?;
-                let mut over = Over::primary(dialer, &address, patience).await?;
-                over.leads(&address).await?;
-                Ok(Many { over, term: Some(self.term(&address, begun)?) })
             }
         }
     }

@@ -78,7 +78,9 @@ fn check(reads: u64, most: Duration) -> Verdict {
 async fn play(seed: u64, reads: u64, most: Duration, redis: &str) -> Verdict {
     let world = Arc::new(World::new(reads));
     let origin = origin::start(Arc::clone(&world), seed).await;
-    let text = format!("upstream: http://{origin}\nredis: {{ subscribe_url: '{redis}', subscribe: items }}\n{RULES}");
+    let text = format!(
+        "upstream: http://{origin}\nredis: {{ subscribe_url: '{redis}', subscribe: items }}\n{RULES}"
+    );
     let config = config::load_str("checker.yaml", &text, &Flags::default(), &Env::default())
         .unwrap_or_else(|report| panic!("{}", report.render(false)));
     let clock = Clock::manual(Clock::system().now().wall);

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use larder::fleet::journal::{Away, Journal, Read};
 use larder::fleet::script;
-use larder::redis::many::{Many, Patience};
 use larder::redis::place::{Place, Where};
 use larder::redis::{Address, Error};
 use larder::store::position::Position;
@@ -22,7 +21,6 @@ use crate::ground::{over, play, settings, until};
 use crate::redis_server::Redis;
 
 const A: bytes::Bytes = bytes::Bytes::from_static(b"a");
-const PATIENCE: Patience = Patience { connect: Duration::from_secs(5), answer: Duration::from_secs(5) };
 
 fn address(redis: &Redis) -> Address {
     Address::parse(&redis.url()).unwrap()
@@ -162,30 +160,6 @@ fn servers_that_are_in_no_cluster_are_not_taken_for_one() {
     });
 }
 
-async fn set_and_get(many: &Many, key: &str) -> Value {
-    let mut many = many.clone();
-    let () = redis::cmd("SET").arg(key).arg(1).query_async(&mut many).await.unwrap();
-    redis::cmd("GET").arg(key).query_async(&mut many).await.unwrap()
-}
-
-#[test]
-fn what_may_lie_anywhere_is_spread_over_a_cluster_and_lies_in_the_database_of_one_server() {
-    let (cluster, one) = (Cluster::start(), Redis::start(&[]));
-    play(async {
-        let many = cluster.place().many(PATIENCE).await.unwrap();
-        for key in ["{larder}:x", "a", "b", "c"] {
-            assert_eq!(set_and_get(&many, key).await, Value::BulkString(b"1".to_vec()));
-        }
-        assert_eq!(cluster.owner.command("DBSIZE"), Value::Int(1));
-        assert_eq!(cluster.rest.command("DBSIZE"), Value::Int(3));
-        assert!(many.is_current());
-
-        let third = place(Where::One(Address::parse(&format!("{}/3", one.url())).unwrap()));
-        set_and_get(&third.many(PATIENCE).await.unwrap(), "a").await;
-        assert!(from::<String>(one.command("INFO keyspace")).contains("db3:keys=1"));
-    });
-}
-
 // ---- sentinels --------------------------------------------------------------------------------------------------
 
 /// What a sentinel says: the port of the primary, and the number of its configuration. `None`: it says nothing at all.
@@ -306,10 +280,9 @@ fn a_server_that_follows_is_never_taken_for_a_primary() {
     play(async {
         let sentinel = Sentinel::start(Some((port(&other), 1))).await;
         let place = named_by(&[&sentinel]);
-        assert!(place.connect().await.is_ok() && place.many(PATIENCE).await.is_ok());
+        assert!(place.connect().await.is_ok());
         other.command(&format!("REPLICAOF 127.0.0.1 {}", port(&one)));
         assert!(matches!(place.connect().await, Err(Error::NoPrimary(_))));
-        assert!(matches!(place.many(PATIENCE).await, Err(Error::NoPrimary(_))));
     });
 }
 
@@ -320,7 +293,7 @@ fn connections_end_when_another_server_is_the_primary_though_the_old_one_goes_on
         let sentinel = Sentinel::start(Some((port(&old), 1))).await;
         let place = named_by(&[&sentinel]);
         let watching = tokio::spawn(place.clone().watch());
-        let (mut listening, many) = (place.connect().await.unwrap(), place.many(PATIENCE).await.unwrap());
+        let mut listening = place.connect().await.unwrap();
         listening.send(redis::cmd("SUBSCRIBE").arg("c")).await.unwrap();
         assert!(matches!(listening.reply().await, Ok(Value::Array(_))));
         let journal = over(&place, settings());
@@ -331,7 +304,7 @@ fn connections_end_when_another_server_is_the_primary_though_the_old_one_goes_on
         sentinel.says.send_replace(Some((port(&new), 2)));
 
         assert!(matches!(listening.reply().await, Err(Error::Moved)));
-        assert!(!listening.is_current() && !many.is_current());
+        assert!(!listening.is_current());
         assert_eq!(reached(&place).await.unwrap(), port(&new).to_string());
         assert_ne!(journal.begin().await.unwrap().epoch, before, "at once, without an error");
         assert_eq!(old.command("DBSIZE"), Value::Int(3), "nobody asked it to forget anything");

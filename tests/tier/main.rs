@@ -10,6 +10,7 @@ mod outages;
 #[allow(dead_code, clippy::unwrap_used, reason = "it is there for the scenarios first")]
 #[path = "../scenarios/harness/redis.rs"]
 mod redis_server;
+mod shares;
 mod told;
 
 use std::sync::Arc;
@@ -55,9 +56,12 @@ impl Node {
     }
 
     fn at(url: &str, deadline: Duration, clock: Clock) -> Self {
+        Self::over(Where::One(Address::parse(url).unwrap()), deadline, clock)
+    }
+
+    fn over(at: Where, deadline: Duration, clock: Clock) -> Self {
         let (metrics, standing) = (Arc::new(Metrics::new(&[])), Standing::default());
         standing.set(EPOCH);
-        let at = Where::One(Address::parse(url).unwrap());
         let settings = Settings { at, namespace: "larder".to_owned(), deadline };
         let tier = Tier::start(settings, standing, clock.clone(), Arc::clone(&metrics)).unwrap();
         let limits = store::Settings { memory: 64 << 20, entries: None };
