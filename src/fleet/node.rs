@@ -91,6 +91,7 @@ impl Fleet {
             }
         }
         self.0.metrics.fleet_away(None);
+        tracing::info!("one of the fleet over {}, in epoch {:x}", self.0.settings.at, extent.epoch);
         self.0.entered.notify_waiters();
     }
 
@@ -206,6 +207,7 @@ impl Fleet {
         let mut now = self.now();
         if now.away.take().is_some() {
             self.0.metrics.fleet_away(None);
+            tracing::info!("the fleet's Redis, {}, counts again", self.0.settings.at);
         }
         if !now.has_left {
             let lease = self.0.store.lease();
@@ -308,12 +310,26 @@ impl Fleet {
         any
     }
 
+    fn tell_that_it_is(&self, away: &Away) {
+        let at = &self.0.settings.at;
+        let then = match self.0.settings.when_down {
+            WhenDown::Origin => "nothing that is kept is served",
+            WhenDown::Serve => "what is kept is served all the same",
+        };
+        let what = format_args!("until that is over nothing is promised, and without a lease {then}");
+        if matches!(away, Away::Unreachable(_)) {
+            tracing::warn!("the fleet's Redis, {at}: {away}; {what}");
+        } else {
+            tracing::error!("the fleet's Redis, {at}: {away}; {what}");
+        }
+    }
+
     async fn wait_for(&self, away: &Away, failures: &mut u32) {
         *failures = failures.saturating_add(1);
         {
             let mut now = self.now();
             if now.away.is_none() {
-                tracing::warn!(%away, "the fleet's Redis is away");
+                self.tell_that_it_is(away);
             }
             now.away = Some(away.to_string());
             self.0.metrics.fleet_away(Some(away.as_str()));

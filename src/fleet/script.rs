@@ -164,14 +164,14 @@ struct Complaint {
     is_unknown_script: bool,
     /// The policy by which it may evict what the fleet keeps there.
     evicts: Option<String>,
-    text: String,
+    error: Error,
 }
 
 impl From<Complaint> for Away {
     fn from(complaint: Complaint) -> Self {
         match complaint.evicts {
             Some(policy) => Self::Evicts(policy),
-            None => Self::Refused(complaint.text),
+            None => away(complaint.error),
         }
     }
 }
@@ -187,7 +187,7 @@ async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Result<Value,
         Value::ServerError(why) => Ok(Err(Complaint {
             is_unknown_script: why.code() == "NOSCRIPT",
             evicts: why.details().filter(|_| why.code() == "EVICTS").map(str::to_owned),
-            text: refused(&why).to_string(),
+            error: refused(&why),
         })),
         value => Ok(Ok(value)),
     }
@@ -196,7 +196,7 @@ async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Result<Value,
 /// Why there is no connection, or not any more.
 pub(in crate::fleet) fn away(why: Error) -> Away {
     match why {
-        Error::Refused(_) => Away::Refused(why.to_string()),
+        Error::Refused(why) => Away::Refused(why),
         why => Away::Unreachable(why.to_string()),
     }
 }
