@@ -1,6 +1,7 @@
-//! Mistakes that a test plants, one at a time, to see that the checker notices them.
+//! Mistakes that a test plants, one at a time, to see that the checker notices them; and those in the protocol of a fleet, that
+//! the simulation (`flow/simulation`) has to notice.
 //!
-//! Invariant: without the feature `faults` there are none; [`is`] is false before the program runs, and each of its uses
+//! Invariant: without the feature `faults` there are none of the former, and outside this crate's tests none of the latter; [`is`] is false before the program runs, and each of its uses
 //! compiles to nothing. The feature is no part of any build that is optimised. It refuses to know what a mistake does: that
 //! stands where it is planted.
 
@@ -132,6 +133,94 @@ mod planted {
 
     fn number(fault: Fault) -> u8 {
         fault as u8 + 1
+    }
+}
+
+/// One mistake in the protocol of a fleet, by its name in `tests/model/mutant.rs`, which says what each one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    AcknowledgedUnseen,
+    AcknowledgedWithoutAFence,
+    AppendedWithoutWait,
+    AppliedBeforeItIsDead,
+    EpochAcknowledgesAtOnce,
+    EpochCountedUnconfirmed,
+    EpochKeepsMemory,
+    EpochKeepsTheCursor,
+    #[cfg(any(test, feature = "sim"))]
+    FenceLeftBehind,
+    #[cfg(any(test, feature = "sim"))]
+    FencedWithoutComparing,
+    GapReadOver,
+    IncarnationUsedAgain,
+    JoinedWithoutALease,
+    LeaseCountedFromTheAnswer,
+    LeaseHeldAgainstACachedClock,
+    LeaseLookedAtLast,
+    MarginLeftOut,
+    PositionsOfTwoEpochsCompared,
+    #[cfg(any(test, feature = "sim"))]
+    RegisteredWithoutAFence,
+    RegistryReadBeforeTheAppend,
+    #[cfg(any(test, feature = "sim"))]
+    RenewedBehindTheFence,
+    RenewedWithoutWait,
+    #[cfg(any(test, feature = "sim"))]
+    RunIdComparedAlone,
+    ServedAfterLeaving,
+    ServedWithoutALease,
+    #[cfg(any(test, feature = "sim"))]
+    ServerNotCompared,
+    StartedWithoutReplay,
+    StillnessCountedFromTheQuestion,
+    UnknownRecordSkipped,
+}
+
+/// Whether this mistake is made: never, but in this crate's own tests, on a thread that asked for it.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) const fn made(_: Mistake) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use made::{made, make, whichever};
+
+#[cfg(test)]
+mod made {
+    use std::cell::Cell;
+    use std::marker::PhantomData;
+
+    use crate::fault::Mistake;
+
+    thread_local! {
+        static MADE: Cell<Option<Mistake>> = const { Cell::new(None) };
+    }
+
+    /// A mistake of this thread, for as long as this lives: other tests run beside this one.
+    #[derive(Debug)]
+    pub(crate) struct Made(PhantomData<*const ()>);
+
+    /// Whether this thread makes this mistake.
+    pub(crate) fn made(mistake: Mistake) -> bool {
+        MADE.get() == Some(mistake)
+    }
+
+    /// Which mistake this thread makes.
+    pub(crate) fn whichever() -> Option<Mistake> {
+        MADE.get()
+    }
+
+    /// Has this thread make a mistake, or none.
+    pub(crate) fn make(mistake: Option<Mistake>) -> Made {
+        assert_eq!(MADE.replace(mistake), None, "one mistake at a time");
+        Made(PhantomData)
+    }
+
+    impl Drop for Made {
+        fn drop(&mut self) {
+            MADE.set(None);
+        }
     }
 }
 

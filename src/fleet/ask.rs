@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use ahash::RandomState;
 use bytes::Bytes;
 
 use crate::fleet::journal::{
@@ -59,6 +60,18 @@ impl Journal {
             Self::Redis(journal) => journal.read(after, wait).await,
             #[cfg(any(test, feature = "sim"))]
             Self::Sim(journal) => journal.read(after, wait).await,
+        }
+    }
+
+    /// A name that no incarnation ever had.
+    pub fn name(&self) -> Incarnation {
+        match self {
+            Self::Redis(_) => {
+                let random = RandomState::new();
+                Incarnation(format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1)))
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Self::Sim(journal) => journal.name(),
         }
     }
 

@@ -14,9 +14,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::RandomState;
 use tokio::time::{sleep, timeout};
 
+use crate::fault::{self, Mistake};
 use crate::fleet::journal::{Away, Began, Behind, Extent, Fenced, Incarnation, RETAINED, Read, Renewed};
 use crate::fleet::watch::{Watch, patience};
 use crate::fleet::{Fleet, Follower, Now, WhenDown};
@@ -43,9 +43,15 @@ impl Fleet {
             match self.0.journal.begin().await {
                 Ok(extent) => {
                     failures = 0;
+                    let seen = self.0.clock.mono();
                     let Ok(extent) = self.be_known(extent).await else { continue };
+                    let extent = self.beginning(extent);
                     self.enter(extent, &follower).await;
+                    if fault::made(Mistake::EpochCountedUnconfirmed) {
+                        self.now().since = seen;
+                    }
                     let began = tokio::select! {
+                        biased;
                         began = self.read_on(extent, &follower) => began,
                         began = self.keep_lease(extent.epoch) => began,
                         began = self.watch(extent.epoch) => began,
@@ -67,14 +73,26 @@ impl Fleet {
         let (epoch, incarnation) = {
             let mut now = self.now();
             now.has_left = true;
-            self.0.store.lease().end();
-            self.0.tier.end();
+            if !fault::made(Mistake::ServedAfterLeaving) {
+                self.0.store.lease().end();
+                self.0.tier.end();
+            }
             (now.epoch, now.incarnation.take())
         };
         if let (Some(epoch), Some(incarnation)) = (epoch, incarnation) {
             // The others find out by themselves if this is not heard.
             let _ = self.0.journal.leave(epoch, &incarnation).await;
         }
+    }
+
+    /// From where the journal is read: its first record.
+    fn beginning(&self, extent: Extent) -> Extent {
+        let first = match self.0.store.applied() {
+            _ if fault::made(Mistake::StartedWithoutReplay) => extent.last + 1,
+            of_another if fault::made(Mistake::EpochKeepsTheCursor) => of_another.n + 1,
+            _ => extent.first,
+        };
+        Extent { first, ..extent }
     }
 
     async fn enter(&self, extent: Extent, follower: &Arc<dyn Follower>) {
@@ -101,7 +119,9 @@ impl Fleet {
         let mut waiting = self.waiting();
         let mut now = self.now();
         *now = Now { gaps: now.gaps, has_left: now.has_left, term: now.term, ..Now::default() };
-        waiting.clear();
+        if !fault::made(Mistake::PositionsOfTwoEpochsCompared) {
+            waiting.clear();
+        }
     }
 
     async fn read_on(&self, extent: Extent, follower: &Arc<dyn Follower>) -> Began {
@@ -152,11 +172,13 @@ impl Fleet {
             };
             // Before it is read how far this node is, and before it is sent.
             let sent = self.0.clock.mono();
-            let applied = self.0.store.applied();
+            let is_early = fault::made(Mistake::AppliedBeforeItIsDead);
+            let applied = if is_early { self.0.store.arrival(sent).position } else { self.0.store.applied() };
             match self.0.journal.renew(epoch, &incarnation, applied.n).await {
                 Ok(Renewed::Held { .. }) => {
                     failures = 0;
-                    self.hold(sent);
+                    let is_late = fault::made(Mistake::LeaseCountedFromTheAnswer);
+                    self.hold(if is_late { self.0.clock.mono() } else { sent });
                 }
                 Ok(Renewed::Fenced { fence }) => {
                     failures = 0;
@@ -186,8 +208,9 @@ impl Fleet {
 
     /// Registers under a name that nobody had before, and sends that again until it is confirmed.
     async fn register(&self, epoch: u64) -> Result<Extent, Began> {
-        let random = RandomState::new();
-        let name = Incarnation(format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1)));
+        let is_used_again = fault::made(Mistake::IncarnationUsedAgain);
+        let name =
+            if is_used_again { Incarnation(self.0.settings.about.clone()) } else { self.0.journal.name() };
         let mut failures = 0;
         loop {
             match self.0.journal.register(epoch, &name, &self.0.settings.about).await {
@@ -260,7 +283,8 @@ impl Fleet {
         awaited: Option<u64>,
         watch: &mut Watch,
     ) -> Result<Result<u64, Began>, Away> {
-        let members = match awaited {
+        let asked = self.0.clock.mono();
+        let mut members = match awaited {
             Some(n) => match self.0.journal.behind(epoch, n).await? {
                 Behind::These(members) => members,
                 Behind::Began(began) => return Ok(Err(began)),
@@ -273,10 +297,15 @@ impl Fleet {
                 members
             }
         };
-        let (now, patience) = (self.0.clock.mono(), patience(self.0.settings.lease));
+        let (told, patience) = (self.0.clock.mono(), patience(self.0.settings.lease));
+        let now = if fault::made(Mistake::StillnessCountedFromTheQuestion) { asked } else { told };
         let own = self.now().incarnation.clone();
         let others = members.iter().filter(|member| own.as_ref() != Some(&member.incarnation)).cloned();
         for (incarnation, renewals) in watch.see(&others.collect::<Vec<_>>(), now, patience) {
+            if fault::made(Mistake::AcknowledgedWithoutAFence) {
+                members.retain(|member| member.incarnation != incarnation);
+                continue;
+            }
             match self.0.journal.fence(epoch, &incarnation, renewals).await? {
                 Fenced::ShutOut => {
                     tracing::warn!(node = incarnation.0, "a node that stands still was shut out");
@@ -285,7 +314,8 @@ impl Fleet {
                 Fenced::Began(began) => return Ok(Err(began)),
             }
         }
-        let everywhere = members.iter().map(|member| member.applied).min().or(awaited);
+        let all = if fault::made(Mistake::RegistryReadBeforeTheAppend) { Some(u64::MAX) } else { awaited };
+        let everywhere = members.iter().map(|member| member.applied).min().or(all);
         Ok(Ok(everywhere.unwrap_or_default()))
     }
 
@@ -293,7 +323,7 @@ impl Fleet {
     fn answer(&self, up_to: u64) -> bool {
         let since = self.now().since;
         let waited = self.0.clock.mono().saturating_sub(since);
-        if waited < patience(self.0.settings.lease) {
+        if waited < patience(self.0.settings.lease) && !fault::made(Mistake::EpochAcknowledgesAtOnce) {
             // Leases of the epoch before may not have run out.
             return false;
         }

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::fault::{self, Mistake};
 use crate::fleet::journal::{
     Away, Extent, Incarnation, Intent, MAX_ABOUT, MAX_NAME, MAX_RECORD, Member, Outcome,
 };
@@ -79,11 +80,16 @@ impl Request {
     /// Whether an answer counts only once enough replicas have what was written for it.
     pub(in crate::fleet) fn counts_when_replicated(&self, answer: &Answer) -> bool {
         let is_refused = matches!(answer, Answer::Began(_) | Answer::Fenced(_) | Answer::Unknown);
+        let is_forgotten = match self {
+            Self::Append { .. } => fault::made(Mistake::AppendedWithoutWait),
+            Self::Renew { .. } => fault::made(Mistake::RenewedWithoutWait),
+            _ => false,
+        };
         let is_promise = matches!(
             self,
             Self::Append { .. } | Self::Register { .. } | Self::Renew { .. } | Self::Intend { .. }
         );
-        is_promise && !is_refused
+        is_promise && !is_refused && !is_forgotten
     }
 }
 

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::fault::{self, Fault};
+use crate::fault::{self, Fault, Mistake};
 use crate::route::key::Key;
 use crate::route::tag::Tag;
 use crate::store::position::{Arrival, Known, Outdated};
@@ -164,7 +164,7 @@ impl<L> Flight<L> {
         }
         let Some(ticket) = self.ticket() else { return true };
         // Without a lease nobody here knows of all that was acknowledged since it departed.
-        if !arrival.is_leased {
+        if !arrival.is_leased && !fault::made(Mistake::JoinedWithoutALease) {
             return false;
         }
         let Depends { tags, is_all } = self.depends();

@@ -43,6 +43,8 @@ mod record;
 mod refresh;
 mod relay;
 mod serve;
+#[cfg(test)]
+mod simulation;
 mod standing;
 pub mod switch;
 pub(crate) mod tagging;

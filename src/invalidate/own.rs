@@ -48,7 +48,8 @@ pub(in crate::invalidate) struct Brought {
 impl Default for Own {
     fn default() -> Self {
         Self {
-            by: RandomState::new().hash_one(()),
+            // All are as long as one another when they are written down.
+            by: RandomState::new().hash_one(()) >> 1 | 1 << 62,
             secret: OnceLock::new(),
             count: AtomicU64::new(0),
             waiting: Mutex::default(),

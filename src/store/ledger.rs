@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fault::{self, Fault};
+use crate::fault::{self, Fault, Mistake};
 use crate::route::reach::Item;
 use crate::route::tag::Tag;
 use crate::store::author::Authors;
@@ -25,6 +25,8 @@ pub(in crate::store) struct Ledger {
     raised: Position,
     /// Positions whose sweeps are not done.
     sweeping: Vec<u64>,
+    /// How far it was when it met a gap, until all is dead that was kept then.
+    beginning: Option<Position>,
     /// The latest time that anybody has brought.
     pub(in crate::store) latest: Duration,
     pub(in crate::store) floors: Floors,
@@ -52,7 +54,7 @@ impl Ledger {
     /// Up to here every invalidation is applied.
     pub(in crate::store) fn applied(&self) -> Position {
         let n = self.sweeping.iter().min().map_or(self.raised.n, |first| first - 1);
-        Position { n, ..self.raised }
+        self.beginning.unwrap_or(Position { n, ..self.raised })
     }
 
     /// What whoever comes now must not get anything older than.
@@ -163,8 +165,8 @@ impl Ledger {
         Sweep::new(outdate, everything, now, condemned.chain([self.generation]).collect())
     }
 
-    /// Goes on at the beginning of another epoch, or behind places of this one that are missing; gives all that was indexed before,
-    /// and has to die.
+    /// Goes on at the beginning of another epoch, or behind places of this one of which nothing is known; gives all that was
+    /// indexed before, and has to die. Until [`Self::has_begun`] this node is no further than it was.
     ///
     /// | before | after | what keeps the promise |
     /// |---|---|---|
@@ -173,21 +175,37 @@ impl Ledger {
     /// | a flight has its ticket at 500 | a floor of 3 is raised | who is in flight counts as from the beginning: the floor stays |
     /// | a write is held until `t` | a fetch before `t` | floors keep their times |
     /// | a sweep is under way | it goes on | it finds none of its indexes, and leaves the new places alone |
+    /// | in this epoch: a flight has its ticket | it lands | nobody knows which floors are missing: that of everything is raised |
+    /// | in this epoch: entries are being killed | applied is told, for a lease | it is what it was before |
     pub(in crate::store) fn begin_anew(&mut self, at: Position) -> Vec<TagIndex> {
-        if at.epoch == self.raised.epoch {
+        let is_gap = at.epoch == self.raised.epoch;
+        let (before, highest) = (self.applied(), self.raised.n.max(at.n));
+        self.raised = at;
+        self.sweeping.clear();
+        if is_gap && fault::made(Mistake::GapReadOver) {
+            return Vec::new();
+        }
+        if is_gap {
+            self.beginning = Some(before);
             let oldest = self.oldest();
-            self.floors.raise(&Item::All, Floor { n: at.n, ..Floor::default() }, oldest);
+            self.floors.raise(&Item::All, Floor { n: highest, ..Floor::default() }, oldest);
         } else {
             self.floors.begin_anew(at.n);
             self.in_flight.values_mut().for_each(|oldest| oldest.n = at.n);
         }
-        self.raised = at;
-        self.sweeping.clear();
+        if !is_gap && fault::made(Mistake::EpochKeepsMemory) {
+            return Vec::new();
+        }
         self.authors.clear();
         self.softened = 0;
         self.generation = self.generation.next();
         let condemned = self.condemned.drain(..).map(Condemned::into_index);
         condemned.chain([std::mem::take(&mut self.index)]).collect()
+    }
+
+    /// All is dead that was kept when it began anew.
+    pub(in crate::store) fn has_begun(&mut self) {
+        self.beginning = None;
     }
 
     /// Takes the whole index away.

@@ -182,7 +182,8 @@ impl Gate {
         self.lock().floors.settle_within(longest);
     }
 
-    /// Another epoch begins at `at`: all that is kept dies, and the tickets of the last one are refused. Holds this thread until
+    /// Another epoch begins at `at`, or this one goes on there, behind places of which nothing is known: all that is kept dies,
+    /// and the tickets from before are refused. Holds this thread until
     /// that is done. Gives what died.
     pub fn begin_anew(&self, at: Position) -> Vec<Arc<Entry>> {
         let mut dead = Vec::new();
@@ -193,6 +194,7 @@ impl Gate {
                 dead.push(entry);
             }
         }
+        self.lock().has_begun();
         dead
     }
 
@@ -488,6 +490,34 @@ mod tests {
         assert_eq!((gate.applied(), gate.size(NOW).0), (begun, 0));
         assert!(fill(&gate, &flies, &["b"]).is_err(), "its ticket is of the epoch before");
         assert!(fill(&gate, &gate.ticket(NOW), &["b"]).is_ok());
+    }
+
+    #[test]
+    fn what_flew_into_a_gap_is_neither_kept_nor_given_to_who_comes_behind_it() {
+        let gate = Arc::new(Gate::new(7));
+        let (kept, flies) = (fill(&gate, &gate.ticket(NOW), &["a"]).unwrap(), gate.ticket(NOW));
+        let comes_before = gate.arrival(NOW);
+        let behind = Position { epoch: 7, n: 40 };
+        assert_eq!(gate.begin_anew(behind).len(), 1);
+        assert!(kept.is_dead());
+        assert_eq!(gate.applied(), behind);
+        assert_eq!(fill(&gate, &flies, &["b"]).unwrap_err(), Outdated::Invalidated);
+        let tags = tags(&["b"]);
+        assert!(gate.check_for(began(&flies), known(&tags), gate.arrival(NOW)).is_err());
+        assert!(gate.check_for(began(&flies), known(&tags), comes_before).is_ok());
+        assert!(fill(&gate, &gate.ticket(NOW), &["b"]).is_ok());
+    }
+
+    #[test]
+    fn until_all_is_dead_that_a_gap_outdates_this_node_is_no_further_than_before() {
+        let gate = Arc::new(Gate::new(7));
+        gate.outdate(&hard(&["x"]), NOW);
+        let kept = fill(&gate, &gate.ticket(NOW), &["a"]).unwrap();
+        let _doomed = gate.lock().begin_anew(Position { epoch: 7, n: 40 });
+        assert!(!kept.is_dead());
+        assert_eq!((gate.applied().n, gate.arrival(NOW).position.n), (1, 40));
+        gate.lock().has_begun();
+        assert_eq!(gate.applied().n, 40);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::fleet::journal::{Away, Read, Settings};
+use crate::fleet::journal::{Away, Incarnation, Read, Settings};
 use crate::fleet::request::{Answer, Request};
 use crate::fleet::sim::data::Here;
 use crate::fleet::sim::{Client, Link, Role, Server, SimServer, World};
@@ -46,6 +46,11 @@ impl SimJournal {
     /// Its number among the clients of the server.
     pub fn client(&self) -> usize {
         self.client
+    }
+
+    /// A name that no incarnation ever had.
+    pub(in crate::fleet) fn name(&self) -> Incarnation {
+        Incarnation(format!("{:016x}", self.server.world().give()))
     }
 
     /// Runs a script, and waits for the replicas if the answer is one that needs them.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use crate::fault::{self, Mistake};
 use crate::fleet::journal::{
     Away, Began, Extent, Incarnation, Intent, MAX_INTENTS, MAX_MEMBERS, MAX_READ, Member, Outcome, Read,
 };
@@ -157,7 +158,10 @@ impl Data {
     }
 
     fn enter(&mut self, here: Here) {
-        if self.epoch != 0 && self.lost.is_none() && self.of == here.is {
+        let is_same = self.of == here.is
+            || fault::made(Mistake::ServerNotCompared)
+            || fault::made(Mistake::RunIdComparedAlone) && self.of.run == here.is.run;
+        if self.epoch != 0 && self.lost.is_none() && is_same {
             return;
         }
         let intents = std::mem::take(&mut self.intents);
@@ -213,6 +217,7 @@ impl Data {
 
     fn register(&mut self, who: String, about: String) -> Result<Answer, Away> {
         let (is_full, fence) = (self.members.len() >= MAX_MEMBERS, self.last());
+        let fence = if fault::made(Mistake::RegisteredWithoutAFence) { 0 } else { fence };
         if is_full && !self.members.contains_key(&who) {
             return Err(Away::Refused("the registry is full".to_owned()));
         }
@@ -230,7 +235,9 @@ impl Data {
         let last = self.last();
         match self.members.get_mut(who) {
             None => Answer::Unknown,
-            Some(member) if applied < member.fence => Answer::Fenced(member.fence),
+            Some(member) if applied < member.fence && !fault::made(Mistake::RenewedBehindTheFence) => {
+                Answer::Fenced(member.fence)
+            }
             Some(member) => {
                 member.applied = applied;
                 member.renewals += 1;
@@ -241,7 +248,7 @@ impl Data {
 
     fn behind(&mut self, place: u64) -> Answer {
         let these = self.shown(|member| !member.is_shut_out() && member.applied < place);
-        if these.is_empty() {
+        if these.is_empty() && !fault::made(Mistake::FenceLeftBehind) {
             for member in self.members.values_mut().filter(|member| member.is_shut_out()) {
                 member.fence = member.fence.max(place);
             }
@@ -251,7 +258,7 @@ impl Data {
 
     fn fence(&mut self, who: &str, renewals: u64) -> Answer {
         let Some(member) = self.members.get(who) else { return Answer::Out };
-        if member.renewals != renewals {
+        if member.renewals != renewals && !fault::made(Mistake::FencedWithoutComparing) {
             return Answer::Moved;
         }
         let is_out = member.is_shut_out();
