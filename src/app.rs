@@ -5,6 +5,8 @@
 //! stop    /readyz 503, nothing from the cache, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
+mod joining;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -18,26 +20,21 @@ use crate::access_log::{AccessLog, Flush, Format};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, Phase, Watch};
-use crate::fleet::journal::{self, Journal, RETAINED};
-use crate::fleet::redis_journal::RedisJournal;
-use crate::fleet::script;
-use crate::fleet::{self, Fleet};
+use crate::fleet::Fleet;
 use crate::flow::{Flow, Parts};
 use crate::invalidate::Invalidator;
 use crate::invalidate::hooks::Hooks;
-use crate::invalidate::stream::Stream;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::redis;
-use crate::redis::place::Place;
 use crate::route::host::{BadHost, Hosts, Scheme};
 use crate::route::identity::{Identity, random_secret};
 use crate::route::table::{Conflict, Table};
 use crate::route::target::Rules;
 use crate::server::Server;
 use crate::store::Store;
-use crate::tier::{Standing, Tier};
+use crate::tier::Tier;
 use crate::upstream::Upstream;
 use crate::{admin, server, upstream, warm};
 
@@ -103,9 +100,6 @@ pub struct Running {
     _flush: Flush,
 }
 
-/// Longest time that the start waits for the fleet's Redis.
-const JOINING: Duration = Duration::from_secs(1);
-
 /// Starts everything; when this returns, connections are accepted.
 ///
 /// # Errors
@@ -121,14 +115,15 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let drain = Drain::default();
     let digest = format!("{:016x}", config.digest);
     metrics.set_config(&digest);
-    let (standing, tier) = shared_tier(&config, &clock, &metrics);
+    let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
+    let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
     let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
-    let events = config.fleet.as_ref().map(|settings| events(&flow, settings)).transpose()?;
-    let place = config.fleet.as_ref().map(place_of).transpose()?;
     let joined = config.fleet.zip(place.clone());
-    let fleet = joined.map(|(settings, place)| join(&flow, settings, (place, standing), &digest));
+    let events =
+        joined.as_ref().map(|(settings, place)| joining::events(&flow, settings, place)).transpose()?;
+    let fleet = joined.map(|(settings, place)| joining::join(&flow, settings, (place, standing), &digest));
     let (subscription, listener) = Subscription::start(invalidator, place.as_ref())?.unzip();
     let watched = flow.clone();
     metrics.watch_cache(move || watched.state());
@@ -146,7 +141,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.extend(listener);
     background.extend(place.map(|place| tokio::spawn(place.watch())));
     if let Some(fleet) = &fleet {
-        background.push(enter(fleet, &flow).await);
+        background.push(joining::enter(fleet, &flow).await);
     }
     if let Some(events) = events {
         background.push(tokio::spawn(events.read_on()));
@@ -181,16 +176,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
 pub fn at_rest(config: &Config, clock: Clock) -> Result<Flow, Error> {
     let (metrics, drain) = (metrics_of(config), Drain::default());
     walk(config, config.server.listen.port(), None, (&metrics, AccessLog::off(), clock, drain.watch()))
-}
-
-/// What the nodes of a fleet tell one another, and whether they may. It connects to nobody before an epoch is entered.
-fn shared_tier(config: &Config, clock: &Clock, metrics: &Arc<Metrics>) -> (Standing, Option<Tier>) {
-    let standing = Standing::default();
-    let start = |settings| Tier::start(settings, standing.clone(), clock.clone(), Arc::clone(metrics));
-    // Without it everything goes on, a little slower.
-    let failed = |why: &redis::Error| tracing::error!("there is no shared tier: {why}");
-    let tier = config.tier.clone().and_then(|settings| start(settings).inspect_err(failed).ok());
-    (standing, tier)
 }
 
 fn metrics_of(config: &Config) -> Arc<Metrics> {
@@ -232,50 +217,6 @@ fn walk(
         drain,
         keys: Arc::new(config.admin.keyring()),
     }))
-}
-
-/// Where the fleet's Redis is: on a Cluster, the node that has the journal.
-fn place_of(settings: &fleet::Settings) -> Result<Place, Error> {
-    Ok(Place::new(settings.at.clone(), &script::key(&settings.namespace))?)
-}
-
-/// Makes this process, with a configuration of this digest, a node of the fleet.
-fn join(flow: &Flow, mut settings: fleet::Settings, (place, tier): (Place, Standing), digest: &str) -> Fleet {
-    settings.about = format!("larder {} {digest}", env!("CARGO_PKG_VERSION"));
-    let parts = flow.parts();
-    let deadline = settings.lease / 2;
-    let of_journal = journal::Settings {
-        namespace: settings.namespace.clone(),
-        replicas: settings.replicas,
-        deadline,
-        retained: RETAINED,
-    };
-    let journal = Journal::Redis(RedisJournal::new(place, of_journal));
-    let (store, metrics) = (Arc::clone(&parts.store), Arc::clone(&parts.metrics));
-    let fleet = Fleet::new(settings, journal, store, tier, parts.clock.clone(), metrics);
-    parts.invalidator.join(fleet.clone(), parts.rules.identity.fingerprint());
-    fleet
-}
-
-/// Lives in the fleet from now on. Waits for [`JOINING`] at most until the first requests find what other nodes keep.
-async fn enter(fleet: &Fleet, flow: &Flow) -> JoinHandle<()> {
-    let life = tokio::spawn(fleet.clone().live(Arc::new(flow.parts().invalidator.clone())));
-    let joined = async {
-        fleet.entered(JOINING).await;
-        fleet.leased(JOINING).await;
-        if let Some(tier) = &flow.parts().tier {
-            tier.connected().await;
-        }
-    };
-    let _is_over = tokio::time::timeout(JOINING, joined).await;
-    life
-}
-
-/// What reads the stream of events of the fleet's Redis.
-fn events(flow: &Flow, settings: &fleet::Settings) -> Result<Stream, Error> {
-    // Longer than an invalidation takes while the fleet is well: a node that died is waited for once.
-    let patience = 3 * settings.lease;
-    Ok(Stream::new(flow.parts().invalidator.clone(), settings.at.clone(), &settings.namespace, patience)?)
 }
 
 impl Running {

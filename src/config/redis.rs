@@ -202,7 +202,7 @@ pub(crate) fn fleet(keys: &Redis) -> Option<fleet::Settings> {
 /// Where what the nodes of a fleet tell one another lies, if there is a Redis for it.
 pub(crate) fn tier(keys: &Redis) -> Option<tier::Settings> {
     let namespace = declared(&keys.namespace).0;
-    Some(tier::Settings { at: servers::place(keys)?, namespace, deadline: tier::DEADLINE })
+    servers::place(keys).map(|_| tier::Settings { namespace, deadline: tier::DEADLINE })
 }
 
 /// What is listened to, if anything; what has no effect, or does not hold together, goes to `problems`.

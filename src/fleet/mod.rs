@@ -123,6 +123,8 @@ struct Now {
     epoch: Option<u64>,
     /// When (monotonic) it first saw this epoch.
     since: Duration,
+    /// When (monotonic) the journal last answered who reads it, though it may have had nothing new.
+    read: Duration,
     incarnation: Option<Incarnation>,
     /// Which lease this is, counted: another one after each break.
     term: u64,

@@ -104,6 +104,7 @@ impl Fleet {
         {
             let mut now = self.now();
             (now.epoch, now.since, now.away) = (Some(extent.epoch), self.0.clock.mono(), None);
+            now.read = now.since;
             if !now.has_left {
                 self.0.tier.set(extent.epoch);
             }
@@ -128,7 +129,11 @@ impl Fleet {
         let mut cursor = Position { epoch: extent.epoch, n: extent.first.saturating_sub(1) };
         let mut failures = 0;
         loop {
-            match self.0.journal.read(cursor, READ).await {
+            let read = self.0.journal.read(cursor, READ).await;
+            if read.is_ok() {
+                self.now().read = self.0.clock.mono();
+            }
+            match read {
                 Ok(Read::Records(records)) => {
                     failures = 0;
                     for (n, record) in records {
@@ -172,6 +177,11 @@ impl Fleet {
             };
             // Before it is read how far this node is, and before it is sent.
             let sent = self.0.clock.mono();
+            // Who cannot read is not to hold up those who wait for him for ever: he stands still.
+            if sent.saturating_sub(self.now().read) > READ + 2 * self.0.settings.lease {
+                sleep(self.0.settings.lease / RENEWALS).await;
+                continue;
+            }
             let is_early = fault::made(Mistake::AppliedBeforeItIsDead);
             let applied = if is_early { self.0.store.arrival(sent).position } else { self.0.store.applied() };
             match self.0.journal.renew(epoch, &incarnation, applied.n).await {
@@ -284,7 +294,9 @@ impl Fleet {
         watch: &mut Watch,
     ) -> Result<Result<u64, Began>, Away> {
         let asked = self.0.clock.mono();
-        let mut members = match awaited {
+        let answers_whoever_comes = fault::made(Mistake::RegistryReadBeforeTheAppend);
+        let asked_for = awaited.or_else(|| answers_whoever_comes.then(|| self.0.store.applied().n));
+        let mut members = match asked_for {
             Some(n) => match self.0.journal.behind(epoch, n).await? {
                 Behind::These(members) => members,
                 Behind::Began(began) => return Ok(Err(began)),
@@ -314,7 +326,7 @@ impl Fleet {
                 Fenced::Began(began) => return Ok(Err(began)),
             }
         }
-        let all = if fault::made(Mistake::RegistryReadBeforeTheAppend) { Some(u64::MAX) } else { awaited };
+        let all = if answers_whoever_comes { Some(u64::MAX) } else { awaited };
         let everywhere = members.iter().map(|member| member.applied).min().or(all);
         Ok(Ok(everywhere.unwrap_or_default()))
     }

@@ -91,7 +91,10 @@ impl RedisJournal {
                     None => self.look(&mut connection, after).await?,
                 };
             }
-            *place = Some(connection);
+            // Whoever tells of another epoch may be another server than the one that the scripts run on.
+            if !matches!(found, Some(Read::Began(_))) {
+                *place = Some(connection);
+            }
             Ok(found.unwrap_or_else(|| Read::Records(Vec::new())))
         };
         within(self.settings.deadline.saturating_add(wait), read).await

@@ -21,9 +21,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::invalidate::applied::Ack;
 use crate::invalidate::event::{self, Event};
 use crate::invalidate::pace::Complaints;
+use crate::invalidate::raw::Raw;
 use crate::invalidate::said::shown;
 use crate::invalidate::{Invalidation, Invalidator, Source};
-use crate::redis::place::{Place, Where};
+use crate::redis::place::Place;
 use crate::redis::{CONNECT, Connection, Error, LONGEST_BACKOFF, backoff, refused};
 
 /// The group, and its one consumer.
@@ -66,21 +67,21 @@ type Said = Vec<(Invalidation, Vec<String>)>;
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Stream {
-    /// That of `namespace`, of the Redis that is there. What nobody has touched for longer than `patience` is taken over from
+    /// That of `namespace`, of the Redis at `place`. What nobody has touched for longer than `patience` is taken over from
     /// whoever read it.
     ///
     /// # Errors
     /// [`Error::Unreachable`] if TLS is asked for and there are no root certificates.
     pub fn new(
         invalidator: Invalidator,
-        at: Where,
+        place: &Place,
         namespace: &str,
         patience: Duration,
     ) -> Result<Self, Error> {
         let key = format!("{namespace}:events");
         Ok(Self {
             invalidator,
-            place: Place::new(at, &key)?,
+            place: place.beside(&key)?,
             key,
             patience,
             cursor: "0-0".to_owned(),
@@ -177,8 +178,8 @@ impl Stream {
         let (said, mut done) = self.understood(entries);
         let invalidator = &self.invalidator;
         let applied = said.into_iter().map(|(invalidation, ids)| async move {
-            let applied = invalidator.apply(invalidation).await;
-            if applied.ack == Ack::Applied { ids } else { Vec::new() }
+            let ack = invalidator.apply(invalidation).await.ack;
+            if ack == Ack::Applied { ids } else { Vec::new() }
         });
         done.extend(join_all(applied).await.into_iter().flatten());
         if done.is_empty() { Ok(()) } else { self.delete(connection, &done).await }
@@ -197,7 +198,8 @@ impl Stream {
                 Ok(Event::Outdates(outdates)) => {
                     let mut invalidation = outdates.invalidation(Source::Redis, self.key.as_str());
                     let alike = |(other, _): &&mut (Invalidation, _)| {
-                        (other.mode, &other.reach) == (invalidation.mode, &invalidation.reach)
+                        (other.mode, &other.reach, &other.raw)
+                            == (invalidation.mode, &invalidation.reach, &invalidation.raw)
                     };
                     match said.iter_mut().find(alike) {
                         Some((_, ids)) => ids.push(id),
@@ -207,10 +209,14 @@ impl Stream {
                         }
                     }
                 }
-                Ok(Event::Unmatched { name, .. }) => {
+                Ok(Event::Unmatched { name, data, .. }) => {
                     self.invalidator.metrics().event_unmatched();
                     tracing::debug!("no rule of `events` knows {name:?}, read from {}", self.key);
-                    nothing.push(id);
+                    // Those of another node may: it is told as one that outdates nothing here.
+                    let (raw, actor) = (Some(Raw::Event { name, data }), self.key.clone());
+                    let unknown =
+                        Invalidation { raw, source: Source::Redis, actor, ..Invalidation::default() };
+                    said.push((unknown, vec![id]));
                 }
                 Err(why) => {
                     self.complain(&id, &format!("{why}: {}", shown(&event)));
@@ -281,10 +287,11 @@ mod tests {
     use super::*;
     use crate::invalidate::testing::World;
     use crate::redis::Address;
+    use crate::redis::place::Where;
 
     fn stream(world: &World) -> Stream {
-        let nowhere = Where::One(Address::parse("redis://nowhere").unwrap());
-        Stream::new(world.invalidator.clone(), nowhere, "shop", Duration::ZERO).unwrap()
+        let nowhere = Place::new(Where::One(Address::parse("redis://nowhere").unwrap()), "k").unwrap();
+        Stream::new(world.invalidator.clone(), &nowhere, "shop", Duration::ZERO).unwrap()
     }
 
     fn entry(id: &str, field: &str, event: &str) -> Entry {
@@ -311,11 +318,27 @@ mod tests {
         let entries = vec![
             entry("1-0", "event", "{"),
             entry("2-0", "tags", "a:1"),
-            entry("3-0", "event", r#"{"type":"never.heard"}"#),
             Entry { id: "4-0".to_owned(), event: None },
         ];
         let (said, nothing) = stream(&world).understood(entries);
         assert!(said.is_empty());
-        assert_eq!(nothing, ["1-0", "2-0", "3-0", "4-0"]);
+        assert_eq!(nothing, ["1-0", "2-0", "4-0"]);
+    }
+
+    #[test]
+    fn an_event_without_a_rule_is_passed_on_for_nodes_that_may_have_one() {
+        let world = World::new(crate::invalidate::Settings::default());
+        let events = [r#"{"type":"never.heard","data":{"id":1}}"#, r#"{"type":"nor.this"}"#];
+        let entries =
+            events.iter().zip(["1-0", "2-0"]).map(|(event, id)| entry(id, "event", event)).collect();
+        let (said, nothing) = stream(&world).understood(entries);
+        let raw = said.iter().map(|(invalidation, _)| match &invalidation.raw {
+            Some(Raw::Event { name, .. }) => name.as_str(),
+            _ => "",
+        });
+        assert_eq!(raw.collect::<Vec<_>>(), ["never.heard", "nor.this"]);
+        assert!(
+            said.iter().all(|(invalidation, _)| invalidation.reach.items.is_empty()) && nothing.is_empty()
+        );
     }
 }

@@ -304,6 +304,8 @@ async fn carry(
                     let _ = said.map(|said| said.send(Ok(())));
                     return invalidator.0.own.is_everywhere(&name, place, &invalidator.0.store);
                 }
+                // Its epoch has ended.
+                sleep(backoff(1, name.count)).await;
             }
             Err(_) => {
                 failures += 1;

@@ -3,6 +3,8 @@
 //! Invariant: whoever cannot read all of a record reads that everything is outdated. What is derived from an invalidation
 //! travels with it, and every node adds what its own rules derive: the rules of two nodes may differ for a while.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{self, Fault};
@@ -150,6 +152,16 @@ pub(in crate::invalidate) fn write_everything(name: Name, ours: Ours<'_>, hold: 
     write(&everything(hold), name, ours, Raw::clone)
 }
 
+/// For how long nothing is stored after a record that does not even tell that: as long as a write may be on its way, as most
+/// are set up.
+const UNREAD: Duration = Duration::from_secs(60);
+
+/// What is read of a record that is not understood.
+#[derive(Deserialize)]
+struct Held {
+    hold: Hold,
+}
+
 /// Reads a record and its name, and adds what the rules of this node derive: from what is outdated, and, where they are others than
 /// the sender's, from what happened.
 ///
@@ -159,14 +171,16 @@ pub(in crate::invalidate) fn read(bytes: &[u8], ours: Ours<'_>) -> Result<(Name,
     let Ours { settings, rules, secret } = ours;
     let dependencies = &settings.dependencies;
     let unread = |why: String| {
+        // Whatever else it says: what it may be about is not stored for as long as its sender wants.
+        let hold = serde_json::from_slice::<Held>(bytes).map_or(Hold::For(UNREAD), |known| known.hold);
         let invalidation = Invalidation {
             reach: Reach::all(),
-            hold: Hold::Settle,
+            hold,
             source: Source::Gap,
             actor: String::from("a record of the fleet that this build does not understand"),
             ..Invalidation::default()
         };
-        let outdate = Outdate { reach: Reach::all(), hold: Hold::Settle, ..Outdate::default() };
+        let outdate = Outdate { reach: Reach::all(), hold, ..Outdate::default() };
         (Record { causes: vec![invalidation.followed(dependencies)], outdate }, why)
     };
     let envelope: Envelope = serde_json::from_slice(bytes).map_err(|why| unread(why.to_string()))?;
@@ -203,7 +217,6 @@ mod tests {
     use crate::route::reach::{Gaps, Item, Paths};
     use crate::route::tag::Tag;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn item() -> impl Strategy<Value = Item> {
         let gaps = || prop::collection::vec(".{0,6}", 1..3).prop_map(Gaps::new);

@@ -103,6 +103,18 @@ impl Place {
         Ok(Self(Arc::new(Inner { at, key, dialer, now, learned })))
     }
 
+    /// The same for another key: in a Cluster its owner may be another node, which is found apart; elsewhere all go to one
+    /// server, and hear together of another.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if there are no root certificates.
+    pub fn beside(&self, key: &str) -> Result<Self, Error> {
+        match &self.0.at {
+            Where::Cluster(_) => Self::new(self.0.at.clone(), key),
+            Where::One(_) | Where::Sentinel { .. } => Ok(self.clone()),
+        }
+    }
+
     /// Where that is, as it is configured.
     pub fn at(&self) -> &Where {
         &self.0.at

@@ -183,8 +183,7 @@ impl Gate {
     }
 
     /// Another epoch begins at `at`, or this one goes on there, behind places of which nothing is known: all that is kept dies,
-    /// and the tickets from before are refused. Holds this thread until
-    /// that is done. Gives what died.
+    /// and the tickets from before are refused. Holds this thread until that is done. Gives what died.
     pub fn begin_anew(&self, at: Position) -> Vec<Arc<Entry>> {
         let mut dead = Vec::new();
         let doomed = self.lock().begin_anew(at);

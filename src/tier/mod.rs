@@ -32,7 +32,7 @@ use crate::fault::{self, Fault};
 use crate::metrics::Metrics;
 use crate::policy::{Life, LifeSoFar, Selector};
 use crate::redis::Error;
-use crate::redis::place::Where;
+use crate::redis::place;
 use crate::route::key::Key;
 use crate::store::entry::{Entry, Kept, Response};
 use crate::store::head::Head;
@@ -49,8 +49,6 @@ pub const DEADLINE: Duration = Duration::from_millis(25);
 /// Where the tier is.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where its Redis is.
-    pub at: Where,
     /// `redis.namespace`: what every key begins with.
     pub namespace: String,
     /// For each time that Redis is asked; [`DEADLINE`].
@@ -124,18 +122,19 @@ impl Missed {
 }
 
 impl Tier {
-    /// A tier that is used while `standing` says so, and connects when it says so first. To be called within a runtime.
+    /// A tier at `place` that is used while `standing` says so, and connects when it says so first. To be called within a runtime.
     ///
     /// # Errors
     /// [`Error::Unreachable`] if TLS is asked for and there are no root certificates.
     pub fn start(
         settings: Settings,
+        place: &place::Place,
         standing: Standing,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let deadline = settings.deadline;
-        let shards = Shards::start(settings, &standing, &clock, &metrics)?;
+        let shards = Shards::start(settings, place, &standing, &clock, &metrics)?;
         Ok(Self(Arc::new(Inner { deadline, shards, standing, clock, metrics })))
     }
 

@@ -65,15 +65,16 @@ pub(in crate::tier) struct Lying {
 
 impl Shards {
     pub(in crate::tier) fn start(
-        Settings { at, namespace, deadline }: Settings,
+        Settings { namespace, deadline }: Settings,
+        place: &place::Place,
         standing: &Standing,
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, Error> {
-        let prefixes = prefixes(&at, &namespace);
+        let prefixes = prefixes(place.at(), &namespace);
         let shares = prefixes.len();
         let shard = |prefix: String| {
-            let place = place::Place::new(at.clone(), &prefix)?;
+            let place = place.beside(&prefix)?;
             let link = || Link::keep_up(place.clone(), standing.clone());
             let (of_clock, of_metrics) = (clock.clone(), Arc::clone(metrics));
             Ok(Shard {

@@ -1,19 +1,19 @@
 """Several Redis servers that stand in for one another: with sentinels, or as a Cluster; with TLS and a user who may little."""
 
 import contextlib
+import re
 import signal
 import subprocess
 
 import redis
 
 from origin import DEADLINE, free_port, until
+from proxy import ROOT
 
-#: All that the user of a fleet has to be allowed, as the README says; besides what channels need.
-COMMANDS = (
-    "+del +eval +evalsha +exists +hdel +hget +hgetall +hlen +hmget +hset +info +script|load +select +wait "
-    "+xadd +xrange +xread +xtrim +role +cluster|slots"
-)
-USER = f"larder on >pass ~{{larder}}:* resetchannels &cache:* {COMMANDS} +subscribe +psubscribe +ping"
+#: All that the user of a fleet has to be allowed, as the README says.
+RULE = re.search(r"^ACL SETUSER larder on >PASSWORD (.*)$", (ROOT / "README.md").read_text(), re.MULTILINE).group(1)
+COMMANDS = " ".join(word for word in RULE.split() if word.startswith("+"))
+USER = f"larder on >pass {RULE}"
 
 
 class Server:

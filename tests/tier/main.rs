@@ -22,7 +22,7 @@ use larder::clock::Clock;
 use larder::metrics::Metrics;
 use larder::policy::{self, RequestHead, ResponseTimes, Rule, Selector, Sharing};
 use larder::redis::Address;
-use larder::redis::place::Where;
+use larder::redis::place::{Place, Where};
 use larder::route::key::Key;
 use larder::route::tag::Tag;
 use larder::store::entry::{Candidate, Entry};
@@ -62,8 +62,9 @@ impl Node {
     fn over(at: Where, deadline: Duration, clock: Clock) -> Self {
         let (metrics, standing) = (Arc::new(Metrics::new(&[])), Standing::default());
         standing.set(EPOCH);
-        let settings = Settings { at, namespace: "larder".to_owned(), deadline };
-        let tier = Tier::start(settings, standing, clock.clone(), Arc::clone(&metrics)).unwrap();
+        let place = Place::new(at, "larder").unwrap();
+        let settings = Settings { namespace: "larder".to_owned(), deadline };
+        let tier = Tier::start(settings, &place, standing, clock.clone(), Arc::clone(&metrics)).unwrap();
         let limits = store::Settings { memory: 64 << 20, entries: None };
         let store = Store::in_epoch(EPOCH, &limits, Arc::clone(&metrics));
         Self { tier, metrics, clock, store }

@@ -248,11 +248,10 @@ impl Data {
 
     fn behind(&mut self, place: u64) -> Answer {
         let these = self.shown(|member| !member.is_shut_out() && member.applied < place);
-        if these.is_empty() && !fault::made(Mistake::FenceLeftBehind) {
-            for member in self.members.values_mut().filter(|member| member.is_shut_out()) {
-                member.fence = member.fence.max(place);
-            }
-        }
+        let least = these.iter().map(|member| member.applied).fold(place, u64::min);
+        let is_left_behind = fault::made(Mistake::FenceLeftBehind);
+        let out = self.members.values_mut().filter(|member| member.is_shut_out() && !is_left_behind);
+        out.for_each(|member| member.fence = member.fence.max(least));
         Answer::Behind(these)
     }
 
@@ -264,7 +263,7 @@ impl Data {
         let is_out = member.is_shut_out();
         self.orphan(who);
         let last = self.last();
-        if is_out {
+        if is_out || self.members.get(who).is_some_and(|member| member.applied >= last) {
             self.members.remove(who);
         } else if let Some(member) = self.members.get_mut(who) {
             member.fence = last;

@@ -161,7 +161,10 @@ impl Node {
     pub(super) async fn write_unheard_of(self: Arc<Self>) {
         let written = self.world.commit(&Item::All);
         self.world.note(|| format!("{} writes {written:?} in words that nobody knows", self.name));
-        let Ok(place) = self.fleet.append(Bytes::from_static(b"{\"v\":99}"), None).await else { return };
+        let Ok(place) = self.fleet.append(Bytes::from_static(b"{\"v\":99,\"hold\":\"None\"}"), None).await
+        else {
+            return;
+        };
         if self.fleet.everywhere(place).await.is_ok() {
             self.world.acknowledge(&self.name, written);
         }

@@ -246,13 +246,14 @@ pub(super) async fn long_question(phase: u64) -> Broken {
 pub(super) async fn moves_again(phase: u64) -> Broken {
     let (scene, a, b) = Scene::of_two(0).await;
     scene.far(&a, 0, 200);
+    scene.pass(phase % 333).await;
     scene.cut(&b, Link::Refused);
-    scene.pass(phase).await;
+    // About when it has stood still for long enough, while a look at it is under way.
+    scene.pass(600 + phase / 3).await;
     scene.write(&a, 0);
-    // One lease, a margin, and half a look later: the next one is under way.
-    scene.pass(1_500).await;
-    scene.far(&a, 0, 0);
     scene.cut(&b, Link::Up);
+    scene.pass(900).await;
+    scene.far(&a, 0, 0);
     scene.pass(LONG).await;
     scene.broken()
 }
