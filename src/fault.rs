@@ -186,6 +186,16 @@ pub(crate) const fn made(_: Mistake) -> bool {
 #[cfg(test)]
 pub(crate) use made::{made, make, whichever};
 
+#[cfg(all(test, not(feature = "faults")))]
+mod tests {
+    use crate::fault::{Fault, is};
+
+    #[test]
+    fn nothing_is_planted_in_what_is_built_without_the_feature() {
+        const { assert!(!is(Fault::LateTicket)) };
+    }
+}
+
 #[cfg(test)]
 mod made {
     use std::cell::Cell;
@@ -221,15 +231,5 @@ mod made {
         fn drop(&mut self) {
             MADE.set(None);
         }
-    }
-}
-
-#[cfg(all(test, not(feature = "faults")))]
-mod tests {
-    use crate::fault::{Fault, is};
-
-    #[test]
-    fn nothing_is_planted_in_what_is_built_without_the_feature() {
-        const { assert!(!is(Fault::LateTicket)) };
     }
 }
