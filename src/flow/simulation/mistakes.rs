@@ -46,7 +46,7 @@ noticed! {
     an_epoch_that_keeps_memory_is_noticed: EpochKeepsMemory by forgotten;
     an_epoch_that_keeps_the_cursor_is_noticed: EpochKeepsTheCursor by fewer;
     a_fence_that_is_left_behind_is_noticed: FenceLeftBehind by owes_more at (0..2_000).step_by(50);
-    a_fence_without_a_comparison_is_noticed: FencedWithoutComparing;
+    a_fence_without_a_comparison_is_noticed: FencedWithoutComparing by moves_again;
     a_gap_that_is_read_over_is_noticed: GapReadOver by gap;
     an_incarnation_that_is_used_again_is_noticed: IncarnationUsedAgain by held;
     a_flight_that_is_joined_without_a_lease_is_noticed: JoinedWithoutALease;

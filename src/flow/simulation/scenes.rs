@@ -10,6 +10,7 @@ use http::HeaderMap;
 use tokio::time::{advance, sleep};
 
 use crate::fault;
+use crate::fleet::journal::Journal;
 use crate::fleet::sim::{Link, Old};
 use crate::flow::simulation::node::{DRIFT, Node};
 use crate::flow::simulation::reader::read;
@@ -242,18 +243,19 @@ pub(super) async fn long_question(phase: u64) -> Broken {
     scene.broken()
 }
 
-/// A node that stood still moves again, while others are told that it stands still.
-pub(super) async fn moves_again(phase: u64) -> Broken {
+/// Somebody says that a node stands still, by what he saw of it before it moved. What it reads reaches it late.
+pub(super) async fn moves_again(_: u64) -> Broken {
     let (scene, a, b) = Scene::of_two(0).await;
-    scene.far(&a, 0, 200);
-    scene.pass(phase % 333).await;
-    scene.cut(&b, Link::Refused);
-    // About when it has stood still for long enough, while a look at it is under way.
-    scene.pass(600 + phase / 3).await;
-    scene.write(&a, 0);
-    scene.cut(&b, Link::Up);
-    scene.pass(900).await;
-    scene.far(&a, 0, 0);
+    let journal = Journal::Sim(scene.world.journal());
+    let (extent, seen) = journal.members().await.ok()?;
+    let moved = seen.into_iter().find(|member| member.about == "b")?;
+    scene.far(&b, 0, 200);
+    scene.pass(1_000).await;
+    let _said = journal.fence(extent.epoch, &moved.incarnation, moved.renewals).await;
+    for _ in 0..5 {
+        scene.write(&a, 0);
+        scene.pass(30).await;
+    }
     scene.pass(LONG).await;
     scene.broken()
 }
