@@ -12,10 +12,11 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::redis::{Address, CONNECT, Connection, Dialer, Error, cluster, sentinel};
 
@@ -77,11 +78,26 @@ struct Inner {
     learned: Mutex<Vec<Address>>,
 }
 
+/// For how long after another became the primary an older configuration than his is not believed. Later it may be that the
+/// sentinels were set up anew, and count from the beginning.
+const LAGGING: Duration = Duration::from_secs(60);
+
 /// Who is the primary, and how many were before.
 #[derive(Debug, Default)]
 struct Primary {
     term: u64,
     address: Option<Address>,
+    /// The number of the sentinels' configuration that named him; 0 on a Cluster.
+    configuration: u64,
+    since: Option<Instant>,
+}
+
+/// What somebody goes by who says who the primary is.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// The term in which he began to look.
+    begun: u64,
+    configuration: u64,
 }
 
 /// As long as one server is the primary.
@@ -145,24 +161,26 @@ impl Place {
         match &self.0.at {
             Where::One(address) => dialer.connect(address).await,
             Where::Sentinel { .. } => {
-                let address = self.named().await?;
+                let (address, configuration) = self.named().await?;
                 let mut connection = dialer.connect(&address).await?;
                 sentinel::leads(&mut connection, &address).await?;
-                self.settle(address, begun, connection)
+                self.settle(address, Look { begun, configuration }, connection)
             }
             Where::Cluster(_) => {
                 let found = cluster::owner(dialer, &self.candidates(), &self.0.key).await?;
                 *self.0.learned.lock().unwrap_or_else(PoisonError::into_inner) = found.nodes;
-                self.settle(found.address, begun, found.connection)
+                self.settle(found.address, Look { begun, configuration: 0 }, found.connection)
             }
         }
     }
 
-    /// Whom the sentinels name.
-    async fn named(&self) -> Result<Address, Error> {
+    /// Whom the sentinels name, and in which configuration.
+    async fn named(&self) -> Result<(Address, u64), Error> {
         let Where::Sentinel { master, sentinels, servers } = &self.0.at else { return Err(Error::Moved) };
-        let (host, port) = sentinel::primary(&self.0.dialer, master, sentinels).await?;
-        servers.at(&host, port).ok_or_else(|| Error::Malformed(format!("no server has the name {host:?}")))
+        let (host, port, configuration) = sentinel::primary(&self.0.dialer, master, sentinels).await?;
+        let address = servers.at(&host, port);
+        let address = address.ok_or_else(|| Error::Malformed(format!("no server has the name {host:?}")))?;
+        Ok((address, configuration))
     }
 
     /// Hears what sentinels say of another primary, until the task is aborted; for ever silent elsewhere.
@@ -174,8 +192,8 @@ impl Place {
             loop {
                 news.notified().await;
                 let begun = self.0.now.borrow().term;
-                let Ok(address) = self.named().await else { continue };
-                if self.term(&address, begun).is_err() {
+                let Ok((address, configuration)) = self.named().await else { continue };
+                if self.term(&address, Look { begun, configuration }).is_err() {
                     news.notify_one();
                 }
             }
@@ -197,8 +215,8 @@ impl Place {
         candidates
     }
 
-    fn settle(&self, address: Address, begun: u64, mut connection: Connection) -> Result<Connection, Error> {
-        connection.term = Some(self.term(&address, begun)?);
+    fn settle(&self, address: Address, look: Look, mut connection: Connection) -> Result<Connection, Error> {
+        connection.term = Some(self.term(&address, look)?);
         Ok(connection)
     }
 
@@ -209,14 +227,16 @@ impl Place {
     /// | is told of the old primary | | |
     /// | | is told of the new one: a new term | |
     /// | has a connection to the old one | | `begun` is the term before: A looks again |
+    /// | looks after that, and hears sentinels only that have not heard of it | | their configuration is an older one |
     ///
     /// # Errors
     /// [`Error::Moved`].
-    fn term(&self, address: &Address, begun: u64) -> Result<Term, Error> {
+    fn term(&self, address: &Address, Look { begun, configuration }: Look) -> Result<Term, Error> {
         let mut of = Some(begun);
         self.0.now.send_if_modified(|now| {
             let is_news = now.address.as_ref() != Some(address);
-            if is_news && now.term != begun {
+            let is_recent = now.since.is_some_and(|since| since.elapsed() < LAGGING);
+            if is_news && (now.term != begun || is_recent && configuration < now.configuration) {
                 of = None;
                 return false;
             }
@@ -225,6 +245,7 @@ impl Place {
                     tracing::warn!("the primary of Redis is {address}, no more {before}");
                 }
                 now.term += 1;
+                (now.configuration, now.since) = (configuration, Some(Instant::now()));
             }
             of = Some(now.term);
             is_news
@@ -258,13 +279,18 @@ mod tests {
     fn who_was_told_of_the_primary_before_does_not_lead_back_to_it() {
         let [old, new] = ["redis://old", "redis://new"].map(|url| Address::parse(url).unwrap());
         let place = Place::new(Where::One(old.clone()), "").unwrap();
-        let first = place.term(&old, 0).unwrap();
-        assert!(place.term(&old, 0).unwrap().lasts(), "the same one is no news");
+        let look = |begun, configuration| Look { begun, configuration };
+        let first = place.term(&old, look(0, 1)).unwrap();
+        assert!(place.term(&old, look(0, 1)).unwrap().lasts(), "the same one is no news");
         let begun = first.of;
-        let second = place.term(&new, begun).unwrap();
-        assert!(matches!(place.term(&old, begun), Err(Error::Moved)));
+        let second = place.term(&new, look(begun, 2)).unwrap();
+        assert!(matches!(place.term(&old, look(begun, 2)), Err(Error::Moved)));
+        assert!(
+            matches!(place.term(&old, look(second.of, 1)), Err(Error::Moved)),
+            "nor who heard of the older one"
+        );
         assert!(second.lasts() && !first.lasts());
-        assert!(place.term(&old, second.of).unwrap().lasts(), "but who asks now is believed");
+        assert!(place.term(&old, look(second.of, 3)).unwrap().lasts(), "but it may lead again");
         assert!(!second.lasts());
     }
 }

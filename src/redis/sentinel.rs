@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Time that it has for its answer.
 const PONG: Duration = Duration::from_secs(3);
 
-/// Host and port of the primary that they call `master`.
+/// Host and port of the primary that they call `master`, and the number of the configuration that says so.
 ///
 /// # Errors
 /// [`Error`]: that of the one who answered last, if none names it.
@@ -33,7 +33,7 @@ pub(in crate::redis) async fn primary(
     dialer: &Dialer,
     master: &str,
     sentinels: &[Address],
-) -> Result<(String, u16), Error> {
+) -> Result<(String, u16, u64), Error> {
     let asked = sentinels.iter().map(|sentinel| timeout(ANSWER, ask(dialer, sentinel, master)));
     let mut asked: FuturesUnordered<_> = asked.collect();
     let (mut newest, mut answers, mut why) = (None::<Named>, 0, Error::Timeout);
@@ -51,7 +51,7 @@ pub(in crate::redis) async fn primary(
             Err(because) => why = because,
         }
     }
-    newest.map(|named| (named.host, named.port)).ok_or(why)
+    newest.map(|named| (named.host, named.port, named.epoch)).ok_or(why)
 }
 
 /// Whether the server itself says that it is a primary.
