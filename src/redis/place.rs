@@ -78,7 +78,7 @@ struct Inner {
     learned: Mutex<Vec<Address>>,
 }
 
-/// For how long after another became the primary an older configuration than his is not believed. Later it may be that the
+/// For how long after another became the primary only a newer configuration than his is believed. Later it may be that the
 /// sentinels were set up anew, and count from the beginning.
 const LAGGING: Duration = Duration::from_secs(60);
 
@@ -227,7 +227,7 @@ impl Place {
     /// | is told of the old primary | | |
     /// | | is told of the new one: a new term | |
     /// | has a connection to the old one | | `begun` is the term before: A looks again |
-    /// | looks after that, and hears sentinels only that have not heard of it | | their configuration is an older one |
+    /// | looks after that, and hears sentinels only that have not heard of it | | their configuration is none newer |
     ///
     /// # Errors
     /// [`Error::Moved`].
@@ -235,17 +235,20 @@ impl Place {
         let mut of = Some(begun);
         self.0.now.send_if_modified(|now| {
             let is_news = now.address.as_ref() != Some(address);
+            // In the middle of a failover the new configuration names the old primary, too.
+            let is_older = configuration <= now.configuration && now.configuration > 0;
             let is_recent = now.since.is_some_and(|since| since.elapsed() < LAGGING);
-            if is_news && (now.term != begun || is_recent && configuration < now.configuration) {
+            if is_news && (now.term != begun || is_recent && is_older) {
                 of = None;
                 return false;
             }
             if is_news {
                 if let Some(before) = now.address.replace(address.clone()) {
                     tracing::warn!("the primary of Redis is {address}, no more {before}");
+                    now.since = Some(Instant::now());
                 }
                 now.term += 1;
-                (now.configuration, now.since) = (configuration, Some(Instant::now()));
+                now.configuration = configuration;
             }
             of = Some(now.term);
             is_news
@@ -285,10 +288,10 @@ mod tests {
         let begun = first.of;
         let second = place.term(&new, look(begun, 2)).unwrap();
         assert!(matches!(place.term(&old, look(begun, 2)), Err(Error::Moved)));
-        assert!(
-            matches!(place.term(&old, look(second.of, 1)), Err(Error::Moved)),
-            "nor who heard of the older one"
-        );
+        for configuration in [1, 2] {
+            let told = place.term(&old, look(second.of, configuration));
+            assert!(matches!(told, Err(Error::Moved)), "nor who was told late");
+        }
         assert!(second.lasts() && !first.lasts());
         assert!(place.term(&old, look(second.of, 3)).unwrap().lasts(), "but it may lead again");
         assert!(!second.lasts());

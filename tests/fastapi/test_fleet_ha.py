@@ -86,7 +86,7 @@ class Load:
     def goes_well(self):
         """Acknowledgements, and answers from memory, have come since this was called."""
         acks, hits = self.applied(), self.hits
-        until(lambda: self.applied() > acks + 20 and self.hits > hits + 50, "it goes on as before")
+        until(lambda: self.applied() > acks + 20 and self.hits > hits + 50, "it goes on as before", within=60)
 
     def holds(self):
         assert not self.wrong, self.wrong[:5]
