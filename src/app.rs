@@ -247,6 +247,7 @@ fn join(flow: &Flow, mut settings: fleet::Settings, (place, tier): (Place, Stand
     let of_journal = journal::Settings {
         namespace: settings.namespace.clone(),
         replicas: settings.replicas,
+        coherence: settings.coherence,
         deadline,
         retained: RETAINED,
     };

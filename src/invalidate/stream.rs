@@ -178,7 +178,7 @@ impl Stream {
         let invalidator = &self.invalidator;
         let applied = said.into_iter().map(|(invalidation, ids)| async move {
             let applied = invalidator.apply(invalidation).await;
-            if applied.ack == Ack::Applied { ids } else { Vec::new() }
+            if let Ack::Unconfirmed(_) = applied.ack { Vec::new() } else { ids }
         });
         done.extend(join_all(applied).await.into_iter().flatten());
         if done.is_empty() { Ok(()) } else { self.delete(connection, &done).await }
