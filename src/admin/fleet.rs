@@ -29,6 +29,7 @@ pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
         "node": {
             "id": standing.incarnation.as_ref().map(|incarnation| &incarnation.0),
             "position": standing.applied.to_string(),
+            "coherence": standing.coherence.as_str(),
             "lease_left": standing.lease.map(|left| left.as_secs_f64()),
             "tier": parts.tier.as_ref().is_some_and(Tier::is_connected),
             "gaps": standing.gaps,

@@ -63,6 +63,7 @@ pub(super) fn join(
     let of_journal = journal::Settings {
         namespace: settings.namespace.clone(),
         replicas: settings.replicas,
+        coherence: settings.coherence,
         deadline,
         retained: RETAINED,
     };

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a password in a URL is shown nowhere. Nothing is resolved or connected to here.
 
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, Source};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,11 +11,14 @@ use crate::config::duration::Timeout;
 use crate::config::resolve::declared;
 use crate::config::servers::{self, Sentinel, Servers};
 use crate::config::shape::{REDACTED, Refusal, Scalar, Words, choice, section};
-use crate::fleet::{self, WhenDown, WritesWhenDown};
+use crate::fleet::{self, Coherence, WhenDown, WritesWhenDown};
 use crate::invalidate::subscription::{OnGap, Settings};
 use crate::redis::{Address, BadAddress};
 use crate::tier;
 
+choice!(Coherence, "what an acknowledgement says", {
+    "acked" => Coherence::Acked, "broadcast" => Coherence::Broadcast,
+});
 choice!(WhenDown, "what is done without Redis", {
     "origin" => WhenDown::Origin, "serve" => WhenDown::Serve,
 });
@@ -51,6 +54,9 @@ section! {
         lease: Lease = "1s",
         /// How long the answer to a write waits until its invalidation holds on every node; then it leaves as `unconfirmed`.
         ack_timeout: Timeout = "5s",
+        /// What an acknowledgement says of the other nodes: it holds on all of them (acked), or they are told, best effort:
+        /// nobody waits, and what is kept is served without a lease (broadcast). The same on all nodes.
+        coherence: Coherence = "acked",
         /// What is done with what is kept while Redis is away: everything is asked of the origin (origin), or it is served, and
         /// nothing is promised (serve).
         when_down: WhenDown = "origin",
@@ -58,7 +64,7 @@ section! {
         /// `unconfirmed` (open), or it is answered 503 (closed).
         writes_when_down: WritesWhenDown = "open",
     }
-    later { "coherence" }
+    later {}
 }
 
 /// The URL of a Redis; empty: none.
@@ -191,6 +197,7 @@ pub(crate) fn fleet(keys: &Redis) -> Option<fleet::Settings> {
         at: servers::place(keys)?,
         lease: declared(&keys.lease).0,
         ack_timeout: declared(&keys.ack_timeout).0,
+        coherence: declared(&keys.coherence),
         when_down: declared(&keys.when_down),
         writes_when_down: declared(&keys.writes_when_down),
         namespace: declared(&keys.namespace).0,
@@ -208,6 +215,19 @@ pub(crate) fn tier(keys: &Redis) -> Option<tier::Settings> {
 /// What is listened to, if anything; what has no effect, or does not hold together, goes to `problems`.
 pub(crate) fn settle(keys: &Redis, problems: &mut Vec<Problem>) -> Option<Settings> {
     servers::check(keys, problems);
+    if keys.coherence.as_ref().is_some_and(|at| at.value == Coherence::Broadcast) {
+        let said = [
+            (keys.when_down.as_ref().map(|at| at.source), "when_down"),
+            (keys.writes_when_down.as_ref().map(|at| at.source), "writes_when_down"),
+        ];
+        for (source, key) in said {
+            if let Some(source) = source.filter(|source| !matches!(source, Source::Default)) {
+                let message = format!("`redis.{key}` has no effect under `coherence: broadcast`");
+                let hint = "nobody waits for Redis there: take it away, or write `coherence: acked`";
+                problems.push(Problem::of(source, message).hint(hint).warning());
+            }
+        }
+    }
     let channels = keys.subscribe.as_ref()?;
     let elsewhere = keys.subscribe_url.as_ref().and_then(|at| servers::one(&at.value));
     if elsewhere.is_none() && servers::place(keys).is_none() {

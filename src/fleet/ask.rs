@@ -9,8 +9,8 @@ use ahash::RandomState;
 use bytes::Bytes;
 
 use crate::fleet::journal::{
-    Away, Began, Behind, Closed, Extent, Fenced, Incarnation, Intended, Intent, Journal, Member, Outcome,
-    Read, Renewed,
+    Away, Began, Behind, Closed, Converted, Extent, Fenced, Incarnation, Intended, Intent, Journal, Member,
+    Outcome, Read, Renewed,
 };
 use crate::fleet::request::{Answer, Request};
 use crate::store::position::Position;
@@ -76,10 +76,10 @@ impl Journal {
     }
 
     /// Registers an incarnation: it renews for the first time when it has applied all that the journal has now. Sent
-    /// again, it leaves the entry as it is.
+    /// again, it leaves the entry as it is. Whoever is the first of an epoch says how all of it live.
     ///
     /// # Errors
-    /// [`Away`]; refused as well if there are [`MAX_MEMBERS`](crate::fleet::journal::MAX_MEMBERS).
+    /// [`Away`]: [`Away::OtherCoherence`] if they live otherwise; refused as well if there are [`MAX_MEMBERS`](crate::fleet::journal::MAX_MEMBERS).
     pub async fn register(
         &self,
         epoch: u64,
@@ -88,6 +88,24 @@ impl Journal {
     ) -> Result<Result<Extent, Began>, Away> {
         match self.ask(epoch, Request::Register { who: who.clone(), about: about.to_owned() }).await? {
             Answer::Extent(extent) => Ok(Ok(extent)),
+            Answer::Began(epoch) => Ok(Err(Began { epoch })),
+            other => Err(other.misplaced()),
+        }
+    }
+
+    /// Ends an epoch whose nodes live otherwise, if none of them can have a lease: each is shut out, or its counter is still
+    /// what it was when it was seen to stand still for longer than any lease.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn convert(
+        &self,
+        epoch: u64,
+        still: Vec<(Incarnation, u64)>,
+    ) -> Result<Result<Converted, Began>, Away> {
+        match self.ask(epoch, Request::Convert { still }).await? {
+            Answer::Done => Ok(Ok(Converted::Lives)),
+            Answer::Moved => Ok(Ok(Converted::Others)),
             Answer::Began(epoch) => Ok(Err(Began { epoch })),
             other => Err(other.misplaced()),
         }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::fleet::Coherence;
 use crate::fleet::redis_journal::RedisJournal;
 #[cfg(any(test, feature = "sim"))]
 use crate::fleet::sim::SimJournal;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub namespace: String,
     /// `redis.replicas`: how many must have a registration, a renewal, a record or an intent before it counts.
     pub replicas: u32,
+    /// `redis.coherence`: by which the node lives, and all others of its epoch.
+    pub coherence: Coherence,
     /// Longest time for an answer, connecting and waiting for replicas (half of it at most) included. Above zero.
     pub deadline: Duration,
     /// Records that are kept; usually [`RETAINED`].
@@ -88,6 +91,11 @@ pub enum Away {
         "Redis may evict leases and the journal (`maxmemory-policy {0}`): nothing can be promised over it; set `noeviction` or a `volatile-` policy"
     )]
     Evicts(String),
+    /// The nodes of this epoch live otherwise: what an acknowledgement says there, this node cannot say or keep.
+    #[error(
+        "the nodes of this `redis.namespace` live by `coherence: {}`, and this one does not: it joins when none of them is left; until then it serves nothing that it keeps", .0.as_str()
+    )]
+    OtherCoherence(Coherence),
     /// Fewer replicas than are asked for have it.
     #[error("only {has} of {wanted} replicas have it")]
     Unreplicated {
@@ -105,6 +113,7 @@ impl Away {
             Self::Unreachable(_) => "unreachable",
             Self::Refused(_) => "refused",
             Self::Evicts(_) => "evicts",
+            Self::OtherCoherence(_) => "coherence",
             Self::Unreplicated { .. } => "unreplicated",
         }
     }
@@ -137,6 +146,15 @@ pub enum Read {
     Gap(Extent),
     /// Another epoch than the cursor's.
     Began(Began),
+}
+
+/// Whether the newest epoch lives as whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Converted {
+    /// It does; it may be one that began just now.
+    Lives,
+    /// Somebody may have a lease of one that does not.
+    Others,
 }
 
 /// What became of a renewal.

@@ -47,6 +47,8 @@ pub struct Settings {
     pub lease: Duration,
     /// How long whoever brought an invalidation waits until it holds everywhere.
     pub ack_timeout: Duration,
+    /// What an acknowledgement says of the other nodes.
+    pub coherence: Coherence,
     /// What is done with what is kept while there is no lease.
     pub when_down: WhenDown,
     /// What becomes of a write that cannot be journalled before it is forwarded.
@@ -57,6 +59,26 @@ pub struct Settings {
     pub replicas: u32,
     /// What this node says of itself.
     pub about: String,
+}
+
+/// What an acknowledgement says of the other nodes. All nodes of an epoch live by the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coherence {
+    /// It holds on all of them: they serve under leases, and are waited for.
+    #[default]
+    Acked,
+    /// They are told. Nobody is waited for, and what is kept is served without a lease.
+    Broadcast,
+}
+
+impl Coherence {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Acked => "acked",
+            Self::Broadcast => "broadcast",
+        }
+    }
 }
 
 /// What is done with what is kept while Redis is away.
@@ -128,7 +150,7 @@ struct Now {
     incarnation: Option<Incarnation>,
     /// Which lease this is, counted: another one after each break.
     term: u64,
-    away: Option<String>,
+    away: Option<Away>,
     gaps: u64,
     has_left: bool,
 }
@@ -138,6 +160,8 @@ struct Now {
 pub struct Standing {
     /// Under which it is registered; `None`: it is not.
     pub incarnation: Option<Incarnation>,
+    /// What its acknowledgements say of the others.
+    pub coherence: Coherence,
     /// How far it is.
     pub applied: Position,
     /// What is left of its lease; `None`: what is kept is served without one.
@@ -182,6 +206,11 @@ impl Fleet {
             writes: Writes::default(),
             tended: Notify::new(),
         }))
+    }
+
+    /// What an acknowledgement says of the other nodes.
+    pub fn coherence(&self) -> Coherence {
+        self.0.settings.coherence
     }
 
     /// How long whoever brought an invalidation waits until it holds everywhere.
@@ -232,12 +261,13 @@ impl Fleet {
         }
     }
 
-    /// Waits until every node has applied what stands at `place`, or is shut out until it has.
+    /// Waits until every node has applied what stands at `place`, or is shut out until it has; under
+    /// [`Coherence::Broadcast`] for nobody.
     ///
     /// # Errors
     /// [`Ended`]: it has to be appended again.
     pub async fn everywhere(&self, place: Position) -> Result<(), Ended> {
-        if fault::made(Mistake::AcknowledgedUnseen) {
+        if self.coherence() == Coherence::Broadcast || fault::made(Mistake::AcknowledgedUnseen) {
             return Ok(());
         }
         let holds = loop {
@@ -247,7 +277,11 @@ impl Fleet {
                 break holds;
             }
             // This node may not have heard of the epoch yet in which it was appended.
-            timeout(watch::patience(self.0.settings.lease), entered).await.map_err(|_| Ended)?;
+            let is_late = timeout(watch::patience(self.0.settings.lease), entered).await.is_err();
+            // As long as it is not let in, it would append the same for ever.
+            if is_late && !matches!(self.now().away, Some(Away::OtherCoherence(_))) {
+                return Err(Ended);
+            }
         };
         self.0.awaited.notify_one();
         holds.await.map_err(|_| Ended)
@@ -298,8 +332,11 @@ impl Fleet {
     pub fn standing(&self) -> Standing {
         let Now { incarnation, away, gaps, .. } = self.now().clone();
         let (store, now) = (&self.0.store, self.0.clock.mono());
-        let (applied, lease) = (store.applied(), store.lease().left(now));
-        Standing { incarnation, applied, lease, away, gaps, intents: self.0.writes.len() }
+        let coherence = self.coherence();
+        let lease = store.lease().left(now).filter(|_| coherence == Coherence::Acked);
+        let (applied, away, intents) =
+            (store.applied(), away.map(|away| away.to_string()), self.0.writes.len());
+        Standing { incarnation, coherence, applied, lease, away, gaps, intents }
     }
 
     /// Everybody who is registered, and what the journal holds.

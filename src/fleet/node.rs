@@ -8,6 +8,7 @@
 //! | a renewal counts | the lease goes on from before it was sent |
 //! | the fence is higher than what is applied | no lease: read on first |
 //! | nobody of that name | registered anew, under another |
+//! | the others live otherwise | not joined: nothing that is kept is served, until none of them is left |
 //! | another epoch | no lease, nobody who waits is answered, all that is kept dies, from the beginning |
 //! | none | tried again; the lease ends by itself |
 
@@ -19,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::fault::{self, Mistake};
 use crate::fleet::journal::{Away, Began, Behind, Extent, Fenced, Incarnation, RETAINED, Read, Renewed};
 use crate::fleet::watch::{Watch, patience};
-use crate::fleet::{Fleet, Follower, Now, WhenDown};
+use crate::fleet::{Coherence, Fleet, Follower, Now, WhenDown};
 use crate::redis::backoff;
 use crate::store::position::Position;
 
@@ -195,7 +196,9 @@ impl Fleet {
                     self.shut_out(applied.n, fence);
                 }
                 Ok(Renewed::Unknown) => {
-                    self.0.store.lease().end();
+                    if self.coherence() == Coherence::Acked {
+                        self.0.store.lease().end();
+                    }
                     self.now().incarnation = None;
                     continue;
                 }
@@ -221,7 +224,7 @@ impl Fleet {
         let is_used_again = fault::made(Mistake::IncarnationUsedAgain);
         let name =
             if is_used_again { Incarnation(self.0.settings.about.clone()) } else { self.0.journal.name() };
-        let mut failures = 0;
+        let (mut failures, mut watch) = (0, Watch::default());
         loop {
             match self.0.journal.register(epoch, &name, &self.0.settings.about).await {
                 Ok(Ok(extent)) => {
@@ -230,30 +233,59 @@ impl Fleet {
                     return Ok(extent);
                 }
                 Ok(Err(began)) => return Err(began),
-                Err(away) => self.wait_for(&away, &mut failures).await,
+                Err(away) => {
+                    let is_answered = matches!(away, Away::OtherCoherence(_));
+                    if is_answered {
+                        failures = 0;
+                    }
+                    self.wait_for(&away, &mut failures).await;
+                    if is_answered {
+                        self.convert(epoch, &mut watch).await;
+                    }
+                }
             }
+        }
+    }
+
+    /// Begins an epoch that lives as this node, once nobody can have a lease in this one. Whatever comes of it, the next
+    /// registration tells.
+    async fn convert(&self, epoch: u64, watch: &mut Watch) {
+        if let Ok((_, members)) = self.0.journal.members().await {
+            let still = watch.see(&members, self.0.clock.mono(), patience(self.0.settings.lease));
+            let _ = self.0.journal.convert(epoch, still).await;
         }
     }
 
     /// A renewal that was sent at `sent` counts.
     fn hold(&self, sent: Duration) {
         let mut now = self.now();
-        if now.away.take().is_some() {
+        let is_back = now.away.take().is_some();
+        if is_back {
             self.0.metrics.fleet_away(None);
             tracing::info!("the fleet's Redis, {}, counts again", self.0.settings.at);
         }
         if !now.has_left {
+            if let (true, Coherence::Broadcast, Some(epoch)) = (is_back, self.coherence(), now.epoch) {
+                self.0.tier.set(epoch);
+            }
             let lease = self.0.store.lease();
             if lease.left(self.0.clock.mono()).is_none_or(|left| left.is_zero()) {
                 now.term += 1;
                 self.0.tended.notify_one();
             }
-            lease.extend(sent.saturating_add(self.0.settings.lease));
+            lease.extend(match self.coherence() {
+                Coherence::Acked => sent.saturating_add(self.0.settings.lease),
+                // From when this node has applied what stood there when it came, nobody does without it.
+                Coherence::Broadcast => Duration::MAX,
+            });
             self.0.leased.notify_waiters();
         }
     }
 
     fn shut_out(&self, applied: u64, fence: u64) {
+        if self.coherence() == Coherence::Broadcast {
+            return;
+        }
         let lease = self.0.store.lease();
         if lease.left(self.0.clock.mono()).is_none_or(|left| !left.is_zero()) {
             self.0.metrics.lease_lost();
@@ -319,6 +351,9 @@ impl Fleet {
                 continue;
             }
             match self.0.journal.fence(epoch, &incarnation, renewals).await? {
+                Fenced::ShutOut if self.coherence() == Coherence::Broadcast => {
+                    tracing::info!(node = incarnation.0, "a node stands still: it will be told late");
+                }
                 Fenced::ShutOut => {
                     tracing::warn!(node = incarnation.0, "a node that stands still was shut out");
                 }
@@ -370,15 +405,23 @@ impl Fleet {
         *failures = failures.saturating_add(1);
         {
             let mut now = self.now();
-            if now.away.is_none() {
-                self.tell_that_it_is(away);
+            match (&now.away, away) {
+                (Some(Away::OtherCoherence(_)), Away::OtherCoherence(_)) => {}
+                (_, Away::OtherCoherence(_)) => tracing::error!("{away}"),
+                (None, _) => self.tell_that_it_is(away),
+                (Some(_), _) => {}
             }
-            now.away = Some(away.to_string());
+            if self.coherence() == Coherence::Broadcast {
+                // The others' invalidations are not heard.
+                self.0.tier.end();
+            }
+            now.away = Some(away.clone());
             self.0.metrics.fleet_away(Some(away.as_str()));
             let lease = self.0.store.lease();
             let is_over = lease.left(self.0.clock.mono()).is_some_and(|left| left.is_zero());
-            if is_over && self.0.settings.when_down == WhenDown::Serve && now.epoch.is_some() && !now.has_left
-            {
+            let goes_on =
+                self.coherence() == Coherence::Broadcast || self.0.settings.when_down == WhenDown::Serve;
+            if is_over && goes_on && now.epoch.is_some() && !now.has_left {
                 lease.suspend();
             }
         }

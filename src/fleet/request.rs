@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::fault::{self, Mistake};
 use crate::fleet::journal::{
-    Away, Extent, Incarnation, Intent, MAX_ABOUT, MAX_NAME, MAX_RECORD, Member, Outcome,
+    Away, Extent, Incarnation, Intent, MAX_ABOUT, MAX_MEMBERS, MAX_NAME, MAX_RECORD, Member, Outcome,
 };
 
 /// One script.
@@ -16,6 +16,7 @@ pub(in crate::fleet) enum Request {
     Begin,
     Append { record: Bytes, ends: Option<(String, Outcome)> },
     Register { who: Incarnation, about: String },
+    Convert { still: Vec<(Incarnation, u64)> },
     Renew { who: Incarnation, applied: u64 },
     Behind { place: u64 },
     Fence { who: Incarnation, renewals: u64 },
@@ -65,6 +66,7 @@ impl Request {
                 fits(record) && ends.as_ref().is_none_or(|(write, _)| is_name(write))
             }
             Self::Register { who, about } => is_name(&who.0) && about.len() <= MAX_ABOUT,
+            Self::Convert { still } => still.len() <= MAX_MEMBERS,
             Self::Renew { who, .. } | Self::Fence { who, .. } | Self::Leave { who } => is_name(&who.0),
             Self::Intend { who, write, record } => is_name(&who.0) && is_name(write) && fits(record),
             Self::Close { write, .. } => is_name(write),

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use redis::{Cmd, FromRedisValue, Value, from_redis_value};
 
+use crate::fleet::Coherence;
 use crate::fleet::journal::{
     Away, Extent, Incarnation, Intent, MAX_INTENTS, MAX_MEMBERS, Member, Outcome, Settings,
 };
@@ -162,17 +163,12 @@ impl Record {
 /// What the server complains of.
 struct Complaint {
     is_unknown_script: bool,
-    /// The policy by which it may evict what the fleet keeps there.
-    evicts: Option<String>,
-    error: Error,
+    away: Away,
 }
 
 impl From<Complaint> for Away {
     fn from(complaint: Complaint) -> Self {
-        match complaint.evicts {
-            Some(policy) => Self::Evicts(policy),
-            None => away(complaint.error),
-        }
+        complaint.away
     }
 }
 
@@ -184,11 +180,15 @@ pub(in crate::fleet) async fn plainly(connection: &mut Connection, command: &Cmd
 async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Result<Value, Complaint>, Away> {
     connection.send(command).await.map_err(away)?;
     match connection.reply().await.map_err(away)? {
-        Value::ServerError(why) => Ok(Err(Complaint {
-            is_unknown_script: why.code() == "NOSCRIPT",
-            evicts: why.details().filter(|_| why.code() == "EVICTS").map(str::to_owned),
-            error: refused(&why),
-        })),
+        Value::ServerError(why) => {
+            let why_not = match (why.code(), why.details()) {
+                ("EVICTS", Some(policy)) => Away::Evicts(policy.to_owned()),
+                ("COHERENCE", Some("acked")) => Away::OtherCoherence(Coherence::Acked),
+                ("COHERENCE", Some("broadcast")) => Away::OtherCoherence(Coherence::Broadcast),
+                _ => away(refused(&why)),
+            };
+            Ok(Err(Complaint { is_unknown_script: why.code() == "NOSCRIPT", away: why_not }))
+        }
         value => Ok(Ok(value)),
     }
 }
@@ -234,6 +234,7 @@ impl Script {
             Request::Begin => script!(begin),
             Request::Append { .. } => script!(append),
             Request::Register { .. } => script!(register),
+            Request::Convert { .. } => script!(convert),
             Request::Renew { .. } => script!(renew),
             Request::Behind { .. } => script!(behind),
             Request::Fence { .. } => script!(fence),
@@ -258,7 +259,13 @@ fn arguments(command: &mut Cmd, request: &Request, settings: &Settings) {
             let (write, outcome) = ends.as_ref().map_or(("", ""), |(write, outcome)| (write, word(outcome)));
             command.arg(&record[..]).arg(settings.retained).arg(write).arg(outcome)
         }
-        Request::Register { who, about } => command.arg(&who.0).arg(about).arg(MAX_MEMBERS),
+        Request::Register { who, about } => {
+            command.arg(&who.0).arg(about).arg(MAX_MEMBERS).arg(settings.coherence.as_str())
+        }
+        Request::Convert { still } => {
+            command.arg(settings.coherence.as_str());
+            still.iter().fold(command, |command, (who, renewals)| command.arg(&who.0).arg(renewals))
+        }
         Request::Renew { who, applied } => command.arg(&who.0).arg(applied),
         Request::Behind { place } => command.arg(place),
         Request::Fence { who, renewals } => command.arg(&who.0).arg(renewals),

@@ -28,7 +28,7 @@ use crate::store::position::{Hold, Mode};
 use crate::store::ticket::FillTicket;
 use crate::upstream::{self, Repeated, Upgrade};
 
-/// Whether what a write outdated holds on every node of the fleet: `applied`, or `unconfirmed`.
+/// Whether what a write outdated holds on every node of the fleet: `applied`, `broadcast`, or `unconfirmed`.
 const LARDER_ACK: HeaderName = HeaderName::from_static("larder-ack");
 
 /// What a write is aimed at, and who wrote.
@@ -363,8 +363,9 @@ impl Default for Dropped {
 impl Dropped {
     fn add(&mut self, applied: Applied) {
         self.reached.push(applied.reached);
-        if applied.ack != Ack::Applied {
-            self.ack = applied.ack;
+        match (self.ack, applied.ack) {
+            (_, Ack::Applied) | (Ack::Unconfirmed(_), Ack::Broadcast) => {}
+            (_, less) => self.ack = less,
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Applied {
 pub enum Ack {
     /// It holds: on every node of the fleet, if there is one.
     Applied,
+    /// It holds here, and the other nodes are told of it (`coherence: broadcast`).
+    Broadcast,
     /// It holds here. Nobody knows of other nodes, and it goes on until it holds there too. Under the name, if there is one, it
     /// can be asked for again; if there is none, everything is outdated there in its stead.
     Unconfirmed(Option<Operation>),
@@ -40,6 +42,7 @@ impl Ack {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
+            Self::Broadcast => "broadcast",
             Self::Unconfirmed(_) => "unconfirmed",
         }
     }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fault::{self, Fault};
-use crate::fleet::WritesWhenDown;
 use crate::fleet::intent::{Unheld, Write};
 use crate::fleet::journal::Outcome;
+use crate::fleet::{Coherence, WritesWhenDown};
 use crate::invalidate::record::Record;
 use crate::invalidate::{Invalidation, Invalidator};
 use crate::store::position::{Hold, Mode, Outdate};
@@ -72,14 +72,14 @@ impl Leash {
 
 impl Invalidator {
     /// A write that is about to be forwarded and may go on for `patience` when nobody hears of it; `hard` and `soft` are what
-    /// an unknown outcome of it outdates. `None`: this node is alone.
+    /// an unknown outcome of it outdates. `None`: this node is alone, or waits for nobody.
     pub fn intend(
         &self,
         hard: Invalidation,
         soft: Option<Invalidation>,
         patience: Duration,
     ) -> Option<Intent> {
-        let fleet = self.fleet()?;
+        let fleet = self.fleet().filter(|fleet| fleet.coherence() == Coherence::Acked)?;
         let margin = if fault::is(Fault::HoldWithoutTheLease) { Duration::ZERO } else { fleet.patience() };
         let hold = patience.saturating_add(margin);
         let mut all = Invalidation { mode: Mode::Hard, hold: Hold::For(hold), ..hard };

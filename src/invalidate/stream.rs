@@ -179,7 +179,7 @@ impl Stream {
         let invalidator = &self.invalidator;
         let applied = said.into_iter().map(|(invalidation, ids)| async move {
             let ack = invalidator.apply(invalidation).await.ack;
-            if ack == Ack::Applied { ids } else { Vec::new() }
+            if let Ack::Unconfirmed(_) = ack { Vec::new() } else { ids }
         });
         done.extend(join_all(applied).await.into_iter().flatten());
         if done.is_empty() { Ok(()) } else { self.delete(connection, &done).await }

@@ -6,6 +6,8 @@
 //!                                    └ applied by every node, ───┘
 //!                                      or the node is shut out
 //! ```
+//! Under `coherence: broadcast` the others are told and not waited for: it is answered when it is appended, and swept here.
+//!
 //! Invariant: whatever was brought is appended as long as the process lives, though nobody waits for it any more. What
 //! cannot be appended now is applied aside, outside the order: here at least it holds at once.
 
@@ -18,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::fault::{self, Mistake};
 use crate::fleet::journal::MAX_RECORD;
-use crate::fleet::{Fleet, Follower};
+use crate::fleet::{Coherence, Fleet, Follower};
 use crate::invalidate::applied::{Ack, Applied};
 use crate::invalidate::intent::Ends;
 use crate::invalidate::operation::{Operation, Progress};
@@ -213,7 +215,7 @@ impl Invalidator {
         by: Option<Writer>,
         noted: impl FnOnce(&Self, &Record, store::Applied) -> Applied + Send + 'static,
     ) -> (Applied, Option<FillTicket>) {
-        let (done, mut here) = oneshot::channel();
+        let (done, here) = oneshot::channel();
         let held = Held::default();
         let until_applied = Arc::clone(&held);
         let then: Then = Box::new(move |invalidator, record, swept, renewed| {
@@ -222,11 +224,11 @@ impl Invalidator {
             let _ = done.send((applied, renewed));
             drop(until_applied);
         });
-        let ack = self.acknowledged(fleet, &record, by, then).await;
-        match here.try_recv() {
-            Ok((applied, renewed)) => (Applied { ack, ..applied }, renewed),
+        let (ack, here) = self.acknowledged(fleet, &record, by, then, here).await;
+        match here {
+            Some((applied, renewed)) => (Applied { ack, ..applied }, renewed),
             // Nobody knows when, or this node is shut out until it has applied it.
-            Err(_) => (Applied { ack, ..self.aside(&record, &held).remove(0) }, None),
+            None => (Applied { ack, ..self.aside(&record, &held).remove(0) }, None),
         }
     }
 
@@ -249,7 +251,7 @@ impl Invalidator {
     ) {
         let (invalidator, fleet) = (self.clone(), fleet.clone());
         tokio::spawn(async move {
-            let (done, mut here) = oneshot::channel();
+            let (done, here) = oneshot::channel();
             let held = Held::default();
             let until_applied = Arc::clone(&held);
             let then: Then = Box::new(move |invalidator, record, swept, _| {
@@ -257,25 +259,42 @@ impl Invalidator {
                 let _ = done.send(noted(invalidator, record, swept));
                 drop(until_applied);
             });
-            let ack = invalidator.acknowledged(&fleet, &record, None, then).await;
-            let shares = here.try_recv().unwrap_or_else(|_| invalidator.aside(&record, &held));
+            let (ack, here) = invalidator.acknowledged(&fleet, &record, None, then, here).await;
+            let shares = here.unwrap_or_else(|| invalidator.aside(&record, &held));
             answer(shares.into_iter().map(|applied| Applied { ack, ..applied }).collect());
         });
     }
 
-    /// Tells it, and waits until it holds everywhere, or for as long as anybody waits.
-    async fn acknowledged(&self, fleet: &Fleet, record: &Arc<Record>, by: Option<Writer>, then: Then) -> Ack {
+    /// Tells it, and waits until it holds everywhere, or for as long as anybody waits; with what it came to here, by `here`, if
+    /// that is known by then.
+    async fn acknowledged<T>(
+        &self,
+        fleet: &Fleet,
+        record: &Arc<Record>,
+        by: Option<Writer>,
+        then: Then,
+        mut here: oneshot::Receiver<T>,
+    ) -> (Ack, Option<T>) {
         let since = self.0.clock.mono();
         let (operation, told) = self.tell(fleet, Arc::clone(record), by, then);
+        let told = async {
+            told.await?;
+            match fleet.coherence() {
+                // This node may be shut out until it has applied it.
+                Coherence::Acked => Ok((Ack::Applied, here.try_recv().ok())),
+                // It comes, or nobody is left to say so: then it is of an epoch, or of before a gap, that was never read here.
+                Coherence::Broadcast => Ok((Ack::Broadcast, (&mut here).await.ok())),
+            }
+        };
         match timeout(fleet.ack_timeout(), told).await {
-            Ok(Ok(())) => {
+            Ok(Ok(certain)) => {
                 self.0.metrics.acknowledged(self.0.clock.mono().saturating_sub(since));
-                Ack::Applied
+                certain
             }
             // A task of its own goes on with it.
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(Unsure)) | Err(_) => {
                 self.0.metrics.unconfirmed();
-                Ack::Unconfirmed(operation)
+                (Ack::Unconfirmed(operation), here.try_recv().ok())
             }
         }
     }

@@ -301,6 +301,7 @@ fn redis_channels_are_heard_where_a_url_says() {
         ("redis:\n  lease: 61s\n", "from 100ms to 60s", "3:10"),
         ("redis:\n  replicas: -1\n", "is no number of replicas", "3:13"),
         ("redis:\n  namespace: a{b\n", "is no name for keys", "3:14"),
+        ("redis:\n  coherence: x\n", "write one of: acked, broadcast", "3:14"),
         ("redis:\n  when_down: stop\n", "write one of: origin, serve", "3:14"),
         ("redis:\n  ack_timeout: 0s\n", "longer than zero", "3:16"),
         ("redis:\n  subscribe: \"\"\n", "is empty", "3:14"),

@@ -47,11 +47,6 @@ fn every_key_of_later_is_refused_by_name() {
         ("warm: {learn: {top: 2}}\n", "`learn` is not available yet"),
         ("warm: {timezone: UTC}\n", "`timezone` is not available yet"),
     ]);
-    refuses(&[(
-        "redis: {coherence: x}
-",
-        "`coherence` is not available yet",
-    )]);
     for key in ["schedule", "every", "for_each", "select", "limit", "origins", "for_users"] {
         refuses(&[(
             &format!("warm: {{requests: [{{get: /a, {key}: x}}]}}\n"),

@@ -1,5 +1,7 @@
 //! What works, but perhaps not as meant.
 
+use larder::fleet::Coherence;
+
 use crate::{good, warnings};
 
 #[test]
@@ -106,4 +108,25 @@ fn warming_with_authorization_where_the_origin_says_who_shares() {
 fn warnings_are_shown_with_their_place() {
     let shown = good("warm:\n  requests: [{get: /a}]\n").warnings.render(false);
     assert!(shown.contains("warning: ") && shown.contains("larder.yaml:3:3"), "{shown}");
+}
+
+#[test]
+fn what_is_done_without_redis_where_nobody_waits_for_it() {
+    let text = |coherence: &str| {
+        format!(
+            "redis: {{url: \"redis://h\", coherence: {coherence}, when_down: serve, writes_when_down: closed}}\n"
+        )
+    };
+    let warned = warnings(&text("broadcast"));
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    for key in ["`redis.when_down`", "`redis.writes_when_down`"] {
+        assert!(warned.iter().any(|warning| warning.contains(key)), "{warned:?}");
+    }
+    assert!(warnings(&text("acked")).is_empty());
+    assert!(warnings("redis: {url: \"redis://h\", coherence: broadcast}\n").is_empty());
+    assert_eq!(good(&text("broadcast")).fleet.map(|fleet| fleet.coherence), Some(Coherence::Broadcast));
+    assert_eq!(
+        good("redis: {url: \"redis://h\"}\n").fleet.map(|fleet| fleet.coherence),
+        Some(Coherence::Acked)
+    );
 }

@@ -229,3 +229,51 @@ def test_where_writes_are_closed_nothing_is_forwarded_without_redis(larder, betw
     between.start()
     until(lambda: node.proxy.request("PUT", PROJECT, json={"name": "new"}).status_code == 200, "writes are forwarded again")
     assert node.write() == "applied"
+
+
+def broadcasting(larder, between):
+    return Node(larder(CONFIG.replace('url: "{url}"', 'url: "{url}", coherence: broadcast').format(url=between.url)))
+
+
+def test_under_broadcast_a_node_that_stands_still_holds_nobody_up_and_is_told_when_it_goes_on(larder, between):
+    nodes = [broadcasting(larder, between) for _ in range(3)]
+    for node in nodes:
+        node.keeps()
+    before = nodes[0].version()
+    nodes[2].process.send_signal(signal.SIGSTOP)
+    try:
+        for turn in range(10):
+            assert nodes[0].write() == "broadcast"
+            assert nodes[0].version() == before + turn + 1, "here it holds"
+        told = nodes[0].purge()
+        assert (told.status_code, told.json()["ack"]) == (200, "broadcast")
+        until(lambda: nodes[1].version() == before + 10, "who lives is told")
+        assert nodes[0].proxy.metric("larder_invalidations_unconfirmed_total") == 0
+    finally:
+        nodes[2].process.send_signal(signal.SIGCONT)
+    until(lambda: nodes[2].version() == before + 10, "it is told in the end")
+    for node in nodes:
+        node.keeps()
+    between.kill()
+    for node in nodes:
+        until(lambda node=node: node.fleet()["node"]["error"], "Redis is away")
+        assert cached(node.get()) == "HIT", "it goes on"
+    assert nodes[1].write() == "unconfirmed" and nodes[1].version() == before + 11
+    between.start()
+    for node in nodes:
+        until(lambda node=node: node.version() == before + 11, "another epoch drops what is kept")
+        node.keeps()
+
+
+def test_a_node_that_lives_otherwise_is_let_in_when_the_others_are_dead(larder, between):
+    first = Node(larder(CONFIG.format(url=between.url)))
+    first.keeps()
+    assert first.write() == "applied"
+    second = broadcasting(larder, between)
+    until(lambda: "coherence: acked" in (second.fleet()["node"]["error"] or ""), "it says why it has not joined")
+    assert second.proxy.metric("larder_fleet_away", reason="coherence") == 1
+    assert [cached(second.get()) for _ in range(3)].count("HIT") == 0
+    assert first.write() == "applied" and second.version() == first.version()
+    first.kill()
+    second.keeps()
+    assert second.fleet()["node"]["error"] is None and second.write() == "broadcast"

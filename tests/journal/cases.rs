@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use larder::fleet::Coherence;
 use larder::fleet::journal::{
-    Away, Began, Behind, Closed, Extent, Fenced, Incarnation, Intended, Intent, Journal, MAX_ABOUT,
-    MAX_INTENTS, MAX_MEMBERS, MAX_NAME, MAX_READ, MAX_RECORD, Member, Outcome, Read, Renewed, Settings,
+    Away, Began, Behind, Closed, Converted, Extent, Fenced, Incarnation, Intended, Intent, Journal,
+    MAX_ABOUT, MAX_INTENTS, MAX_MEMBERS, MAX_NAME, MAX_READ, MAX_RECORD, Member, Outcome, Read, Renewed,
+    Settings,
 };
 use larder::fleet::sim::Key;
 use larder::store::position::Position;
@@ -22,6 +24,7 @@ cases! {
     nobody_is_behind_but_who_could_have_a_lease,
     whoever_is_shut_out_owes_what_is_acknowledged_without_him,
     only_who_stood_still_is_shut_out_and_then_let_go,
+    nobody_joins_who_lives_otherwise_before_the_others_are_gone,
     what_the_dead_intended_is_appended_once,
     who_leaves_is_gone_and_what_he_left_open_is_appended,
     a_known_outcome_closes_an_intent_and_an_unknown_one_does_not,
@@ -226,6 +229,43 @@ async fn only_who_stood_still_is_shut_out_and_then_let_go(ground: &mut Ground) {
         assert_eq!(journal.fence(epoch, &bob, 1).await, Ok(Fenced::ShutOut));
         assert_eq!(members(&journal).await, [member("bob", 1, 1, 1)], "it owes nothing");
     }
+}
+
+async fn nobody_joins_who_lives_otherwise_before_the_others_are_gone(ground: &mut Ground) {
+    let (acked, coherence) = (ground.journal(), Coherence::Broadcast);
+    let broadcast = ground.journal_at(0, Settings { coherence, ..settings() });
+    let epoch = acked.begin().await.unwrap().epoch;
+    let (ann, bob) = (register(&acked, epoch, "ann").await, node("bob"));
+    acked.renew(epoch, &ann, 0).await.unwrap();
+    let refused = Err(Away::OtherCoherence(Coherence::Acked));
+    assert_eq!(broadcast.register(epoch, &bob, "").await, refused);
+    assert_eq!(broadcast.convert(epoch, Vec::new()).await, Ok(Ok(Converted::Others)));
+    let seen = vec![(ann.clone(), 0)];
+    assert_eq!(broadcast.convert(epoch, seen).await, Ok(Ok(Converted::Others)), "it has renewed since");
+    assert_eq!(broadcast.register(epoch, &bob, "").await, refused);
+    assert_eq!(acked.intend(epoch, &ann, "w", record("w")).await, Ok(Intended::Kept));
+    // It owes nothing, so it cannot be shut out; but it stands still.
+    assert_eq!(broadcast.convert(epoch, vec![(ann.clone(), 1)]).await, Ok(Ok(Converted::Lives)));
+    let next = broadcast.begin().await.unwrap();
+    assert_ne!(next.epoch, epoch, "whoever wakes up is of an epoch that has ended");
+    assert_eq!(acked.renew(epoch, &ann, 0).await, Ok(Renewed::Began(Began { epoch: next.epoch })));
+    assert_eq!(
+        texts(&broadcast, next.epoch, 0).await,
+        [row(1, "w")],
+        "what it intended is of unknown outcome"
+    );
+    let refused = Err(Away::OtherCoherence(coherence));
+    assert_eq!(acked.register(next.epoch, &ann, "").await, refused, "this epoch lives so from the beginning");
+    assert_eq!(broadcast.register(next.epoch, &bob, "").await, Ok(Ok(next)));
+    assert_eq!(broadcast.convert(next.epoch, Vec::new()).await, Ok(Ok(Converted::Lives)), "it does already");
+    assert_eq!(broadcast.begin().await.unwrap().epoch, next.epoch);
+    // Whoever is shut out has no lease, and whoever has left is none.
+    assert_eq!(acked.convert(next.epoch, Vec::new()).await, Ok(Ok(Converted::Lives)), "it never renewed");
+    let last = acked.begin().await.unwrap().epoch;
+    let ann = register(&acked, last, "ann2").await;
+    acked.leave(last, &ann).await.unwrap().unwrap();
+    assert_eq!(broadcast.register(last, &bob, "").await, Err(Away::OtherCoherence(Coherence::Acked)));
+    assert_eq!(broadcast.convert(last, Vec::new()).await, Ok(Ok(Converted::Lives)));
 }
 
 async fn what_the_dead_intended_is_appended_once(ground: &mut Ground) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use larder::fleet::Coherence;
 use larder::fleet::journal::{Incarnation, Journal, RETAINED, Settings};
 use larder::fleet::redis_journal::RedisJournal;
 use larder::fleet::script;
@@ -55,7 +56,13 @@ pub(crate) fn play_in_memory(case: impl AsyncFnOnce(&mut Ground)) {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { namespace: "larder".into(), replicas: 0, deadline: DEADLINE, retained: RETAINED }
+    Settings {
+        namespace: "larder".into(),
+        replicas: 0,
+        deadline: DEADLINE,
+        retained: RETAINED,
+        coherence: Coherence::Acked,
+    }
 }
 
 pub(crate) fn over_redis(url: &str, settings: Settings) -> Journal {

@@ -469,6 +469,148 @@ fn whoever_purges_without_redis_is_told_under_which_name_to_ask_again() {
     });
 }
 
+const BROADCAST: &str = "coherence: broadcast, ack_timeout: 200ms";
+
+/// Asks until `node` answers with this version.
+async fn shows(node: &Proxy, target: &str, version: &str) {
+    for _ in 0..PATIENCE {
+        if get(node, target).await.text() == version {
+            return;
+        }
+    }
+    panic!("{target} is never of version {version}");
+}
+
+#[test]
+fn under_broadcast_nobody_is_waited_for_and_who_was_cut_off_is_told_when_it_is_back() {
+    play(async {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let answers = move |nth| match nth {
+            0 => Answer::json("done").held(&held),
+            _ => Answer::json("done"),
+        };
+        let pair = Pair::start(Told { redis: BROADCAST, ..Told::default() }, answers).await;
+        let write = pair.writes("/x").await;
+        assert_eq!(intents(&pair.redis), 0, "nothing is said before it is forwarded");
+        gate.open();
+        assert_eq!(write.await.unwrap().header("larder-ack"), Some("broadcast"));
+        keeps(&pair.first, "/p").await;
+        pair.wire.cut();
+        pair.first.pass(10 * LEASE);
+        pair.version.store(2, Ordering::SeqCst);
+        let reply = ask(&pair.second, "PUT", "/p").reply().await;
+        assert_eq!((reply.status.as_u16(), reply.header("larder-ack")), (200, Some("broadcast")));
+        assert_eq!(get(&pair.second, "/p").await.text(), "2", "here it holds");
+        let purge = pair.second.admin_ask("POST", "/v1/purge").json(&json!({ "paths": ["/q"] }));
+        let purge = purge.reply().await;
+        assert_eq!((purge.status.as_u16(), &purge.json()["ack"]), (200, &json!("broadcast")));
+        assert_eq!(pair.second.metric("larder_invalidations_unconfirmed_total").await, 0);
+        let reply = get(&pair.first, "/p").await;
+        assert_eq!((reply.cache(), reply.text()), ("HIT", "1"), "nobody has told it yet");
+        pair.wire.mend();
+        shows(&pair.first, "/p", "2").await;
+        assert_eq!(pair.first.metric("larder_lease_lost_total").await, 0);
+        let node = pair.first.admin("/v1/fleet").await.json()["node"].clone();
+        assert_eq!((&node["coherence"], &node["lease_left"]), (&json!("broadcast"), &Value::Null));
+    });
+}
+
+#[test]
+fn under_broadcast_a_node_goes_on_without_redis_and_what_it_could_not_say_is_said_later() {
+    play(async {
+        let pair = Pair::start(Told { redis: BROADCAST, ..Told::default() }, |_| Answer::json("done")).await;
+        for node in [&pair.first, &pair.second] {
+            keeps(node, "/p").await;
+        }
+        keeps(&pair.first, "/q").await;
+        pair.wire.cut();
+        pair.first.pass(10 * LEASE);
+        pair.version.store(2, Ordering::SeqCst);
+        let reply = ask(&pair.first, "PUT", "/p").reply().await;
+        assert_eq!((reply.status.as_u16(), reply.header("larder-ack")), (200, Some("unconfirmed")));
+        assert_eq!(get(&pair.first, "/p").await.text(), "2", "here it holds at once");
+        assert_eq!(get(&pair.first, "/q").await.cache(), "HIT", "and it serves what it keeps");
+        assert_eq!(get(&pair.second, "/p").await.text(), "1");
+        pair.wire.mend();
+        shows(&pair.second, "/p", "2").await;
+    });
+}
+
+#[test]
+fn under_broadcast_another_epoch_drops_what_is_kept_and_what_a_node_fetched_is_shared() {
+    play(async {
+        let pair = Pair::start(Told { redis: BROADCAST, ..Told::default() }, |_| Answer::json("done")).await;
+        keeps(&pair.second, "/p").await;
+        pair.redis.command("DEBUG CHANGE-REPL-ID");
+        for turn in 0.. {
+            if get(&pair.second, "/p").await.cache() != "HIT" {
+                break;
+            }
+            assert!(turn < PATIENCE, "it is kept for ever");
+        }
+        for turn in 0.. {
+            // Told behind everybody's back.
+            let target = format!("/t{turn}");
+            get(&pair.second, &target).await;
+            let reply = get(&pair.first, &target).await;
+            if reply.header("cache-status").is_some_and(|said| said.contains("detail=tier")) {
+                break;
+            }
+            assert!(turn < PATIENCE, "nothing is shared");
+        }
+    });
+}
+
+#[test]
+fn a_node_that_lives_otherwise_is_not_let_in_until_the_others_are_gone() {
+    for (first, second) in [("acked", "broadcast"), ("broadcast", "acked")] {
+        play(async {
+            let origin = Origin::start(|_| Answer::json("1")).await;
+            let redis = Redis::start(&[]);
+            let yaml = |coherence| {
+                format!(
+                    "hosts: [api.example]\nroutes: {{ '/{{x}}': 24h }}\n\
+                     redis: {{ url: 'redis://{}', lease: 100ms, ack_timeout: 200ms, coherence: {coherence} }}\n",
+                    redis.address()
+                )
+            };
+            let stays = Proxy::start(&origin, &yaml(first)).await;
+            stays.pass(2 * LEASE);
+            keeps(&stays, "/p").await;
+            let comes = Proxy::start(&origin, &yaml(second)).await;
+            let seen = |fleet: &Value| fleet["node"]["error"].as_str().unwrap_or_default().to_owned();
+            let fleet = comes.admin("/v1/fleet").await.json();
+            assert!(seen(&fleet).contains(&format!("coherence: {first}")), "{fleet}");
+            assert_eq!(fleet["nodes"].as_array().unwrap().len(), 1, "it has not joined");
+            assert_eq!(comes.metric("larder_fleet_away{reason=\"coherence\"}").await, 1);
+            for _ in 0..3 {
+                assert_ne!(get(&comes, "/p").await.cache(), "HIT", "nothing that it keeps is served");
+            }
+            // What it brings is written down for the others all the same, once.
+            let told = comes.admin_ask("POST", "/v1/purge").json(&json!({ "paths": ["/p"] })).reply().await;
+            let status = if second == "acked" { 503 } else { 200 };
+            assert_eq!(told.status, status, "{}", told.text());
+            let last = comes.admin("/v1/fleet").await.json()["journal"]["last"].as_u64();
+            assert_eq!(last, fleet["journal"]["last"].as_u64().map(|last| last + 1));
+            let reply = ask(&stays, "PUT", "/p").reply().await;
+            let word = if first == "acked" { "applied" } else { "broadcast" };
+            assert_eq!(reply.header("larder-ack"), Some(word), "nobody waits for it");
+            stays.running().stop(Duration::ZERO, std::future::pending()).await;
+            for turn in 0.. {
+                if get(&comes, "/p").await.cache() == "HIT" {
+                    break;
+                }
+                assert!(turn < PATIENCE, "it is never let in");
+                if turn % 100 == 99 {
+                    comes.pass(2 * LEASE);
+                }
+            }
+            assert_eq!(seen(&comes.admin("/v1/fleet").await.json()), "");
+        });
+    }
+}
+
 #[cfg(feature = "faults")]
 mod faults {
     use std::panic::catch_unwind;

@@ -2,7 +2,7 @@
 -- since. If not, an epoch begins here. KEYS: meta, journal, members, intents. ARGV: a number for a new epoch, the epoch of
 -- the caller ('0': whichever it is), and what the script itself takes.
 --
--- meta     epoch, run, reign, last: of the server that began the epoch; the newest place
+-- meta     epoch, run, reign, last: of the server that began the epoch; the newest place. coherence: how its nodes live
 -- journal  <place>-0: e = epoch, r = record
 -- members  incarnation: [applied, fence, renewals, about]
 -- intents  write: [incarnation, or '' for nobody; place of its unknown outcome, or 0; record]

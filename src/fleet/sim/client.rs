@@ -135,8 +135,8 @@ impl SimJournal {
     /// Sends a request; it is done when it arrives, in a task of its own if that takes time.
     async fn send(&self, peer: Peer, epoch: u64, request: Request) -> Result<Done, Away> {
         let client = self.is();
-        let (server, retained) = (self.server.clone(), self.settings.retained);
-        let done = move || done(&server, peer, retained, epoch, request);
+        let (server, settings) = (self.server.clone(), self.settings.clone());
+        let done = move || done(&server, peer, &settings, epoch, request);
         match client.link {
             Link::Up | Link::Deaf if client.there.is_zero() => done(),
             Link::Up | Link::Deaf => {
@@ -186,7 +186,7 @@ impl SimJournal {
 
     fn look(&self, peer: Peer, after: Position) -> Result<Option<Read>, Away> {
         let mut world = self.server.world();
-        let (here, server) = peer.enters(&mut world, self.settings.retained)?;
+        let (here, server) = peer.enters(&mut world, &self.settings)?;
         Ok(server.data.look(here, after))
     }
 }
@@ -198,19 +198,26 @@ impl Peer {
     }
 
     /// What a script finds there.
-    fn enters(self, world: &mut World, retained: u64) -> Result<(Here, &mut Server), Away> {
+    fn enters<'a>(self, world: &'a mut World, settings: &Settings) -> Result<(Here, &'a mut Server), Away> {
         if !self.is_there(world) {
             return Err(nobody());
         }
         let fresh = world.epoch();
         let server = &mut world.servers[self.at];
-        Ok((Here { is: server.reign, fresh, retained }, server))
+        let Settings { retained, coherence, .. } = *settings;
+        Ok((Here { is: server.reign, fresh, retained, coherence }, server))
     }
 }
 
-fn done(server: &SimServer, peer: Peer, retained: u64, epoch: u64, request: Request) -> Result<Done, Away> {
+fn done(
+    server: &SimServer,
+    peer: Peer,
+    settings: &Settings,
+    epoch: u64,
+    request: Request,
+) -> Result<Done, Away> {
     server.change(|world| {
-        let (here, server) = peer.enters(world, retained)?;
+        let (here, server) = peer.enters(world, settings)?;
         server.writes += 1;
         let answer = server.data.run(here, epoch, request)?;
         Ok(Done { answer, writes: server.writes })

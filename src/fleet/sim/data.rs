@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::fault::{self, Mistake};
+use crate::fleet::Coherence;
 use crate::fleet::journal::{
     Away, Began, Extent, Incarnation, Intent, MAX_INTENTS, MAX_MEMBERS, MAX_READ, Member, Outcome, Read,
 };
@@ -40,6 +41,8 @@ pub(in crate::fleet::sim) struct Data {
     of: Reign,
     /// 0: there is none.
     epoch: u64,
+    /// How its nodes live; nobody has said so yet.
+    coherence: Option<Coherence>,
     /// What is missing of it, though the rest is there.
     lost: Option<Key>,
     /// Of the oldest record, or the next one.
@@ -73,6 +76,7 @@ pub(in crate::fleet::sim) struct Here {
     /// The epoch that begins if one has to.
     pub(in crate::fleet::sim) fresh: u64,
     pub(in crate::fleet::sim) retained: u64,
+    pub(in crate::fleet::sim) coherence: Coherence,
 }
 
 impl Data {
@@ -93,7 +97,8 @@ impl Data {
         Ok(match request {
             Request::Begin => Answer::Extent(self.extent()),
             Request::Append { record, ends } => self.append(record, ends, here.retained),
-            Request::Register { who, about } => self.register(who.0, about)?,
+            Request::Register { who, about } => self.register(here, who.0, about)?,
+            Request::Convert { still } => self.convert(here, &still),
             Request::Renew { who, applied } => self.renew(&who.0, applied),
             Request::Behind { place } => self.behind(place),
             Request::Fence { who, renewals } => self.fence(&who.0, renewals),
@@ -161,9 +166,12 @@ impl Data {
         let is_same = self.of == here.is
             || fault::made(Mistake::ServerNotCompared)
             || fault::made(Mistake::RunIdComparedAlone) && self.of.run == here.is.run;
-        if self.epoch != 0 && self.lost.is_none() && is_same {
-            return;
+        if self.epoch == 0 || self.lost.is_some() || !is_same {
+            self.begin(here);
         }
+    }
+
+    fn begin(&mut self, here: Here) {
         let intents = std::mem::take(&mut self.intents);
         *self = Self { of: here.is, epoch: here.fresh, first: 1, intents, ..Self::default() };
         let writes: Vec<String> = self.intents.keys().cloned().collect();
@@ -215,12 +223,16 @@ impl Data {
         Answer::Place(place)
     }
 
-    fn register(&mut self, who: String, about: String) -> Result<Answer, Away> {
+    fn register(&mut self, here: Here, who: String, about: String) -> Result<Answer, Away> {
+        if let Some(lives) = self.coherence.filter(|lives| *lives != here.coherence) {
+            return Err(Away::OtherCoherence(lives));
+        }
         let (is_full, fence) = (self.members.len() >= MAX_MEMBERS, self.last());
         let fence = if fault::made(Mistake::RegisteredWithoutAFence) { 0 } else { fence };
         if is_full && !self.members.contains_key(&who) {
             return Err(Away::Refused("the registry is full".to_owned()));
         }
+        self.coherence = Some(here.coherence);
         let member = self.members.entry(who);
         member.and_modify(|member| member.about.clone_from(&about)).or_insert(Registered {
             about,
@@ -229,6 +241,21 @@ impl Data {
             renewals: 0,
         });
         Ok(Answer::Extent(self.extent()))
+    }
+
+    fn convert(&mut self, here: Here, still: &[(Incarnation, u64)]) -> Answer {
+        if self.coherence == Some(here.coherence) {
+            return Answer::Done;
+        }
+        let stands_still = |who: &str, member: &Registered| {
+            still.iter().any(|(seen, renewals)| seen.0 == *who && *renewals == member.renewals)
+        };
+        if self.members.iter().any(|(who, member)| !member.is_shut_out() && !stands_still(who, member)) {
+            return Answer::Moved;
+        }
+        self.begin(here);
+        self.coherence = Some(here.coherence);
+        Answer::Done
     }
 
     fn renew(&mut self, who: &str, applied: u64) -> Answer {

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::fault::{self, Mistake};
 use crate::fleet::journal::Journal;
 use crate::fleet::sim::Link;
-use crate::fleet::{self, Fleet, Follower, WhenDown, WritesWhenDown};
+use crate::fleet::{self, Coherence, Fleet, Follower, WhenDown, WritesWhenDown};
 use crate::flow::coalesce::Flights;
 use crate::flow::simulation::reader::Landing;
 use crate::flow::simulation::world::{World, tag};
@@ -79,6 +79,7 @@ impl Node {
             ack_timeout: 3 * LEASE,
             when_down: WhenDown::Origin,
             writes_when_down: WritesWhenDown::Open,
+            coherence: Coherence::Acked,
             namespace: String::new(),
             replicas: world.replicas,
             about: name.to_owned(),
@@ -146,7 +147,7 @@ impl Node {
         self.world.pause(5).await;
         match self.invalidate(item, Hold::None).await {
             Ack::Applied => self.world.acknowledge(&self.name, written),
-            Ack::Unconfirmed(_) => self.world.leave_unconfirmed(&self.name, written),
+            Ack::Unconfirmed(_) | Ack::Broadcast => self.world.leave_unconfirmed(&self.name, written),
         }
     }
 

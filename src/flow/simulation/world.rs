@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use crate::fleet::Coherence;
 use crate::fleet::journal::{RETAINED, Settings};
 use crate::fleet::sim::{SimJournal, SimServer};
 use crate::route::key::Key;
@@ -96,6 +97,7 @@ impl World {
     pub(super) fn journal(&self) -> SimJournal {
         let namespace = String::from("simulated");
         self.server.client(Settings {
+            coherence: Coherence::Acked,
             namespace,
             replicas: self.replicas,
             deadline: DEADLINE,
