@@ -10,6 +10,7 @@
 //! before. It refuses to know what an invalidation reaches, and HTTP.
 
 mod ask;
+mod everywhere;
 pub mod intent;
 pub mod journal;
 mod node;

@@ -226,6 +226,7 @@ fn what_a_node_has_given_up_is_held_in_the_next_epoch_too() {
         let reply = ask(&pair.first, "PUT", "/p").reply().await;
         assert_eq!(reply.status, 502);
         hears(node, WRITE, 1).await;
+        assert_eq!(intents(&pair.redis), 1, "it stays until the write must be over");
         pair.wire.cut();
         pair.redis.command("DEBUG CHANGE-REPL-ID");
         // That begins an epoch: what is kept goes.
