@@ -2,7 +2,7 @@
 //! invalidation holds everywhere.
 //!
 //! ```text
-//! begin ─ forget all that is kept ─ register ─┬─ read on: what the journal holds is applied, in order
+//! begin ─ register ─ forget all that is kept ─┬─ read on: what the journal holds is applied, in order
 //!    ▲                                        ├─ keep the lease: renew a third of it before its end, and whenever more is applied
 //!    └────── another epoch, in any answer ◄───┴─ watch: who has applied what is waited for, and who stands still
 //! ```
