@@ -85,6 +85,8 @@ def test_a_redis_that_is_killed_under_load_fails_no_request_and_is_used_again(no
     until(lambda: all(node.fleet()["node"]["error"] for node in nodes), "all notice")
     assert nodes[0].write() == "unconfirmed"
     newest = nodes[0].version()
+    # Nobody confirmed it: until then the others may serve what they keep.
+    until(lambda: all(node.fleet()["node"]["lease_left"] == 0 for node in nodes), "no lease is left")
     between.start()
     for node in nodes:
         node.keeps()
