@@ -1,5 +1,4 @@
-//! A node's life in the fleet: it enters an epoch, registers, reads on, keeps its lease, and watches the others for those
-//! who wait.
+//! A node's life in the fleet: it registers, enters an epoch, reads on, and keeps its lease.
 //!
 //! | answer | what is done |
 //! |---|---|
@@ -288,11 +287,16 @@ impl Fleet {
         lease.end();
     }
 
+    fn serves_without_redis(&self) -> bool {
+        self.coherence() == Coherence::Broadcast || self.0.settings.when_down == WhenDown::Serve
+    }
+
     fn tell_that_it_is(&self, away: &Away) {
         let at = &self.0.settings.at;
-        let then = match self.0.settings.when_down {
-            WhenDown::Origin => "nothing that is kept is served",
-            WhenDown::Serve => "what is kept is served all the same",
+        let then = if self.serves_without_redis() {
+            "what is kept is served all the same"
+        } else {
+            "nothing that is kept is served"
         };
         let what = format_args!("until that is over nothing is promised, and without a lease {then}");
         if matches!(away, Away::Unreachable(_)) {
@@ -320,9 +324,7 @@ impl Fleet {
             self.0.metrics.fleet_away(Some(away.as_str()));
             let lease = self.0.store.lease();
             let is_over = lease.left(self.0.clock.mono()).is_some_and(|left| left.is_zero());
-            let goes_on =
-                self.coherence() == Coherence::Broadcast || self.0.settings.when_down == WhenDown::Serve;
-            if is_over && goes_on && now.epoch.is_some() && !now.has_left {
+            if is_over && self.serves_without_redis() && now.epoch.is_some() && !now.has_left {
                 lease.suspend();
             }
         }

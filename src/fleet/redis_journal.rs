@@ -126,11 +126,7 @@ impl RedisJournal {
     }
 
     async fn connect(&self) -> Result<Connection, Away> {
-        let mut connection = self.place.connect().await.map_err(script::away)?;
-        if let Some(database) = self.place.database() {
-            script::plainly(&mut connection, redis::cmd("SELECT").arg(database)).await?;
-        }
-        Ok(connection)
+        self.place.open().await.map_err(script::away)
     }
 }
 

@@ -172,14 +172,8 @@ impl From<Complaint> for Away {
     }
 }
 
-/// Sends a command and takes its answer.
-pub(in crate::fleet) async fn plainly(connection: &mut Connection, command: &Cmd) -> Result<Value, Away> {
-    Ok(ask(connection, command).await??)
-}
-
 async fn ask(connection: &mut Connection, command: &Cmd) -> Result<Result<Value, Complaint>, Away> {
-    connection.send(command).await.map_err(away)?;
-    match connection.reply().await.map_err(away)? {
+    match connection.ask(command).await.map_err(away)? {
         Value::ServerError(why) => {
             let why_not = match (why.code(), why.details()) {
                 ("EVICTS", Some(policy)) => Away::Evicts(policy.to_owned()),

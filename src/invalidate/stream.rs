@@ -5,8 +5,9 @@
 //! XADD ─ XREADGROUP ─ applied on every node ─ XACK, XDEL
 //!           └ not confirmed, or its reader died ─ pending ─ XAUTOCLAIM ─┘
 //! ```
-//! Invariant: an entry is deleted only when what it says holds everywhere, or if nobody can understand it. So it is applied
-//! at least once, and again if its reader dies in between. It refuses to know what an entry means.
+//! Invariant: an entry is deleted only when what it says holds everywhere (under `coherence: broadcast`, when it is in the journal),
+//! or if nobody can understand it. So it is applied at least once, and again if its reader dies in between. It refuses to know
+//! what an entry means.
 //!
 //! All nodes are one consumer of the group: what is pending then belongs to nobody in particular, and a node that is gone leaves
 //! nothing behind.
@@ -105,10 +106,7 @@ impl Stream {
     }
 
     async fn read(&mut self) -> Result<Infallible, Error> {
-        let mut connection = self.place.connect().await?;
-        if let Some(database) = self.place.database() {
-            ask(&mut connection, redis::cmd("SELECT").arg(database)).await?.map_err(|why| refused(&why))?;
-        }
+        let mut connection = self.place.open().await?;
         self.join_group(&mut connection).await?;
         if self.last_error.take().is_some() {
             tracing::info!(stream = self.key, "events are read again");

@@ -169,7 +169,8 @@ impl Invalidator {
                     Ok(place) if fleet.everywhere(place).await.is_ok() => {
                         return own.is_everywhere(&name, place, &invalidator.0.store);
                     }
-                    Ok(_) => {}
+                    // Its epoch has ended.
+                    Ok(_) => sleep(backoff(1, own.by)).await,
                     Err(_) if own.owes_everything.swap(true, Ordering::AcqRel) => {
                         return drop(own.take(&name));
                     }

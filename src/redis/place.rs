@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use redis::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::redis::{Address, CONNECT, Connection, Dialer, Error, cluster, sentinel};
+use crate::redis::{Address, CONNECT, Connection, Dialer, Error, cluster, refused, sentinel};
 
 /// Where a Redis is, as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +138,7 @@ impl Place {
     }
 
     /// The database that is to be selected; `None` for the one that is selected anyway.
-    pub fn database(&self) -> Option<i64> {
+    fn database(&self) -> Option<i64> {
         self.0.at.any().map(Address::database).filter(|database| *database != 0)
     }
 
@@ -148,6 +149,21 @@ impl Place {
     /// [`Error`]; [`Error::NoPrimary`] if whom they name follows another.
     pub async fn connect(&self) -> Result<Connection, Error> {
         timeout(CONNECT, self.find()).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    /// The same with the database selected that the address names.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]; [`Error::Refused`] if there is no such database.
+    pub async fn open(&self) -> Result<Connection, Error> {
+        let mut connection = self.connect().await?;
+        if let Some(database) = self.database() {
+            let selected = timeout(CONNECT, connection.ask(redis::cmd("SELECT").arg(database))).await;
+            if let Value::ServerError(why) = selected.unwrap_or(Err(Error::Timeout))? {
+                return Err(refused(&why));
+            }
+        }
+        Ok(connection)
     }
 
     /// Waits until another server becomes the primary, as far as anybody here knows; for ever where there is only one.

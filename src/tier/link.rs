@@ -249,17 +249,11 @@ impl Keeper {
 /// All connecting of the tier's: a connection whose server has answered, for one that is stopped lets itself be connected to.
 async fn greet(place: &Place) -> Result<Connection, Error> {
     let greeted = async {
-        let mut connection = place.connect().await?;
-        let mut commands = vec![redis::cmd("PING")];
-        if let Some(database) = place.database() {
-            commands.insert(0, redis::cmd("SELECT").arg(database).to_owned());
+        let mut connection = place.open().await?;
+        match connection.ask(&redis::cmd("PING")).await? {
+            Value::ServerError(why) => Err(refused(&why)),
+            _ => Ok(connection),
         }
-        for command in &commands {
-            if let Value::ServerError(why) = connection.ask(command).await? {
-                return Err(refused(&why));
-            }
-        }
-        Ok(connection)
     };
     timeout(GREETING, greeted).await.unwrap_or(Err(Error::Timeout))
 }

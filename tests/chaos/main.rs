@@ -23,6 +23,8 @@ mod reader;
 #[allow(dead_code, reason = "it is there for the scenarios first")]
 #[path = "../scenarios/harness/redis.rs"]
 mod redis_server;
+#[path = "../checker/shown.rs"]
+mod shown;
 mod world;
 mod writer;
 

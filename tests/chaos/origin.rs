@@ -61,15 +61,3 @@ async fn answer(world: &World, mut random: Random, request: &Request<Incoming>) 
     let body = format!("{{\"items\":[{}]}}", shown.join(","));
     Response::builder().header("content-type", "application/json").body(Full::from(body)).unwrap()
 }
-
-/// Reads `"id":3,"version":17` wherever it stands.
-pub(crate) fn shown(body: &str) -> Vec<(usize, u64)> {
-    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
-    let entries = body.split("\"id\":").skip(1);
-    entries
-        .filter_map(|entry| {
-            let (_, version) = entry.split_once("\"version\":")?;
-            Some((number(entry)? as usize, number(version)?))
-        })
-        .collect()
-}

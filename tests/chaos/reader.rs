@@ -7,8 +7,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::{Answer, Client};
 use crate::node::{Doors, Nodes};
-use crate::origin::shown;
 use crate::random::Random;
+use crate::shown::shown;
 use crate::world::{ITEMS, View, World};
 
 /// Longest time that anybody waits for an answer: whom he asks may have been stopped.

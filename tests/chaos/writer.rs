@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::node::Nodes;
-use crate::origin::shown;
 use crate::random::Random;
 use crate::reader::Connections;
+use crate::shown::shown;
 use crate::world::{ITEMS, View, World};
 
 /// Longest pause between two writes, in milliseconds.

@@ -25,6 +25,7 @@ mod reader;
 #[allow(dead_code, reason = "it is there for the scenarios first")]
 #[path = "../scenarios/harness/redis.rs"]
 mod redis_server;
+mod shown;
 mod verdict;
 mod view;
 mod world;

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use crate::client::{Answer, Client};
 use crate::origin::READER;
 use crate::random::Random;
+use crate::shown::{Shown, shown};
 use crate::view::{ITEMS, View};
 use crate::world::World;
 
 /// Most beats from one read to the next.
 const PAUSE: u64 = 24;
-
-/// The versions that a body shows, by item.
-type Shown = Vec<(usize, u64)>;
 
 pub(crate) async fn read_on(world: Arc<World>, mut client: Client, mut random: Random, who: usize) {
     let mut known: HashMap<String, (String, Shown)> = HashMap::new();
@@ -80,16 +78,4 @@ fn count(world: &World, answer: &Answer) {
         return world.judged("collapsed");
     }
     world.judged(answer.header("x-cache"));
-}
-
-/// Reads `"id":3,"version":17` wherever it stands.
-fn shown(body: &str) -> Shown {
-    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
-    let entries = body.split("\"id\":").skip(1);
-    entries
-        .filter_map(|entry| {
-            let (_, version) = entry.split_once("\"version\":")?;
-            Some((number(entry)? as usize, number(version)?))
-        })
-        .collect()
 }
