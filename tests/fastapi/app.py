@@ -40,10 +40,14 @@ class Desk:
 
     def __init__(self):
         self.seen, self.gates, self.answers, self.jobs = [], {}, {}, {}
-        self.versions, self.steps = Counter(), asyncio.Semaphore(0)
+        self.versions, self.steps, self.counts = Counter(), asyncio.Semaphore(0), Counter()
+
+    def note(self, request):
+        self.seen.append(request)
+        self.counts[request["path"]] += 1
 
     def count(self, path):
-        return sum(request["path"] == path for request in self.seen)
+        return self.counts[path]
 
 
 desk = Desk()
@@ -58,7 +62,7 @@ class Watch:
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http" or scope["path"].startswith("/_/"):
             return await self.app(scope, receive, send)
-        desk.seen.append(noted(scope))
+        desk.note(noted(scope))
         gate = desk.gates.get(f"{scope['method']} {scope['path']}", Gate(None, 0))
         await gate.hold("request")
 
