@@ -6,6 +6,8 @@ import signal
 import subprocess
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from origin import DEADLINE, free_port, until
 from proxy import ROOT
@@ -26,7 +28,9 @@ class Server:
         self.tls = tls
         port = ["--tls-port", str(self.port), "--port", "0", *tls.arguments] if tls else ["--port", str(self.port)]
         self.command = ["redis-server", *mode, *port, "--bind", "127.0.0.1", "--dir", str(self.folder), *arguments]
-        self.client = redis.Redis(port=self.port, socket_timeout=5, **(tls.client if tls else {}))
+        # One that stands still is asked once: whoever waits asks again by himself.
+        patience = {"socket_timeout": 5, "retry": Retry(NoBackoff(), 0)}
+        self.client = redis.Redis(port=self.port, **patience, **(tls.client if tls else {}))
         self.start()
 
     def start(self):

@@ -23,6 +23,9 @@ redis: {{ {where}, replicas: 1, subscribe: cache:invalidate, ack_timeout: 1s }}
 #: Servers that are lost, one after the other, where there is time.
 LOSSES = 4
 
+#: How a server is lost, and how it comes back.
+KILLED, STOPPED = (Server.kill, Server.start), (Server.stop, Server.go_on)
+
 
 class Load:
     """Readers and writers through every node. What a write was told `applied` no read that began later may miss."""
@@ -108,25 +111,29 @@ def servers(request, tmp_path):
 
 
 def lose(servers, load, how):
-    """The primary is lost, another takes over, and all goes on; gives the one that was lost, and how long it took."""
-    lost = servers.primary()
+    """The primary is lost, another takes over, all goes on, and the one that was lost follows."""
+    lost, (is_lost, comes_back) = servers.primary(), how
     since = time.monotonic()
-    how(lost)
+    is_lost(lost)
     until(lambda: servers.primary() not in (lost, None), "another takes over")
     taken_over = time.monotonic() - since
-    if servers.primary().info("replication")["connected_slaves"] == 0:
-        # It is the last copy, and nothing counts that only one has: the one that was lost is started again.
-        lost.start()
+    is_last = servers.primary().info("replication")["connected_slaves"] == 0
+    if is_last:
+        # Nothing counts that only one has.
+        comes_back(lost)
     load.goes_well()
     print(f"taken over after {taken_over:.1f} s, as before after {time.monotonic() - since:.1f} s")
-    return lost
+    if not is_last:
+        comes_back(lost)
+    # Sentinels take some ten seconds to tell it.
+    until(lambda: lost.info("replication").get("master_link_status") == "up", "it follows", within=60)
 
 
 def test_a_primary_that_is_killed_under_load_takes_nothing_along_that_was_acknowledged(servers, larder):
     nodes = fleet(larder, servers)
     with Load(nodes) as load:
         load.goes_well()
-        lose(servers, load, Server.kill)
+        lose(servers, load, KILLED)
         until(lambda: all(n.proxy.metric("larder_redis_connected") == 1 for n in nodes), "the channels are heard")
         assert servers.primary().client.publish("cache:invalidate", "/api/projects/200") >= 0
         load.goes_well()
@@ -142,14 +149,7 @@ def test_nothing_that_was_acknowledged_is_lost_whichever_servers_die_or_stand_st
     with Load(nodes) as load:
         load.goes_well()
         for _ in range(LOSSES):
-            how = dice.choice([Server.kill, Server.stop])
-            lost = lose(servers, load, how)
-            if lost.process.poll() is not None:
-                lost.start()
-            elif how is Server.stop:
-                lost.go_on()
-            # Sentinels take some ten seconds to tell it.
-            until(lambda lost=lost: lost.info("replication").get("master_link_status") == "up", "it follows", within=60)
+            lose(servers, load, dice.choice([KILLED, STOPPED]))
             load.goes_well()
     load.holds()
     print(load.acks, load.reads, load.hits)
