@@ -71,6 +71,7 @@ pub(crate) fn judge(visit: &Visit<'_>, head: &Head, share: Share, selecting: &He
     let entry = match flow.lookup(selecting, &key, now.mono) {
         Found::Entry(entry) => entry,
         Found::Nothing => return missed(Forward::UriMiss, true),
+        Found::Unleased => return missed(Forward::Miss, true),
         Found::OtherVariants => return missed(Forward::VaryMiss, true),
         Found::Uncacheable => return missed(Forward::UriMiss, false),
     };

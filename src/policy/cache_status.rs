@@ -16,7 +16,7 @@ pub enum Forward {
     UriMiss,
     /// Something is stored, but no variant that fits.
     VaryMiss,
-    /// Nothing that can be used is stored.
+    /// Whatever is stored may not be used: this node has no lease.
     Miss,
     /// What is stored would do, but the request asked for more.
     Request,

@@ -69,6 +69,8 @@ pub enum Found {
     Entry(Arc<Entry>),
     /// Nothing is known of the key.
     Nothing,
+    /// Whatever is known of it may not be served: this node of a fleet has no lease.
+    Unleased,
     /// The key is known, but no variant of it answers this request.
     OtherVariants,
     /// Answers to this key were uncacheable lately: fetch side by side instead of waiting for one another.
@@ -128,13 +130,13 @@ impl Store {
         let is_last = fault::made(Mistake::LeaseLookedAtLast);
         // First: a lease that is given later is given to a node that has caught up since.
         if !is_last && !self.lease.holds(now) && !fault::made(Mistake::ServedWithoutALease) {
-            return Found::Nothing;
+            return Found::Unleased;
         }
         let Some(known) = self.memory.find(key) else { return Found::Nothing };
         let mut alive = known.variants().iter().filter(|entry| !entry.is_dead()).peekable();
         let any = alive.peek().is_some();
         match alive.find(|entry| matches(&entry.selector)) {
-            Some(_) if is_last && !self.lease.holds(now) => Found::Nothing,
+            Some(_) if is_last && !self.lease.holds(now) => Found::Unleased,
             Some(entry) => Found::Entry(Arc::clone(entry)),
             None if known.pass_until() > now => Found::Uncacheable,
             None if any => Found::OtherVariants,

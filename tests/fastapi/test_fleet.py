@@ -182,6 +182,7 @@ def test_without_redis_everything_is_answered_and_nothing_is_promised_and_afterw
     purge = subprocess.run([BINARY, "purge", "/api/elsewhere", "--admin", nodes[0].proxy.admin], capture_output=True, text=True)
     assert purge.returncode == 1 and "/v1/operations/" in purge.stderr
     until(lambda: cached(nodes[1].get()) != "HIT" and nodes[1].version() == before + 1, "its lease is over")
+    assert nodes[1].get().headers["cache-status"].startswith("larder; fwd=miss"), "what it keeps may not be served"
     between.start()
     for node in nodes:
         node.keeps()
