@@ -442,12 +442,20 @@ fn channels_are_heard_over_a_unix_socket() {
 
 #[test]
 fn after_everything_is_outdated_the_origin_is_approached_by_a_ramp() {
-    play(approached_by_a_ramp(|redis| {
+    play(approached_by_a_ramp(listening, |redis| {
         redis.publish(CHANNEL, r#"{"all": true}"#);
     }));
-    play(approached_by_a_ramp(|redis| {
+    play(approached_by_a_ramp(listening, |redis| {
         redis.kill();
         redis.restart();
+    }));
+}
+
+#[test]
+fn after_a_fleet_has_lost_its_journal_the_origin_is_approached_by_a_ramp() {
+    let of_a_fleet = |url: &str| listening(url).replace("subscribe_url", "url");
+    play(approached_by_a_ramp(of_a_fleet, |redis| {
+        redis.command("FLUSHALL");
     }));
 }
 
@@ -461,7 +469,7 @@ pub(crate) fn stop_time() -> tokio::task::JoinHandle<()> {
     })
 }
 
-async fn approached_by_a_ramp(outdate_everything: impl FnOnce(&mut Redis)) {
+async fn approached_by_a_ramp(config: impl Fn(&str) -> String, outdate_everything: impl FnOnce(&mut Redis)) {
     const PAGES: usize = 40;
     let (mut redis, gate) = (Redis::start(&[]), Gate::default());
     let held = gate.clone();
@@ -470,7 +478,7 @@ async fn approached_by_a_ramp(outdate_everything: impl FnOnce(&mut Redis)) {
         false => Answer::json("after").held(&held),
     })
     .await;
-    let yaml = listening(&redis.url()) + "limits: { upstream_concurrency: 64 }";
+    let yaml = config(&redis.url()) + "limits: { upstream_concurrency: 64 }";
     let proxy = Proxy::start(&origin, &yaml).await;
     let pages: Vec<String> = (0..PAGES).map(|n| format!("/pages/{n}")).collect();
     for page in &pages {
