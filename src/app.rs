@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::{AccessLog, Flush, Format};
 use crate::clock::Clock;
@@ -257,13 +258,19 @@ impl Running {
         // Traffic goes elsewhere from now on, and with it the writes.
         self.flow.drain();
         // Whoever waits for a batch keeps his connection open.
-        self.flow.parts().invalidator.hurry();
+        let invalidator = self.invalidator();
+        invalidator.hurry();
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);
-            let ended = tokio::time::timeout(self.patience, &mut self.serving).await;
+            let until = Instant::now() + self.patience;
+            let ended = timeout_at(until, &mut self.serving).await;
             if ended.is_err() {
                 tracing::warn!(timeout = ?self.patience, "shutdown.timeout has passed: what is still open is cut");
+            }
+            if invalidator.untold() > 0 {
+                tracing::info!("waiting until the fleet has been told of all invalidations");
+                let _ = timeout_at(until, invalidator.all_told()).await;
             }
         };
         tokio::select! {
@@ -271,6 +278,13 @@ impl Running {
             () = hurry => {}
         }
         self.drain.enter(Phase::Stopped);
+        let untold = invalidator.untold();
+        if untold > 0 {
+            tracing::warn!(
+                untold,
+                "the other nodes never hear of these invalidations: they were not confirmed to anybody"
+            );
+        }
         // Not before: writes were forwarded until now, and each of them hangs on this node's lease.
         if let Some(fleet) = &self.fleet {
             fleet.leave().await;

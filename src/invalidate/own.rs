@@ -3,10 +3,12 @@
 //! Invariant: at most [`MAX_OWED`] of each, but for the one that outdates everything. It refuses to know who waits for it.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ahash::RandomState;
+use tokio::sync::Notify;
 
 use crate::invalidate::operation::{Operation, Progress};
 use crate::invalidate::record::Record;
@@ -32,6 +34,8 @@ pub(in crate::invalidate) struct Own {
     waiting: Mutex<HashMap<u64, Brought>>,
     /// What is not known to hold everywhere yet; at most [`MAX_OWED`].
     under_way: Mutex<HashSet<u64>>,
+    /// Told when nothing of that is left.
+    all_told: Notify,
     /// Somebody is about to append that everything is outdated.
     pub(in crate::invalidate) owes_everything: AtomicBool,
 }
@@ -54,6 +58,7 @@ impl Default for Own {
             count: AtomicU64::new(0),
             waiting: Mutex::default(),
             under_way: Mutex::default(),
+            all_told: Notify::new(),
             owes_everything: AtomicBool::new(false),
         }
     }
@@ -97,11 +102,32 @@ impl Own {
     /// It waits, however many do.
     pub(in crate::invalidate) fn waits(&self, name: &Name, brought: Brought) {
         self.waiting().insert(name.count, brought);
+        self.under_way().insert(name.count);
     }
 
-    /// It holds everywhere.
+    /// It holds everywhere, or another one stands for it.
     pub(in crate::invalidate) fn done(&self, name: &Name) {
-        self.under_way().remove(&name.count);
+        let mut under_way = self.under_way();
+        under_way.remove(&name.count);
+        if under_way.is_empty() {
+            self.all_told.notify_waiters();
+        }
+    }
+
+    /// How much is not known to hold everywhere.
+    pub(in crate::invalidate) fn untold(&self) -> usize {
+        self.under_way().len()
+    }
+
+    /// Waits until that is nothing.
+    pub(in crate::invalidate) async fn all_told(&self) {
+        let mut told = pin!(self.all_told.notified());
+        told.as_mut().enable();
+        while self.untold() > 0 {
+            told.as_mut().await;
+            told.set(self.all_told.notified());
+            told.as_mut().enable();
+        }
     }
 
     pub(in crate::invalidate) fn progress(&self, Operation { by, count }: Operation) -> Progress {

@@ -167,11 +167,13 @@ impl Invalidator {
                 own.owes_everything.store(false, Ordering::Release);
                 match fleet.append(bytes.clone(), None).await {
                     Ok(place) if fleet.everywhere(place).await.is_ok() => {
+                        own.done(&name);
                         return own.is_everywhere(&name, place, &invalidator.0.store);
                     }
                     // Its epoch has ended.
                     Ok(_) => sleep(backoff(1, own.by)).await,
                     Err(_) if own.owes_everything.swap(true, Ordering::AcqRel) => {
+                        own.done(&name);
                         return drop(own.take(&name));
                     }
                     Err(_) => {
@@ -196,6 +198,16 @@ impl Invalidator {
         }
         let (raw, actor) = (Some(raw), actor.to_owned());
         self.apply(Invalidation { raw, source, actor, ..Invalidation::default() }).await.ack
+    }
+
+    /// Waits until whatever was brought here holds everywhere.
+    pub async fn all_told(&self) {
+        self.0.own.all_told().await;
+    }
+
+    /// How much was brought here of which that is not known.
+    pub fn untold(&self) -> usize {
+        self.0.own.untold()
     }
 
     /// How far one is that could not be confirmed when it was brought.

@@ -61,7 +61,7 @@ impl Pair {
         .await;
         let yaml = |address: String, more: &str| {
             format!(
-                "hosts: [api.example]\nroutes: {{ '/{{x}}': {{ ttl: 24h, tags: 'of:{{x}}' }} }}\n\
+                "hosts: [api.example]\nroutes: {{ '/{{x}}': {{ ttl: 24h, tags: 'of:{{x}}' }} }}\nshutdown: {{ timeout: 1s }}\n\
                  limits: {{ upstream_timeout: {}s }}\n\
                  redis: {{ url: 'redis://{address}', lease: {}ms, {} }}\n{more}",
                 TIMEOUT.as_secs(),
@@ -483,6 +483,27 @@ async fn shows(node: &Proxy, target: &str, version: &str) {
 }
 
 #[test]
+fn a_node_that_stops_tells_first_what_it_could_not_tell_before() {
+    play(async {
+        let pair = Pair::start(Told::default(), |_| Answer::json("done")).await;
+        keeps(&pair.second, "/p").await;
+        pair.wire.cut();
+        pair.first.pass(10 * LEASE);
+        pair.version.store(2, Ordering::SeqCst);
+        let reply = ask(&pair.first, "PUT", "/p").reply().await;
+        assert_eq!((reply.status.as_u16(), reply.header("larder-ack")), (200, Some("unconfirmed")));
+        let stop = tokio::spawn(pair.first.running().stop(Duration::ZERO, std::future::pending()));
+        for _ in 0..PATIENCE / 10 {
+            assert_eq!(get(&pair.second, "/p").await.text(), "1", "nobody has told it yet");
+        }
+        assert!(!stop.is_finished(), "nobody else knows of it");
+        pair.wire.mend();
+        shows(&pair.second, "/p", "2").await;
+        stop.await.unwrap();
+    });
+}
+
+#[test]
 fn under_broadcast_nobody_is_waited_for_and_who_was_cut_off_is_told_when_it_is_back() {
     play(async {
         let gate = Gate::default();
@@ -571,7 +592,7 @@ fn a_node_that_lives_otherwise_is_not_let_in_until_the_others_are_gone() {
             let redis = Redis::start(&[]);
             let yaml = |coherence| {
                 format!(
-                    "hosts: [api.example]\nroutes: {{ '/{{x}}': 24h }}\n\
+                    "hosts: [api.example]\nroutes: {{ '/{{x}}': 24h }}\nshutdown: {{ timeout: 1s }}\n\
                      redis: {{ url: 'redis://{}', lease: 100ms, ack_timeout: 200ms, coherence: {coherence} }}\n",
                     redis.address()
                 )
