@@ -173,6 +173,8 @@ pub(crate) enum Mistake {
     RegistryReadBeforeTheAppend,
     #[cfg(any(test, feature = "sim"))]
     RenewedBehindTheFence,
+    #[cfg(any(test, feature = "sim"))]
+    RenewedWithoutAnEntry,
     RenewedWithoutWait,
     #[cfg(any(test, feature = "sim"))]
     RunIdComparedAlone,

@@ -52,7 +52,7 @@ pub(in crate::fleet::sim) struct Data {
     intents: BTreeMap<String, Intended>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Registered {
     about: String,
     applied: u64,
@@ -265,6 +265,9 @@ impl Data {
 
     fn renew(&mut self, who: &str, applied: u64) -> Answer {
         let last = self.last();
+        if fault::made(Mistake::RenewedWithoutAnEntry) {
+            self.members.entry(who.to_owned()).or_default();
+        }
         match self.members.get_mut(who) {
             None => Answer::Unknown,
             Some(member) if applied < member.fence && !fault::made(Mistake::RenewedBehindTheFence) => {

@@ -64,6 +64,7 @@ noticed! {
     a_registration_without_a_fence_is_noticed: RegisteredWithoutAFence by held;
     a_registry_that_is_read_before_the_append_is_noticed: RegistryReadBeforeTheAppend by late_answer at (0..1_100).step_by(100);
     a_renewal_behind_the_fence_is_noticed: RenewedBehindTheFence by cut_off;
+    a_renewal_that_brings_an_entry_back_is_noticed: RenewedWithoutAnEntry by let_go_at_once at (0..1_250).step_by(250);
     a_renewal_that_no_replica_has_is_noticed: RenewedWithoutWait by writer_goes_over;
     a_run_id_that_is_compared_alone_is_noticed: RunIdComparedAlone by promoted_and_back;
     a_node_that_serves_after_it_has_left_is_noticed: ServedAfterLeaving by leaves;

@@ -165,6 +165,20 @@ pub(super) async fn cut_off(phase: u64) -> Broken {
     absent(phase, Link::Silent, 0).await
 }
 
+/// A node that owes nothing stands still for so long that it is let go. Then there is a write, and the node comes back, and reads of that
+/// late.
+pub(super) async fn let_go_at_once(phase: u64) -> Broken {
+    let (scene, a, b) = Scene::of_two(0).await;
+    scene.pass(phase).await;
+    scene.cut(&b, Link::Silent);
+    scene.pass(1_700).await;
+    scene.write(&a, 0);
+    scene.pass(100).await;
+    scene.cut(&b, Link::Up);
+    scene.pass(LONG).await;
+    scene.broken()
+}
+
 /// Its answers take their time.
 pub(super) async fn far_off(phase: u64) -> Broken {
     absent(phase, Link::Refused, 200).await
