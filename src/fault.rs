@@ -12,11 +12,11 @@ compile_error!("the feature `faults` is for tests of unoptimised builds");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// An answer is stored under a position that is looked up when it is there.
-    LateTicket,
+    TicketTakenLate,
     /// What was outdated since its ticket is stored all the same.
     GateSkipped,
     /// Who waits for a flight is held against nothing, neither when he joins it nor when it lands.
-    WaiterUnchecked,
+    OldFlightJoined,
     /// What an answer may turn out to depend on is taken for nothing by the join rule.
     UnknownTagsJoined,
     /// An invalidation raises its floors, and leaves alone what is stored.
@@ -143,6 +143,7 @@ pub(crate) enum Mistake {
     AcknowledgedWithoutAFence,
     AppendedWithoutWait,
     AppliedBeforeItIsDead,
+    BoardingOpenBehindTheLease,
     EpochAcknowledgesAtOnce,
     EpochCountedUnconfirmed,
     EpochKeepsMemory,
@@ -153,17 +154,27 @@ pub(crate) enum Mistake {
     FencedWithoutComparing,
     GapReadOver,
     IncarnationUsedAgain,
+    IntendedWithoutWait,
+    #[cfg(any(test, feature = "sim"))]
+    IntentHungOnNothing,
     JoinedWithoutALease,
     LeaseCountedFromTheAnswer,
     LeaseHeldAgainstACachedClock,
     LeaseLookedAtLast,
     MarginLeftOut,
+    OlderThanTheJournalTrusted,
+    #[cfg(any(test, feature = "sim"))]
+    OrphansIgnored,
     PositionsOfTwoEpochsCompared,
+    #[cfg(any(test, feature = "sim"))]
+    RegisteredTwice,
     #[cfg(any(test, feature = "sim"))]
     RegisteredWithoutAFence,
     RegistryReadBeforeTheAppend,
     #[cfg(any(test, feature = "sim"))]
     RenewedBehindTheFence,
+    #[cfg(any(test, feature = "sim"))]
+    RenewedWithoutAnEntry,
     RenewedWithoutWait,
     #[cfg(any(test, feature = "sim"))]
     RunIdComparedAlone,
@@ -173,6 +184,10 @@ pub(crate) enum Mistake {
     ServerNotCompared,
     StartedWithoutReplay,
     StillnessCountedFromTheQuestion,
+    TicketOfAnUnconfirmedEpoch,
+    TicketsOfTwoEpochsCompared,
+    #[cfg(any(test, feature = "sim"))]
+    TrimmedBeforeTheHoldIsOver,
     UnknownRecordSkipped,
 }
 
@@ -192,7 +207,7 @@ mod tests {
 
     #[test]
     fn nothing_is_planted_in_what_is_built_without_the_feature() {
-        const { assert!(!is(Fault::LateTicket)) };
+        const { assert!(!is(Fault::TicketTakenLate)) };
     }
 }
 

@@ -36,6 +36,17 @@ const IMPURE: [&str; 9] = [
 const VALUES: [&str; 4] =
     ["std::net::IpAddr", "std::net::Ipv4Addr", "std::net::Ipv6Addr", "std::net::SocketAddr"];
 
+/// Where the mistakes stand that the protocol of a fleet is there against.
+const MODEL: &str = "tests/model/mutant.rs";
+
+/// Where a test stands for each mistake that is planted.
+const PROOFS: [&str; 4] = [
+    "src/flow/simulation/mistakes.rs",
+    "tests/checker/faults.rs",
+    "tests/fleet/faults.rs",
+    "tests/scenarios/fleet.rs",
+];
+
 // ---- the house as it stands -------------------------------------------------------------------------------------
 
 #[test]
@@ -80,6 +91,15 @@ fn banned_items_stay_out() {
 #[test]
 fn no_room_is_a_drawer() {
     assert_clean(house().iter().flat_map(banned_names));
+}
+
+#[test]
+fn every_mistake_of_the_model_is_planted_in_the_code_and_noticed() {
+    let proofs: Vec<Source> =
+        PROOFS.iter().map(|path| Source::new(path, &read(&root().join(path)))).collect();
+    let model = Source::new(MODEL, &read(&root().join(MODEL)));
+    assert!(mutants(&model).count() >= 18, "{MODEL} has another form");
+    assert_clean(unplanted(&model, &house(), &proofs));
 }
 
 #[test]
@@ -231,6 +251,44 @@ fn banned_names(file: &Source) -> Vec<Offence> {
     named
         .map(|(name, line)| file.offence(line, format!("`{name}` names no thing; give it its room")))
         .collect()
+}
+
+/// The model's mistakes that the code does not know or no test is for, and what is planted as one of the protocol's and is not
+/// among them. They are compared by name, and there is no exception.
+fn unplanted(model: &Source, house: &[Source], proofs: &[Source]) -> Vec<Offence> {
+    let behind = |files: &[Source], lead: &[&str]| -> Vec<String> {
+        let code = files.iter().filter(|file| !file.is_test).flat_map(|file| file.behind(lead));
+        code.map(|token| token.text.clone()).collect()
+    };
+    let planted =
+        [behind(house, &["made", "(", "Mistake", "::"]), behind(house, &["is", "(", "Fault", "::"])].concat();
+    let noticed = [behind(proofs, &[":"]), behind(proofs, &["Fault", "::"])].concat();
+    let mut offences = Vec::new();
+    for mutant in mutants(model) {
+        if !planted.contains(&mutant.text) {
+            offences.push(
+                model.offence(mutant.line, format!("`{}` is planted nowhere in the code", mutant.text)),
+            );
+        } else if !noticed.contains(&mutant.text) {
+            offences.push(
+                model.offence(mutant.line, format!("`{}` is planted, and no test is for it", mutant.text)),
+            );
+        }
+    }
+    for file in house.iter().filter(|file| !file.is_test) {
+        let strangers = file.behind(&["made", "(", "Mistake", "::"]);
+        let strangers = strangers.filter(|token| mutants(model).all(|mutant| mutant.text != token.text));
+        offences.extend(
+            strangers.map(|token| file.offence(token.line, format!("`{}` is not in {MODEL}", token.text))),
+        );
+    }
+    offences
+}
+
+/// Each mistake of the model: `Name: PROMISE in STORY`.
+fn mutants(model: &Source) -> impl Iterator<Item = &Token> {
+    let rows = model.tokens.windows(4).filter(|row| row[1].text == ":" && row[3].text == "in");
+    rows.map(|row| &row[0]).filter(|name| name.text.starts_with(char::is_uppercase))
 }
 
 fn top_level(names: &[String]) -> Vec<Offence> {
@@ -396,6 +454,12 @@ impl Source {
         let in_tests = |at: usize| items.iter().any(|(from, to)| (*from..=*to).contains(&at));
         let code = self.tokens.iter().enumerate().filter(|(at, _)| !in_tests(*at));
         code.map(|(_, token)| token.clone()).collect()
+    }
+
+    /// What follows each of these.
+    fn behind(&self, lead: &[&str]) -> impl Iterator<Item = &Token> {
+        let at = (0..self.tokens.len()).filter(|at| matches(&self.tokens, *at, lead));
+        at.filter_map(|at| self.tokens.get(at + lead.len()))
     }
 
     fn offence(&self, line: usize, what: impl Into<String>) -> Offence {
@@ -728,6 +792,28 @@ mod each_rule_can_fail {
         assert_eq!(lines("src/helpers/mod.rs", "", banned_names), [1]);
         assert_eq!(lines("src/store/mod.rs", "\nmod pool_manager {}", banned_names), [2]);
         assert!(lines("src/store/typesetting.rs", "mod entry;", banned_names).is_empty());
+    }
+
+    #[test]
+    fn a_mistake_that_only_the_model_knows() {
+        let model = Source::new(
+            "m.rs",
+            "mutants! {\n A: FRESH in CALM;\n B: KEPT in Wipe { x: 1, ..CALM };\n C: FRESH in X; }",
+        );
+        let house =
+            [Source::new("src/a.rs", "fn f() { made(Mistake::A) || fault::is(Fault::B) || x(Mistake::C) }")];
+        let found = |house: &[Source], proofs: &str| {
+            let offences = unplanted(&model, house, &[Source::new("tests/p.rs", proofs)]);
+            offences.into_iter().map(|offence| (offence.path, offence.line)).collect::<Vec<_>>()
+        };
+        let at = |path: &str, line| (path.to_owned(), line);
+        assert_eq!(found(&house, "noticed! { [B] a: A by x; c: C; }"), [at("m.rs", 3), at("m.rs", 4)]);
+        assert_eq!(found(&house, "noticed! { a: A by x; } f(Fault::B)"), [at("m.rs", 4)]);
+        let stranger = [Source::new(
+            "src/a.rs",
+            "fn f() { made(Mistake::A) || is(Fault::B) || made(Mistake::C) || \nmade(Mistake::D) }",
+        )];
+        assert_eq!(found(&stranger, "n! { a: A, b: B, c: C, }"), [at("src/a.rs", 2)]);
     }
 
     #[test]

@@ -85,6 +85,7 @@ impl Request {
         let is_forgotten = match self {
             Self::Append { .. } => fault::made(Mistake::AppendedWithoutWait),
             Self::Renew { .. } => fault::made(Mistake::RenewedWithoutWait),
+            Self::Intend { .. } => fault::made(Mistake::IntendedWithoutWait),
             _ => false,
         };
         let is_promise = matches!(

@@ -163,6 +163,9 @@ impl<L> Flight<L> {
             return false;
         }
         let Some(ticket) = self.ticket() else { return true };
+        if fault::made(Mistake::BoardingOpenBehindTheLease) && self.landing.borrow().is_none() {
+            return true;
+        }
         // Without a lease nobody here knows of all that was acknowledged since it departed.
         if !arrival.is_leased && !fault::made(Mistake::JoinedWithoutALease) {
             return false;
@@ -173,7 +176,7 @@ impl<L> Flight<L> {
 
     /// The ticket under which the origin was asked, once it was.
     pub fn ticket(&self) -> Option<&FillTicket> {
-        self.ticket.get().filter(|_| !fault::is(Fault::WaiterUnchecked))
+        self.ticket.get().filter(|_| !fault::is(Fault::OldFlightJoined))
     }
 
     /// Whether what it brought may be given to who came at `arrival`. While it is held, so are the floors that say so.

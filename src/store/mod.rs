@@ -164,7 +164,7 @@ impl Store {
     /// [`Refused`] if one of its tags was invalidated since the ticket was taken.
     pub fn fill(&self, ticket: &FillTicket, candidate: Candidate) -> Result<Arc<Entry>, Refused> {
         let settle = candidate.settle;
-        let position = if fault::is(Fault::LateTicket) { self.applied() } else { ticket.position() };
+        let position = if fault::is(Fault::TicketTakenLate) { self.applied() } else { ticket.position() };
         self.put(Entry::new(candidate, position), ticket.begun(), settle)
     }
 

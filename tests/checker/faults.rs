@@ -30,9 +30,9 @@ noticed! {
         SharedUnchecked, PromotedUnderANewTicket, FloorLetGoEarly, EpochKeepsSharedKeys, IntentLeftOut, ForwardedWithoutALease,
         IntentClosedBySilence, IntentsLeftInTheOldEpoch, HoldWithoutTheLease, OwnExpansionOnly
     ]
-    a_ticket_that_is_taken_late_is_noticed: LateTicket,
+    a_ticket_that_is_taken_late_is_noticed: TicketTakenLate,
     a_gate_that_is_skipped_is_noticed: GateSkipped,
-    a_waiter_who_is_not_checked_is_noticed: WaiterUnchecked,
+    a_waiter_who_is_not_checked_is_noticed: OldFlightJoined,
     unknown_tags_that_are_taken_for_none_are_noticed: UnknownTagsJoined,
     kept_entries_that_are_left_alive_are_noticed: KeptLeftAlive,
     dead_entries_that_are_served_are_noticed: DeadServed,

@@ -42,6 +42,8 @@ mutants! {
     // -- the lease
     /// The renewal script does not compare `applied` with the node's fence.
     RenewedBehindTheFence: FRESH in CALM;
+    /// A renewal brings back an entry that was let go.
+    RenewedWithoutAnEntry: FRESH in CALM;
     /// The lease is counted from the answer, not from before the renewal was sent.
     LeaseCountedFromTheAnswer: FRESH in CALM;
     /// The lease is held against a clock that was read before the request came.

@@ -145,8 +145,12 @@ impl Fleet {
         let at = self.script(s, node)?;
         let slot = s.nodes[node].slot?;
         let applied = s.nodes[node].applied;
-        if s.servers[at].data.registry[usize::from(slot)].is_none() {
-            // It was shut out, and let go: it registers again.
+        let entry = &mut s.servers[at].data.registry[usize::from(slot)];
+        if entry.is_none() && self.has(Mutant::RenewedWithoutAnEntry) {
+            *entry = Some(Member { applied, fence: 0 });
+        }
+        if entry.is_none() {
+            // It was let go: it registers again.
             s.nodes[node].slot = None;
             return Some(());
         }

@@ -116,8 +116,8 @@ impl Fleet {
     }
 
     /// Script `fence`: an incarnation whose counter is still the one that was seen owes what the journal has now, and what
-    /// it intended has no known outcome. An entry
-    /// that is shut out already, or whose process is gone, is let go: it registers again, or never.
+    /// it intended has no known outcome. An entry that is shut out already, that would owe nothing, or whose process is gone, is let
+    /// go: it registers again, or never.
     pub(crate) fn fence(&self, s: &mut State, at: usize, slot: u8) -> Option<()> {
         let index = usize::from(slot);
         for write in 0..s.writes.len() {
@@ -132,7 +132,7 @@ impl Fleet {
         let lives = s.nodes.iter().any(|node| node.slot == Some(slot) && node.epoch == epoch);
         let entry = &mut s.servers[at].data.registry[index];
         let member = entry.as_mut()?;
-        if lives && !member.is_shut_out() {
+        if lives && !member.is_shut_out() && member.applied < head {
             member.fence = head;
         } else {
             *entry = None;

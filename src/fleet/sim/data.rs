@@ -52,7 +52,7 @@ pub(in crate::fleet::sim) struct Data {
     intents: BTreeMap<String, Intended>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Registered {
     about: String,
     applied: u64,
@@ -217,7 +217,9 @@ impl Data {
         }
         if place > retained && place.is_multiple_of(100) {
             let oldest = place - retained + 1;
-            self.cover_those(|intent| (1..oldest).contains(&intent.place));
+            if !fault::made(Mistake::TrimmedBeforeTheHoldIsOver) {
+                self.cover_those(|intent| (1..oldest).contains(&intent.place));
+            }
             self.trim(oldest);
         }
         Answer::Place(place)
@@ -233,6 +235,9 @@ impl Data {
             return Err(Away::Refused("the registry is full".to_owned()));
         }
         self.coherence = Some(here.coherence);
+        if fault::made(Mistake::RegisteredTwice) {
+            self.members.remove(&who);
+        }
         let member = self.members.entry(who);
         member.and_modify(|member| member.about.clone_from(&about)).or_insert(Registered {
             about,
@@ -260,6 +265,9 @@ impl Data {
 
     fn renew(&mut self, who: &str, applied: u64) -> Answer {
         let last = self.last();
+        if fault::made(Mistake::RenewedWithoutAnEntry) {
+            self.members.entry(who.to_owned()).or_default();
+        }
         match self.members.get_mut(who) {
             None => Answer::Unknown,
             Some(member) if applied < member.fence && !fault::made(Mistake::RenewedBehindTheFence) => {
@@ -288,7 +296,9 @@ impl Data {
             return Answer::Moved;
         }
         let is_out = member.is_shut_out();
-        self.orphan(who);
+        if !fault::made(Mistake::OrphansIgnored) {
+            self.orphan(who);
+        }
         let last = self.last();
         if is_out || self.members.get(who).is_some_and(|member| member.applied >= last) {
             self.members.remove(who);
@@ -305,6 +315,7 @@ impl Data {
         if self.intents.len() >= MAX_INTENTS && !self.intents.contains_key(&write) {
             return Err(Away::Refused("there are too many intents".to_owned()));
         }
+        let who = if fault::made(Mistake::IntentHungOnNothing) { String::new() } else { who };
         self.intents.insert(write, Intended { who, place: 0, record });
         Ok(Answer::Done)
     }

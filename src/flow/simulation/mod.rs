@@ -18,6 +18,7 @@
 
 mod mistakes;
 mod node;
+mod orphans;
 mod reader;
 mod scenes;
 mod story;

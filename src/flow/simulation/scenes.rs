@@ -6,19 +6,23 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::{advance, sleep};
 
 use crate::fault;
 use crate::fleet::journal::Journal;
 use crate::fleet::sim::{Link, Old};
+use crate::flow::arriving::Whence;
+use crate::flow::coalesce::Role;
 use crate::flow::simulation::node::{DRIFT, Node};
 use crate::flow::simulation::reader::read;
-use crate::flow::simulation::world::{How, World, body, key_of, tag, versions};
+use crate::flow::simulation::world::{How, World, body, key_of, path, tag, versions};
 use crate::route::key::Key;
 use crate::store::Found;
-use crate::store::entry::{Candidate, tests as entry};
+use crate::store::entry::{Candidate, Entry, tests as entry};
 use crate::store::position::Hold;
+use crate::store::ticket::FillTicket;
 
 /// What a scene came to: the promise that was broken, if one was.
 pub(super) type Broken = Option<String>;
@@ -27,16 +31,17 @@ pub(super) type Broken = Option<String>;
 const MANY: usize = 4_000;
 
 /// A lease, what is added to it, and as much again.
-const LONG: u64 = 2_200;
+pub(super) const LONG: u64 = 2_200;
 
-struct Scene {
-    world: Arc<World>,
+/// One that is set.
+pub(super) struct Scene {
+    pub(super) world: Arc<World>,
     nodes: Vec<Arc<Node>>,
 }
 
 impl Scene {
     /// Two nodes that have a lease each; `a`'s clock is fast, and `b`'s slow.
-    async fn of_two(replicas: u32) -> (Self, Arc<Node>, Arc<Node>) {
+    pub(super) async fn of_two(replicas: u32) -> (Self, Arc<Node>, Arc<Node>) {
         let world = World::new(0, replicas);
         (0..2).for_each(|_| _ = world.server.add_replica(0));
         let mut scene = Self { world, nodes: Vec::new() };
@@ -53,7 +58,7 @@ impl Scene {
     }
 
     /// So many milliseconds go by.
-    async fn pass(&self, millis: u64) {
+    pub(super) async fn pass(&self, millis: u64) {
         for _ in 0..millis {
             sleep(Duration::from_millis(1)).await;
             self.tick();
@@ -73,24 +78,38 @@ impl Scene {
     }
 
     /// Has a node keep what there is of resource 0.
-    async fn fill(&self, node: &Arc<Node>) {
+    pub(super) async fn fill(&self, node: &Arc<Node>) {
         node.go(read(Arc::clone(node), 0, false));
         self.pass(200).await;
     }
 
     /// The same at once.
     fn keep(&self, node: &Node, key: &Key) {
-        let candidate = entry::candidate("", vec![tag(0)], &HeaderMap::new(), "");
         let body = body(self.world.committed());
-        let candidate = Candidate { key: key.clone(), body, ..candidate };
-        node.store.fill(&node.store.ticket(node.clock.mono()), candidate).expect("nothing refuses it");
+        let ticket = node.store.ticket(node.clock.mono());
+        node.store.fill(&ticket, candidate(key, body)).expect("nothing refuses it");
+    }
+
+    /// What was fetched under a ticket is there; whether it is stored is for the ticket to say.
+    fn lands(&self, node: &Node, ticket: &FillTicket, body: Bytes) {
+        let is_stored =
+            node.store.fill(ticket, candidate(&key_of(0), body)).map(|_| ()).map_err(|refused| refused.why);
+        self.world
+            .note(|| format!("{} has fetched it under {}: {is_stored:?}", node.name, ticket.position()));
+    }
+
+    /// What a node keeps of resource 0, as another one is told it.
+    fn told(&self, node: &Node) -> Entry {
+        let kept = kept(node);
+        self.world.note(|| format!("{} tells {:?} of {}", node.name, versions(&kept), kept.position()));
+        entry::like(&kept, kept.tags().to_vec(), kept.position(), kept.response.body.clone())
     }
 
     fn write(&self, node: &Arc<Node>, resource: usize) {
         node.go(Arc::clone(node).write(Node::item(resource)));
     }
 
-    fn cut(&self, node: &Node, link: Link) {
+    pub(super) fn cut(&self, node: &Node, link: Link) {
         self.world.note(|| format!("{} is cut off: {link:?}", node.name));
         self.world.server.link(node.client, link);
     }
@@ -112,9 +131,21 @@ impl Scene {
         self.pass(450).await;
     }
 
-    fn broken(&self) -> Broken {
+    pub(super) fn broken(&self) -> Broken {
         self.world.violation()
     }
+}
+
+fn kept(node: &Node) -> Arc<Entry> {
+    match node.store.lookup(&key_of(0), |_| true, node.clock.mono()) {
+        Found::Entry(entry) => entry,
+        _ => panic!("{} keeps nothing", node.name),
+    }
+}
+
+fn candidate(key: &Key, body: Bytes) -> Candidate {
+    let candidate = entry::candidate("", vec![tag(0)], &HeaderMap::new(), "");
+    Candidate { key: key.clone(), body, ..candidate }
 }
 
 /// A node is cut off, and comes back.
@@ -132,6 +163,20 @@ async fn absent(phase: u64, link: Link, back: u64) -> Broken {
 
 pub(super) async fn cut_off(phase: u64) -> Broken {
     absent(phase, Link::Silent, 0).await
+}
+
+/// A node that owes nothing stands still for so long that it is let go. Then there is a write, and the node comes back, and reads of that
+/// late.
+pub(super) async fn let_go_at_once(phase: u64) -> Broken {
+    let (scene, a, b) = Scene::of_two(0).await;
+    scene.pass(phase).await;
+    scene.cut(&b, Link::Silent);
+    scene.pass(1_700).await;
+    scene.write(&a, 0);
+    scene.pass(100).await;
+    scene.cut(&b, Link::Up);
+    scene.pass(LONG).await;
+    scene.broken()
 }
 
 /// Its answers take their time.
@@ -314,6 +359,65 @@ pub(super) async fn held(_: u64) -> Broken {
     scene.broken()
 }
 
+/// A node's registration arrives once more, long after it was sent: the node has a lease by then, and is cut off.
+pub(super) async fn registered_again(_: u64) -> Broken {
+    let (mut scene, a, b) = Scene::of_two(0).await;
+    scene.write(&a, 1);
+    scene.pass(20).await;
+    b.kill();
+    let b = scene.start("b", 1_000);
+    // What it begins with is answered late; what it sends then takes its time, and is sent again.
+    scene.far(&b, 0, 20);
+    scene.pass(10).await;
+    scene.far(&b, 900, 0);
+    scene.pass(20).await;
+    scene.far(&b, 0, 0);
+    scene.pass(700).await;
+    scene.fill(&b).await;
+    scene.pass(15).await;
+    scene.cut(&b, Link::Refused);
+    scene.write(&a, 0);
+    scene.pass(LONG).await;
+    scene.broken()
+}
+
+/// What a node keeps is told to one that comes late, and reads a journal that has let go of what outdated it.
+pub(super) async fn told_late(_: u64) -> Broken {
+    let (mut scene, a, b) = Scene::of_two(0).await;
+    let told = scene.told(&b);
+    scene.write(&a, 0);
+    scene.pass(50).await;
+    scene.world.server.trim(0, u64::MAX);
+    let c = scene.start("c", 1_000);
+    scene.pass(50).await;
+    // Nobody is given it if it is refused.
+    let _kept = c.store.promote(told);
+    scene.pass(50).await;
+    scene.broken()
+}
+
+/// A flight asks the other nodes, under a lease; while it waits for them that ends, and somebody comes.
+pub(super) async fn asks_others(_: u64) -> Broken {
+    let (scene, a, b) = Scene::of_two(0).await;
+    let told = scene.told(&b);
+    b.store.remove(&kept(&b));
+    let arrival = b.store.arrival(b.clock.mono());
+    let Role::Pilot(departure) = b.flights.join(&key_of(0), &[path(0)], arrival, |_| true) else {
+        panic!("nobody else flies");
+    };
+    departure.depart(b.store.ticket(b.clock.mono()));
+    scene.cut(&b, Link::Refused);
+    scene.write(&a, 0);
+    scene.pass(LONG).await;
+    b.go(read(Arc::clone(&b), 0, false));
+    scene.pass(50).await;
+    if let Ok(kept) = b.store.promote(told) {
+        departure.land((versions(&kept), Some((kept, Whence::Told))));
+    }
+    scene.pass(50).await;
+    scene.broken()
+}
+
 /// All data is lost while a node is cut off.
 pub(super) async fn wiped(_: u64) -> Broken {
     let (scene, a, b) = Scene::of_two(0).await;
@@ -335,6 +439,19 @@ pub(super) async fn forgotten(_: u64) -> Broken {
     scene.world.server.wipe(0);
     scene.cut(&b, Link::Up);
     scene.pass(2 * LONG).await;
+    scene.broken()
+}
+
+/// All data is lost while a fetch is under way that was outdated before.
+pub(super) async fn under_way(_: u64) -> Broken {
+    let (scene, a, b) = Scene::of_two(0).await;
+    let (ticket, old) = (b.store.ticket(b.clock.mono()), body(scene.world.committed()));
+    scene.write(&a, 0);
+    scene.pass(50).await;
+    scene.world.server.wipe(0);
+    scene.pass(LONG).await;
+    scene.lands(&b, &ticket, old);
+    scene.pass(50).await;
     scene.broken()
 }
 
@@ -414,6 +531,27 @@ pub(super) async fn witness(phase: u64) -> Broken {
     server.follow(2, 1);
     scene.write(&a, 0);
     scene.pass(LONG).await;
+    scene.broken()
+}
+
+/// Two primaries, and a replica that confirms for the old one, and then for the new one, which `b` has reached meanwhile.
+pub(super) async fn goes_ahead(_: u64) -> Broken {
+    let (scene, a, b) = Scene::of_two(1).await;
+    let server = &scene.world.server;
+    server.promote(1, Old::Isolated);
+    server.aim(b.client, 1);
+    // What is between it and the old one is gone.
+    scene.cut(&b, Link::Refused);
+    scene.pass(1).await;
+    scene.cut(&b, Link::Up);
+    scene.pass(500).await;
+    let (ticket, old) = (b.store.ticket(b.clock.mono()), body(scene.world.committed()));
+    scene.write(&a, 0);
+    scene.pass(LONG).await;
+    server.follow(2, 1);
+    scene.pass(LONG).await;
+    scene.lands(&b, &ticket, old);
+    scene.pass(50).await;
     scene.broken()
 }
 

@@ -95,13 +95,18 @@ impl World {
 
     /// A node's way to the journal.
     pub(super) fn journal(&self) -> SimJournal {
+        self.journal_of(RETAINED)
+    }
+
+    /// The same for somebody who keeps so many records.
+    pub(super) fn journal_of(&self, retained: u64) -> SimJournal {
         let namespace = String::from("simulated");
         self.server.client(Settings {
             coherence: Coherence::Acked,
             namespace,
             replicas: self.replicas,
             deadline: DEADLINE,
-            retained: RETAINED,
+            retained,
         })
     }
 
