@@ -1,5 +1,6 @@
 //! Readers: each read, by whichever node, is held against what was acknowledged before it began.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::random::Random;
 use crate::shown::shown;
 use crate::world::{ITEMS, View, World};
 
-/// Longest time that anybody waits for an answer: whom he asks may have been stopped.
+/// Longest time that a node takes to answer, whatever became of Redis: one that was stopped may take longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest pause between two reads, in milliseconds.
@@ -19,17 +20,19 @@ const PAUSE: u64 = 40;
 
 /// The connections of one who asks, one for each node.
 pub(crate) struct Connections {
+    world: Arc<World>,
     nodes: Nodes,
-    doors: fn(Doors) -> std::net::SocketAddr,
-    clients: Vec<Option<(Doors, Client)>>,
+    door: fn(Doors) -> SocketAddr,
+    clients: Vec<Option<(SocketAddr, Client)>>,
 }
 
 impl Connections {
-    pub(crate) fn of(nodes: &Nodes, doors: fn(Doors) -> std::net::SocketAddr) -> Self {
-        Self { nodes: Arc::clone(nodes), doors, clients: nodes.iter().map(|_| None).collect() }
+    pub(crate) fn of(world: &Arc<World>, nodes: &Nodes, door: fn(Doors) -> SocketAddr) -> Self {
+        let clients = nodes.iter().map(|_| None).collect();
+        Self { world: Arc::clone(world), nodes: Arc::clone(nodes), door, clients }
     }
 
-    /// `None`: it is not there, or says nothing.
+    /// `None`: it was stopped meanwhile, or is not there. Of any other, silence is a violation.
     pub(crate) async fn send(
         &mut self,
         node: usize,
@@ -40,17 +43,24 @@ impl Connections {
         let now = *self.nodes[node].read().unwrap();
         let place = &mut self.clients[node];
         let mut client = match place.take() {
-            Some((doors, client)) if doors == now => client,
-            _ => Client::new((self.doors)(now)),
+            Some((door, client)) if door == (self.door)(now) => client,
+            _ => Client::new((self.door)(now)),
         };
-        let answer = timeout(PATIENCE, client.send(method, path, headers, body)).await.ok()?;
-        *place = Some((now, client));
+        let asked = self.world.asks();
+        let answer = timeout(PATIENCE, client.send(method, path, headers, body)).await;
+        if answer.is_ok() {
+            *place = Some(((self.door)(now), client));
+        }
+        let answer = answer.ok().flatten();
+        if answer.is_none() && now.well.is_some() && self.nodes[node].read().unwrap().well == now.well {
+            self.world.violated(format!("node {node} does not answer {method} {path}, {asked}"));
+        }
         answer
     }
 }
 
 pub(crate) async fn read_on(world: Arc<World>, nodes: Nodes, mut random: Random) {
-    let mut connections = Connections::of(&nodes, |doors| doors.proxy);
+    let mut connections = Connections::of(&world, &nodes, |doors| doors.proxy);
     while !world.is_over() {
         sleep(Duration::from_millis(random.below(PAUSE))).await;
         let view = random.pick(&View::ALL);
@@ -61,17 +71,19 @@ pub(crate) async fn read_on(world: Arc<World>, nodes: Nodes, mut random: Random)
         let node = random.below(nodes.len() as u64) as usize;
         let derives = nodes[node].read().unwrap().derives;
         let least: Vec<_> = items.iter().map(|item| (*item, world.least(view, *item))).collect();
+        let asked = world.asks();
         let Some(answer) = connections.send(node, ("GET", &path), headers, "").await else {
             world.saw("read of nobody");
             continue;
         };
-        if view == View::Stats && !(derives && nodes[node].read().unwrap().derives) {
-            world.saw("Stats without its rule");
-            continue;
-        }
+        world.took("reads", &asked);
         let said = format!("{path} by node {node}: {} {}", answer.status, answer.header("cache-status"));
         if answer.status != 200 {
             world.violated(format!("{said}, which the origin did not say: {}", answer.text()));
+            continue;
+        }
+        if view == View::Stats && !(derives && nodes[node].read().unwrap().derives) {
+            world.saw("Stats without its rule");
             continue;
         }
         let shown = shown(&answer.text());

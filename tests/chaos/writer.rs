@@ -18,8 +18,8 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const TOKEN: (&str, &str) = ("authorization", "Bearer sesame");
 
 pub(crate) async fn write_on(world: Arc<World>, nodes: Nodes, mut random: Random) {
-    let mut proxies = Connections::of(&nodes, |doors| doors.proxy);
-    let mut admins = Connections::of(&nodes, |doors| doors.admin);
+    let mut proxies = Connections::of(&world, &nodes, |doors| doors.proxy);
+    let mut admins = Connections::of(&world, &nodes, |doors| doors.admin);
     while !world.is_over() {
         sleep(Duration::from_millis(random.below(PAUSE))).await;
         let item = random.below(ITEMS as u64) as usize;
@@ -68,7 +68,8 @@ async fn purge(world: &World, admins: &mut Connections, node: usize, item: usize
     if answer.status == 200 && answer.text().contains("\"ack\":\"applied\"") {
         world.saw("purge");
         world.saw("applied");
-        world.took(asked);
+        // It waits for no origin.
+        world.took("purges", &asked);
         world.acknowledge(views, item, version);
     } else {
         world.saw("purge unconfirmed");
