@@ -56,11 +56,14 @@ const LONG_WITH_REPLICAS: u64 = LONG / 10;
 /// Replicas, where there are any: one goes on following the primary that another one replaces.
 const REPLICAS: usize = 2;
 
+/// Most rounds of faults until all was in play, as it is after the first on a machine that has little else to do.
+const ROUNDS: usize = 4;
+
 /// How long nothing happens at first: what acknowledgements take then is told apart.
 const PEACE: Duration = Duration::from_secs(4);
 
 /// Longest time that a fleet in which all is well again takes to acknowledge and to keep.
-const RECOVERY: Duration = Duration::from_secs(30);
+const RECOVERY: Duration = Duration::from_secs(60);
 
 #[test]
 fn no_read_of_a_fleet_under_faults_gets_a_body_older_than_what_was_acknowledged() {
@@ -81,10 +84,10 @@ fn holds(replicas: usize, long: u64) {
     let world = runtime.block_on(play(seed, replicas, if is_long { long } else { 0 }));
     println!("LARDER_SEED={seed}, {replicas} replicas: {world}");
     assert_eq!(world.violation(), None);
-    world.assert_that_all_was_in_play();
+    assert_eq!(world.lacks(), None, "too little of it");
 }
 
-/// Until every kind of fault was there once, and so many invalidations were acknowledged.
+/// Until every kind of fault was there once, so many invalidations were acknowledged, and all was in play.
 async fn play(seed: u64, replicas: usize, acknowledged: u64) -> Arc<World> {
     let world = Arc::new(World::default());
     let origin = origin::start(Arc::clone(&world), seed).await;
@@ -102,13 +105,14 @@ async fn play(seed: u64, replicas: usize, acknowledged: u64) -> Arc<World> {
     world.suffers("nothing");
     sleep(PEACE).await;
     let mut random = Random::new(seed, 2_000);
-    loop {
+    for round in 1.. {
         for fault in Fault::shuffled(replicas, &mut random) {
             if !world.is_over() {
                 ground.suffer(fault, &mut random).await;
             }
         }
-        if world.is_over() || world.acknowledged_in_all() >= acknowledged {
+        let is_enough = world.lacks().is_none() || round >= ROUNDS;
+        if world.is_over() || is_enough && world.acknowledged_in_all() >= acknowledged {
             break;
         }
     }

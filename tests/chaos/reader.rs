@@ -12,55 +12,59 @@ use crate::random::Random;
 use crate::shown::shown;
 use crate::world::{ITEMS, View, World};
 
-/// Longest time that a node takes to answer, whatever became of Redis: one that was stopped may take longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time that anybody waits for an answer. A read waits for Redis no longer than for the shared tier, so what takes this
+/// long hangs, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Longest pause between two reads, in milliseconds.
 const PAUSE: u64 = 40;
 
+/// There was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Of a node that was stopped meanwhile, or is not there.
+    OfNobody,
+    /// Of one that could have answered.
+    OfANode,
+}
+
 /// The connections of one who asks, one for each node.
 pub(crate) struct Connections {
-    world: Arc<World>,
     nodes: Nodes,
     door: fn(Doors) -> SocketAddr,
     clients: Vec<Option<(SocketAddr, Client)>>,
 }
 
 impl Connections {
-    pub(crate) fn of(world: &Arc<World>, nodes: &Nodes, door: fn(Doors) -> SocketAddr) -> Self {
-        let clients = nodes.iter().map(|_| None).collect();
-        Self { world: Arc::clone(world), nodes: Arc::clone(nodes), door, clients }
+    pub(crate) fn of(nodes: &Nodes, door: fn(Doors) -> SocketAddr) -> Self {
+        Self { nodes: Arc::clone(nodes), door, clients: nodes.iter().map(|_| None).collect() }
     }
 
-    /// `None`: it was stopped meanwhile, or is not there. Of any other, silence is a violation.
     pub(crate) async fn send(
         &mut self,
         node: usize,
         (method, path): (&str, &str),
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Option<Answer> {
+    ) -> Result<Answer, Silence> {
         let now = *self.nodes[node].read().unwrap();
         let place = &mut self.clients[node];
         let mut client = match place.take() {
             Some((door, client)) if door == (self.door)(now) => client,
             _ => Client::new((self.door)(now)),
         };
-        let asked = self.world.asks();
         let answer = timeout(PATIENCE, client.send(method, path, headers, body)).await;
         if answer.is_ok() {
             *place = Some(((self.door)(now), client));
         }
-        let answer = answer.ok().flatten();
-        if answer.is_none() && now.well.is_some() && self.nodes[node].read().unwrap().well == now.well {
-            self.world.violated(format!("node {node} does not answer {method} {path}, {asked}"));
-        }
-        answer
+        let was_well = now.well.is_some() && self.nodes[node].read().unwrap().well == now.well;
+        let silence = if was_well { Silence::OfANode } else { Silence::OfNobody };
+        answer.ok().flatten().ok_or(silence)
     }
 }
 
 pub(crate) async fn read_on(world: Arc<World>, nodes: Nodes, mut random: Random) {
-    let mut connections = Connections::of(&world, &nodes, |doors| doors.proxy);
+    let mut connections = Connections::of(&nodes, |doors| doors.proxy);
     while !world.is_over() {
         sleep(Duration::from_millis(random.below(PAUSE))).await;
         let view = random.pick(&View::ALL);
@@ -72,9 +76,16 @@ pub(crate) async fn read_on(world: Arc<World>, nodes: Nodes, mut random: Random)
         let derives = nodes[node].read().unwrap().derives;
         let least: Vec<_> = items.iter().map(|item| (*item, world.least(view, *item))).collect();
         let asked = world.asks();
-        let Some(answer) = connections.send(node, ("GET", &path), headers, "").await else {
-            world.saw("read of nobody");
-            continue;
+        let answer = match connections.send(node, ("GET", &path), headers, "").await {
+            Ok(answer) => answer,
+            Err(Silence::OfNobody) => {
+                world.saw("read of nobody");
+                continue;
+            }
+            Err(Silence::OfANode) => {
+                world.violated(format!("{path} by node {node} has no answer, {asked}"));
+                continue;
+            }
         };
         world.took("reads", &asked);
         let said = format!("{path} by node {node}: {} {}", answer.status, answer.header("cache-status"));

@@ -18,8 +18,8 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const TOKEN: (&str, &str) = ("authorization", "Bearer sesame");
 
 pub(crate) async fn write_on(world: Arc<World>, nodes: Nodes, mut random: Random) {
-    let mut proxies = Connections::of(&world, &nodes, |doors| doors.proxy);
-    let mut admins = Connections::of(&world, &nodes, |doors| doors.admin);
+    let mut proxies = Connections::of(&nodes, |doors| doors.proxy);
+    let mut admins = Connections::of(&nodes, |doors| doors.admin);
     while !world.is_over() {
         sleep(Duration::from_millis(random.below(PAUSE))).await;
         let item = random.below(ITEMS as u64) as usize;
@@ -35,7 +35,7 @@ pub(crate) async fn write_on(world: Arc<World>, nodes: Nodes, mut random: Random
 
 /// A write through the proxy: the answer is the acknowledgement, if it says so.
 async fn write(world: &World, proxies: &mut Connections, node: usize, item: usize, view: View) {
-    let Some(answer) = proxies.send(node, ("PUT", &view.path(item)), &[JSON], "{}").await else {
+    let Ok(answer) = proxies.send(node, ("PUT", &view.path(item)), &[JSON], "{}").await else {
         return world.saw("write without an answer");
     };
     if answer.status != 200 {
@@ -62,7 +62,7 @@ async fn purge(world: &World, admins: &mut Connections, node: usize, item: usize
         (&View::TAGGED[..], format!("{{\"tags\":[\"item:{item}\"]}}"))
     };
     let asked = world.asks();
-    let Some(answer) = admins.send(node, ("POST", "/v1/purge"), &[JSON, TOKEN], &body).await else {
+    let Ok(answer) = admins.send(node, ("POST", "/v1/purge"), &[JSON, TOKEN], &body).await else {
         return world.saw("purge without an answer");
     };
     if answer.status == 200 && answer.text().contains("\"ack\":\"applied\"") {
