@@ -97,7 +97,7 @@ pub(crate) struct Ground {
     pub(crate) redis: Servers,
     pub(crate) nodes: Vec<Node>,
     pub(crate) doors: Nodes,
-    world: Arc<World>,
+    pub(crate) world: Arc<World>,
     roll_outs: u64,
     /// How often a node was well again.
     turns: u64,

@@ -6,6 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::Client;
 use crate::fault::{Ground, acknowledges};
+use crate::node::Doors;
 use crate::random::Random;
 use crate::{NODES, RECOVERY};
 
@@ -58,6 +59,9 @@ impl Ground {
         }
         // Both go on side by side now; only one of them is believed.
         self.acknowledges_again((n + 1) % NODES).await;
+        if lost != Lost::Killed {
+            self.acknowledges_nothing(n).await;
+        }
         step(random).await;
         if lost == Lost::Killed {
             before.restart();
@@ -65,6 +69,14 @@ impl Ground {
         self.redis.take_back(before);
         self.redis.are_whole().await;
         self.nodes[n].link.leads_to(self.redis.address());
+    }
+
+    /// What only the primary before has heard of, and no replica, the others never hear of.
+    async fn acknowledges_nothing(&self, n: usize) {
+        let doors = *self.doors[n].read().unwrap();
+        if purges(doors).await {
+            self.world.violated(format!("node {n} acknowledges what the new primary does not hear of"));
+        }
     }
 
     async fn acknowledges_again(&self, n: usize) {
@@ -80,6 +92,14 @@ impl Ground {
             .await
             .unwrap_or_else(|_| panic!("node {n} acknowledges: {}", self.nodes[n].said()));
     }
+}
+
+/// Whether a purge is acknowledged.
+async fn purges(doors: Doors) -> bool {
+    let headers = [("content-type", "application/json"), ("authorization", "Bearer sesame")];
+    let body = r#"{"paths":["/plain/0"]}"#;
+    let answer = Client::new(doors.admin).send("POST", "/v1/purge", &headers, body).await;
+    answer.is_some_and(|answer| answer.text().contains("\"ack\":\"applied\""))
 }
 
 async fn step(random: &mut Random) {
