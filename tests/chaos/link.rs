@@ -1,4 +1,4 @@
-//! A link over TCP that can be slow, deaf, mute, dead without a word, or broken.
+//! A link over TCP that can be slow, deaf, mute, dead without a word, or broken, and that can lead to another place than before.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +26,14 @@ pub(crate) enum State {
 /// Of one who asks and one who answers.
 pub(crate) struct Link {
     pub(crate) address: SocketAddr,
-    state: watch::Sender<State>,
+    course: watch::Sender<Course>,
+}
+
+/// Where it leads, and how it is.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    far: SocketAddr,
+    state: State,
 }
 
 impl Link {
@@ -34,43 +41,47 @@ impl Link {
     pub(crate) async fn to(far: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (state, seen) = watch::channel(State::Whole);
+        let (course, seen) = watch::channel(Course { far, state: State::Whole });
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, far, seen.clone()));
+                tokio::spawn(carry(near, seen.clone()));
             }
         });
-        Self { address, state }
+        Self { address, course }
     }
 
     pub(crate) fn becomes(&self, state: State) {
-        self.state.send_replace(state);
+        self.course.send_modify(|course| course.state = state);
+    }
+
+    /// From now on; connections to where it led before are reset.
+    pub(crate) fn leads_to(&self, far: SocketAddr) {
+        self.course.send_modify(|course| course.far = far);
     }
 }
 
-async fn carry(near: TcpStream, far: SocketAddr, state: watch::Receiver<State>) {
+async fn carry(near: TcpStream, course: watch::Receiver<Course>) {
     // With nothing to linger for, what is dropped is reset.
     socket2::SockRef::from(&near).set_linger(Some(Duration::ZERO)).unwrap();
-    let far = loop {
-        let now = *state.clone().borrow();
-        match now {
+    let (at, far) = loop {
+        let Course { far, state } = *course.borrow();
+        match state {
             State::Broken => return,
-            State::BlackHole => changed(&state, now).await,
+            State::BlackHole => changed(&course, state).await,
             State::Whole | State::Slow(_) | State::Mute => match TcpStream::connect(far).await {
-                Ok(far) => break far,
+                Ok(stream) => break (far, stream),
                 Err(_) => return,
             },
         }
     };
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     let broken = async {
-        let mut state = state.clone();
         // An end of the test is one, too.
-        let _ = state.wait_for(|state| *state == State::Broken).await;
+        let _ = course.clone().wait_for(|now| now.state == State::Broken || now.far != at).await;
     };
     tokio::select! {
-        () = copy(near_in, far_out, state.clone(), |state| state != State::BlackHole) => {}
-        () = copy(far_in, near_out, state.clone(), |state| !matches!(state, State::BlackHole | State::Mute)) => {}
+        () = copy(near_in, far_out, course.clone(), |state| state != State::BlackHole) => {}
+        () = copy(far_in, near_out, course.clone(), |state| !matches!(state, State::BlackHole | State::Mute)) => {}
         () = broken => {}
     }
 }
@@ -79,17 +90,17 @@ async fn carry(near: TcpStream, far: SocketAddr, state: watch::Receiver<State>) 
 async fn copy(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    state: watch::Receiver<State>,
+    course: watch::Receiver<Course>,
     passes: fn(State) -> bool,
 ) {
     let mut bytes = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
         loop {
-            let now = *state.borrow();
+            let now = course.borrow().state;
             match now {
                 State::Slow(delay) => break sleep(delay).await,
                 now if passes(now) => break,
-                now => changed(&state, now).await,
+                now => changed(&course, now).await,
             }
         }
         if to.write_all(&bytes[..read]).await.is_err() {
@@ -98,7 +109,7 @@ async fn copy(
     }
 }
 
-async fn changed(state: &watch::Receiver<State>, from: State) {
+async fn changed(course: &watch::Receiver<Course>, from: State) {
     // An end of the test is a change, too.
-    let _ = state.clone().wait_for(|state| *state != from).await;
+    let _ = course.clone().wait_for(|now| now.state != from).await;
 }

@@ -22,6 +22,8 @@ pub(crate) struct Doors {
     pub(crate) admin: SocketAddr,
     /// Whether its rules derive what shows all items from each of them.
     pub(crate) derives: bool,
+    /// The how-manieth time that one of them is well; `None` while it is stopped, or gone.
+    pub(crate) well: Option<u64>,
 }
 
 /// Where the nodes are now.
@@ -121,5 +123,5 @@ fn told(said: &str) -> Option<Doors> {
     let (_, doors) = said.split_once("listening on ")?;
     let (proxy, admin) = doors.split_once(", admin on http://")?;
     let admin = admin.split_whitespace().next()?.parse().ok()?;
-    Some(Doors { proxy: proxy.parse().ok()?, admin, derives: false })
+    Some(Doors { proxy: proxy.parse().ok()?, admin, derives: false, well: None })
 }

@@ -35,7 +35,7 @@ pub(crate) async fn write_on(world: Arc<World>, nodes: Nodes, mut random: Random
 
 /// A write through the proxy: the answer is the acknowledgement, if it says so.
 async fn write(world: &World, proxies: &mut Connections, node: usize, item: usize, view: View) {
-    let Some(answer) = proxies.send(node, ("PUT", &view.path(item)), &[JSON], "{}").await else {
+    let Ok(answer) = proxies.send(node, ("PUT", &view.path(item)), &[JSON], "{}").await else {
         return world.saw("write without an answer");
     };
     if answer.status != 200 {
@@ -62,13 +62,14 @@ async fn purge(world: &World, admins: &mut Connections, node: usize, item: usize
         (&View::TAGGED[..], format!("{{\"tags\":[\"item:{item}\"]}}"))
     };
     let asked = world.asks();
-    let Some(answer) = admins.send(node, ("POST", "/v1/purge"), &[JSON, TOKEN], &body).await else {
+    let Ok(answer) = admins.send(node, ("POST", "/v1/purge"), &[JSON, TOKEN], &body).await else {
         return world.saw("purge without an answer");
     };
     if answer.status == 200 && answer.text().contains("\"ack\":\"applied\"") {
         world.saw("purge");
         world.saw("applied");
-        world.took(asked);
+        // It waits for no origin.
+        world.took("purges", &asked);
         world.acknowledge(views, item, version);
     } else {
         world.saw("purge unconfirmed");
