@@ -1,4 +1,4 @@
-//! The journal over Redis: one connection for scripts, one for the read that waits.
+//! The journal over Redis: a connection for what a node lives by, one for what its writes say, one for the read that waits.
 //!
 //! Invariant: a connection is used by one at a time, and goes back to its place only after an answer that was understood,
 //! so that a late one is never taken for another's: whoever gives up, or is dropped, takes his connection along. The next
@@ -26,7 +26,9 @@ pub struct RedisJournal {
     place: Place,
     keys: Keys,
     settings: Settings,
+    /// For renewals and all else but the writes', so that no lease waits in their queue.
     control: Mutex<Option<Connection>>,
+    writes: Mutex<Option<Connection>>,
     reader: Mutex<Option<Connection>>,
     random: RandomState,
     asked: AtomicU64,
@@ -40,6 +42,7 @@ impl RedisJournal {
             keys: Keys::new(&settings.namespace),
             settings,
             control: Mutex::default(),
+            writes: Mutex::default(),
             reader: Mutex::default(),
             random: RandomState::new(),
             asked: AtomicU64::new(0),
@@ -54,7 +57,7 @@ impl RedisJournal {
     /// Runs a script, and waits for the replicas if the answer is one that needs them.
     pub(in crate::fleet) async fn ask(&self, epoch: u64, request: &Request) -> Result<Answer, Away> {
         let asked = async {
-            let mut place = self.control.lock().await;
+            let mut place = if request.is_of_writes() { &self.writes } else { &self.control }.lock().await;
             let mut connection = match place.take().filter(Connection::is_current) {
                 Some(connection) => connection,
                 None => self.connect().await?,

@@ -79,6 +79,11 @@ impl Request {
         if is_sound { Ok(()) } else { Err(Away::Refused(limits())) }
     }
 
+    /// Whether there may be as many of it as there are writes.
+    pub(in crate::fleet) fn is_of_writes(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Intend { .. } | Self::Close { .. })
+    }
+
     /// Whether an answer counts only once enough replicas have what was written for it.
     pub(in crate::fleet) fn counts_when_replicated(&self, answer: &Answer) -> bool {
         let is_refused = matches!(answer, Answer::Began(_) | Answer::Fenced(_) | Answer::Unknown);
