@@ -28,8 +28,9 @@ class Server:
         self.tls = tls
         port = ["--tls-port", str(self.port), "--port", "0", *tls.arguments] if tls else ["--port", str(self.port)]
         self.command = ["redis-server", *mode, *port, "--bind", "127.0.0.1", "--dir", str(self.folder), *arguments]
-        # One that stands still is asked once: whoever waits asks again by himself.
-        patience = {"socket_timeout": 5, "retry": Retry(NoBackoff(), 0)}
+        # Who becomes a replica ends his connections. One that stands still is asked once: whoever waits asks again by himself.
+        again = Retry(NoBackoff(), 2, supported_errors=(redis.ConnectionError,))
+        patience = {"socket_timeout": 5, "retry": again}
         self.client = redis.Redis(port=self.port, **patience, **(tls.client if tls else {}))
         self.start()
 
