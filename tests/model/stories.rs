@@ -21,8 +21,6 @@ pub(crate) const SHORT: &[Scenario] = &[
     WIPE_LEASED,
     PROMOTE,
     SPLIT,
-    SPLIT_LEASED,
-    WITNESS,
     ORPHAN,
     UNKNOWN,
     ORPHAN_WIPE,
@@ -30,6 +28,8 @@ pub(crate) const SHORT: &[Scenario] = &[
 
 /// What is explored where `LARDER_LONG=1`, besides.
 pub(crate) const LONG: &[Scenario] = &[
+    SPLIT_LEASED,
+    WITNESS,
     TWO_WRITERS,
     TWO_WRITERS_FAIL,
     TWO_WRITERS_WIPE,
