@@ -6,6 +6,7 @@
 //! ```
 
 mod joining;
+mod upkeep;
 mod watching;
 
 use std::future::Future;
@@ -160,6 +161,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     if let Some(subscription) = &subscription {
         subscription.storing_begins().await;
     }
+    let store = &flow.parts().store;
+    background.push(tokio::spawn(upkeep::make_room(Arc::clone(store), config.monitor.targets.marks)));
+    background.push(tokio::spawn(upkeep::sweep(Arc::clone(store), flow.parts().clock.clone())));
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));

@@ -277,6 +277,7 @@ mod tests {
     use crate::route::identity::{self, Identity};
     use crate::route::table::Table;
     use crate::route::target::Rules;
+    use crate::store::room::Marks;
     use crate::store::{self, Store};
     use crate::upstream::{self, Upstream};
     use std::future::IntoFuture;
@@ -334,7 +335,7 @@ mod tests {
     fn monitor(metrics: &Arc<Metrics>) -> Monitor {
         let settings = monitoring::Settings {
             every: Duration::from_secs(60),
-            targets: Targets { hit_ratio: None, latency: None, marks: (0.95, 0.9) },
+            targets: Targets { hit_ratio: None, latency: None, marks: Marks { high: 0.95, low: 0.9 } },
             alerts: Vec::new(),
             webhook: None,
         };

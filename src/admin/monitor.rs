@@ -60,7 +60,7 @@ fn routes(ring: &Ring) -> Value {
 
 fn window(of: &Window) -> Value {
     let routes = of.routes.iter().map(|(route, traffic)| (route.to_string(), self::traffic(of, traffic)));
-    let Memory { entries, most_entries, bytes, most_bytes } = of.memory;
+    let Memory { entries, most_entries, bytes, most_bytes, used } = of.memory;
     json!({
         "at": rfc3339(of.at),
         "seconds": of.span.as_secs_f64(),
@@ -72,6 +72,7 @@ fn window(of: &Window) -> Value {
                 "most_entries": most_entries,
                 "bytes": bytes,
                 "most_bytes": most_bytes,
+                "used": used,
                 "evictions_per_second": of.rate(of.evicted),
                 "latency": times(of.all.hits),
             },

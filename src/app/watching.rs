@@ -30,6 +30,7 @@ pub(super) fn monitor(
                 most_entries: store.entries,
                 bytes: state.bytes,
                 most_bytes: store.memory,
+                used: held.parts().store.used(),
             }
         }),
         node: format!("{}:{port}", host()),

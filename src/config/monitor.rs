@@ -15,6 +15,7 @@ use crate::monitor::Settings;
 use crate::monitor::alert::Kind;
 use crate::monitor::line::Targets;
 use crate::monitor::webhook::{BadEndpoint, Endpoint};
+use crate::store::room::Marks;
 
 section! {
     /// `monitor:`
@@ -51,7 +52,7 @@ pub(crate) fn settle(merged: &File) -> Settings {
         targets: Targets {
             hit_ratio: keys.target_hit_ratio.map(|at| at.value.0),
             latency: keys.target_latency.map(|at| at.value.0),
-            marks: (declared(&limits.high).0, declared(&limits.low).0),
+            marks: Marks { high: declared(&limits.high).0, low: declared(&limits.low).0 },
         },
         alerts,
         webhook: keys.webhook.map(|at| at.value.0),

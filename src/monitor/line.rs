@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::monitor::alert::{Kind, Measure, Side};
 use crate::monitor::window::{Redis, Traffic, Window};
+use crate::store::room::Marks;
 
 /// Fewest reads of a window that says anything of ratios and percentiles.
 pub const MIN_READS: u64 = 20;
@@ -35,7 +36,7 @@ pub struct Targets {
     /// `monitor.target_latency`.
     pub latency: Option<Duration>,
     /// `limits.high` and `limits.low`: the water marks, shares of what memory may hold.
-    pub marks: (f64, f64),
+    pub marks: Marks,
 }
 
 /// Too much is beyond `beyond`; up to `back` is enough to end it.
@@ -56,8 +57,7 @@ pub fn measure(kind: Kind, window: &Window, targets: &Targets) -> Option<Measure
         }
         Kind::HitRatio | Kind::Latency | Kind::Evictions => None,
         Kind::Memory => {
-            let (high, low) = targets.marks;
-            let used = window.memory.used();
+            let (Marks { high, low }, used) = (targets.marks, window.memory.used);
             let side = if used >= high { Side::Beyond } else { behind(used <= low) };
             Some(Measure { side, value: used, target: high, route: None })
         }
@@ -117,8 +117,11 @@ mod tests {
     use crate::monitor::window::tests::Bench;
     use crate::monitor::window::{Memory, Times};
 
-    const TARGETS: Targets =
-        Targets { hit_ratio: Some(0.9), latency: Some(Duration::from_millis(50)), marks: (0.95, 0.9) };
+    const TARGETS: Targets = Targets {
+        hit_ratio: Some(0.9),
+        latency: Some(Duration::from_millis(50)),
+        marks: Marks { high: 0.95, low: 0.9 },
+    };
     const MS: Duration = Duration::from_millis(1);
 
     #[track_caller]
@@ -172,8 +175,8 @@ mod tests {
     #[test]
     fn memory_is_under_pressure_from_the_high_mark_to_the_low_one() {
         let mut window = reads(0, 0);
-        let sides = [96, 93, 90].map(|bytes| {
-            window.memory = Memory { bytes, most_bytes: 100, ..Memory::default() };
+        let sides = [0.96, 0.93, 0.9].map(|used| {
+            window.memory = Memory { used, ..Memory::default() };
             side(Kind::Memory, &window).unwrap()
         });
         assert_eq!(sides, [Side::Beyond, Side::Between, Side::Back]);

@@ -40,15 +40,8 @@ pub struct Memory {
     pub bytes: u64,
     /// `limits.memory`.
     pub most_bytes: u64,
-}
-
-impl Memory {
-    /// How much of the nearer of its limits is used, from 0.
-    pub fn used(&self) -> f64 {
-        let share = |is: u64, most: u64| is as f64 / most.max(1) as f64;
-        let of_entries = self.most_entries.map_or(0.0, |most| share(self.entries, most));
-        share(self.bytes, self.most_bytes).max(of_entries)
-    }
+    /// How much of the nearer of the two limits is used, from 0.
+    pub used: f64,
 }
 
 /// Between two looks.
@@ -383,13 +376,6 @@ pub(in crate::monitor) mod tests {
     fn a_window_without_time_is_none() {
         let bench = Bench::new();
         assert!(Window::between(&bench.last, &bench.last).is_none());
-    }
-
-    #[test]
-    fn the_nearer_limit_says_how_full_memory_is() {
-        let memory = Memory { entries: 9, most_entries: Some(10), bytes: 10, most_bytes: 100 };
-        assert_eq!(memory.used(), 0.9);
-        assert_eq!(Memory { most_entries: None, ..memory }.used(), 0.1);
     }
 
     #[test]

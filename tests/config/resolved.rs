@@ -10,6 +10,7 @@ use larder::policy::{
 };
 use larder::route::Settings;
 use larder::route::identity::{Credential, UserSource};
+use larder::store::room::Marks;
 use larder::upstream::Origin;
 
 use crate::good;
@@ -293,7 +294,7 @@ fn the_monitor_has_targets_only_where_they_are_said_and_shows_no_secret() {
     assert_eq!((quiet.every.as_secs(), quiet.alerts.len(), quiet.webhook), (60, 7, None));
     assert_eq!(
         (quiet.targets.hit_ratio, quiet.targets.latency, quiet.targets.marks),
-        (None, None, (0.95, 0.9))
+        (None, None, Marks { high: 0.95, low: 0.9 })
     );
     let config = crate::with(
         "monitor: {every: 10s, target_hit_ratio: 0.9, target_latency: 50ms, alerts: redis latency redis,\n  \
@@ -302,7 +303,7 @@ fn the_monitor_has_targets_only_where_they_are_said_and_shows_no_secret() {
     .unwrap();
     assert_eq!(config.monitor.targets.hit_ratio, Some(0.9));
     assert_eq!(config.monitor.targets.latency, Some(std::time::Duration::from_millis(50)));
-    assert_eq!(config.monitor.targets.marks, (1.0, 0.5));
+    assert_eq!(config.monitor.targets.marks, Marks { high: 1.0, low: 0.5 });
     assert_eq!(
         config.monitor.alerts.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
         ["latency", "redis"]

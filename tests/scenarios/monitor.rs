@@ -199,7 +199,6 @@ fn redis_is_missed_and_found_again() {
         tokio::time::advance(Duration::from_secs(60)).await;
         tokio::time::resume();
         proxy.counts("larder_redis_connected", 1).await;
-        // The real minute that went by has ended a window too.
         watched.ends();
         watched.ends();
         assert_eq!(proxy.metric(firing).await, 0);
