@@ -5,7 +5,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
-use crate::metrics::{Cache, Metrics, Outcome, Reason, Tally};
+use crate::metrics::histogram::Histogram;
+use crate::metrics::{Cache, Metrics, Outcome, Reason, Route, Tally};
 
 /// Everything that the monitor goes by, counted since the process began.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +52,7 @@ impl Metrics {
         let warmed = |result| self.warm_requests.get(&Outcome { result }).map_or(0, |count| count.get());
         let warm_failed = warmed("failed");
         Reading {
-            routes: self.routes.iter().map(super::Route::read).collect(),
+            routes: self.routes.iter().map(Route::read).collect(),
             upstream: self.upstream_duration.tally(),
             upstream_errors: self.upstream_failures.load(Ordering::Relaxed),
             evicted: self.evictions.get(&Reason { reason: "size" }).map_or(0, |count| count.get()),
@@ -67,9 +68,9 @@ impl Metrics {
     }
 }
 
-impl super::Route {
+impl Route {
     fn read(&self) -> RouteReading {
-        let tally = |slot: &OnceLock<super::Histogram>| slot.get().map(super::Histogram::tally);
+        let tally = |slot: &OnceLock<Histogram>| slot.get().map(Histogram::tally);
         let durations = std::array::from_fn(|at| tally(&self.durations[at]).unwrap_or_default());
         RouteReading { route: self.name.clone(), durations }
     }

@@ -26,7 +26,7 @@ impl Notice {
                     percent(target)
                 )
             }
-            Kind::Evictions => format!("{value:.2} entries are evicted by read; more memory would help"),
+            Kind::Evictions => format!("{value:.2} entries are evicted by read; more room would help"),
             Kind::Redis if is_over => "Redis is back".to_owned(),
             Kind::Redis => "Redis is away".to_owned(),
             Kind::Warming => format!("{} of warming requests fail", percent(value)),

@@ -190,7 +190,7 @@ mod tests {
     fn there_is_room_in_the_end_however_much_all_are_used() {
         let (bench, mut hand) = (Bench::of(1000), Hand::default());
         for _ in 0..50 {
-            (0..960).for_each(|key| drop(bench.read(key)));
+            (0..960).for_each(|key| _ = bench.read(key));
         }
         bench.make_room(&mut hand);
         assert!(bench.entries() <= 900, "{}", bench.entries());

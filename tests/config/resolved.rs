@@ -309,5 +309,5 @@ fn the_monitor_has_targets_only_where_they_are_said_and_shows_no_secret() {
         ["latency", "redis"]
     );
     assert!(config.yaml().contains("https://hooks.example.com:443/") && !config.yaml().contains("secret"));
-    assert!(crate::with("monitor: {webhook: '', alerts: []}\n").unwrap().monitor.alerts.is_empty());
+    assert!(good("monitor: {webhook: '${NO_SUCH_URL:-}'}\n").monitor.webhook.is_none());
 }
