@@ -6,6 +6,8 @@
 //! ```
 
 mod joining;
+mod upkeep;
+mod watching;
 
 use std::future::Future;
 use std::io;
@@ -27,6 +29,7 @@ use crate::invalidate::Invalidator;
 use crate::invalidate::hooks::Hooks;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
+use crate::monitor::Monitor;
 use crate::ready::{Readiness, State};
 use crate::redis;
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -54,6 +57,9 @@ pub enum Error {
     /// The way to the origin cannot be prepared.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
+    /// The way to `monitor.webhook` cannot be prepared.
+    #[error("`monitor.webhook`: {0}")]
+    Webhook(upstream::Error),
     /// The channels can never be heard.
     #[error(transparent)]
     Subscription(#[from] subscription::Unusable),
@@ -79,6 +85,7 @@ impl Error {
             Self::Routes(_) | Self::Hosts(_) | Self::Server(server::Error::Tls(_)) => true,
             Self::Server(_)
             | Self::Upstream(_)
+            | Self::Webhook(_)
             | Self::Subscription(_)
             | Self::Redis(_)
             | Self::Admin { .. } => false,
@@ -91,6 +98,7 @@ pub struct Running {
     address: SocketAddr,
     admin: Option<SocketAddr>,
     flow: Flow,
+    monitor: Monitor,
     readiness: Readiness,
     drain: Drain,
     subscription: Option<Subscription>,
@@ -119,6 +127,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
     let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
     let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
+    let (monitor, watching) = watching::monitor(&config, &flow, address.port())?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
     let joined = config.fleet.zip(place.clone());
@@ -135,11 +144,13 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         readiness: readiness.clone(),
         metrics: Arc::clone(&metrics),
         flow: flow.clone(),
+        monitor: monitor.clone(),
         digest,
         channels: subscription.clone(),
         cache_path: config.admin.cache_path.clone(),
     });
     background.extend(listener);
+    background.extend(watching);
     background.extend(place.map(|place| tokio::spawn(place.watch())));
     if let Some(fleet) = &fleet {
         background.push(joining::enter(fleet, &flow).await);
@@ -150,6 +161,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     if let Some(subscription) = &subscription {
         subscription.storing_begins().await;
     }
+    let store = &flow.parts().store;
+    background.push(tokio::spawn(upkeep::make_room(Arc::clone(store), config.monitor.targets.marks)));
+    background.push(tokio::spawn(upkeep::sweep(Arc::clone(store), flow.parts().clock.clone())));
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
@@ -162,6 +176,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         subscription,
         fleet,
         flow,
+        monitor,
         serving,
         background,
         patience,
@@ -234,6 +249,11 @@ impl Running {
     /// What becomes of a request.
     pub fn flow(&self) -> &Flow {
         &self.flow
+    }
+
+    /// What watches over it.
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
     }
 
     /// What outdates what this proxy keeps.

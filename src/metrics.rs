@@ -2,12 +2,16 @@
 //!
 //! Invariant: label values come from configuration or from this program's own words, never from a client, so the
 //! number of series is bounded by the configuration. What a hit touches is resolved once per series and then is
-//! two atomic steps and one short lock.
+//! three atomic steps.
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
+mod alerts;
+mod cache;
 mod channels;
 mod fleet;
+mod histogram;
 mod invalidation;
+mod reading;
 mod tier;
 mod watched;
 
@@ -16,18 +20,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+pub use crate::metrics::alerts::Alerts;
+pub use crate::metrics::cache::Cache;
 pub use crate::metrics::channels::Channels;
 use crate::metrics::fleet::Fleet;
+use crate::metrics::histogram::Histogram;
+pub use crate::metrics::histogram::Tally;
 use crate::metrics::invalidation::Invalidations;
+pub use crate::metrics::reading::{Reading, RouteReading};
 pub use crate::metrics::tier::Tier;
 pub use crate::metrics::watched::CacheState;
 use crate::metrics::watched::Watched;
@@ -41,58 +49,6 @@ pub const UNMATCHED: &str = "unmatched";
 /// Upper bounds in seconds; with +Inf there are eight buckets. A hit lies in the first, 50 ms is the usual target.
 const BUCKETS: [f64; 7] = [0.001, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0];
 
-/// What the cache did for a request: the `X-Cache` field, the access log's `cache` and the metrics' label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cache {
-    /// Answered from a fresh entry.
-    Hit,
-    /// Fetched from the origin, for the cache.
-    Miss,
-    /// Answered from an entry past its life.
-    Stale,
-    /// Answered from an entry that the origin has just confirmed with 304.
-    Revalidated,
-    /// The cache was not asked, or may not keep the answer.
-    Bypass,
-}
-
-impl Cache {
-    /// How many there are.
-    pub const COUNT: usize = 5;
-
-    /// All, in the order by which [`Metrics::answered`] counts them.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Hit, Self::Miss, Self::Stale, Self::Revalidated, Self::Bypass];
-
-    /// The value of `X-Cache`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "HIT",
-            Self::Miss => "MISS",
-            Self::Stale => "STALE",
-            Self::Revalidated => "REVALIDATED",
-            Self::Bypass => "BYPASS",
-        }
-    }
-
-    /// The value of the `cache` label and of the access log's `cache`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Stale => "stale",
-            Self::Revalidated => "revalidated",
-            Self::Bypass => "bypass",
-        }
-    }
-}
-
-impl EncodeLabelValue for Cache {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&self.label(), encoder)
-    }
-}
-
 /// All metrics of this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -100,9 +56,11 @@ pub struct Metrics {
     /// One per configured route, in their order; the last one counts what no route matches.
     routes: Vec<Route>,
     requests: Family<RequestLabels, Counter>,
-    durations: Family<DurationLabels, Histogram>,
+    durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     upstream_duration: Histogram,
     upstream_errors: Family<Reason, Counter>,
+    /// Of all reasons.
+    upstream_failures: AtomicU64,
     bypasses: Family<RouteReason, Counter>,
     evictions: Family<Reason, Counter>,
     fills_discarded: Family<Reason, Counter>,
@@ -112,6 +70,7 @@ pub struct Metrics {
     connections: Gauge,
     config: Family<Digest, Gauge>,
     log_lines_dropped: Counter,
+    alerts: Alerts,
     channels: Channels,
     invalidations: Invalidations,
     fleet: Fleet,
@@ -143,6 +102,7 @@ impl Metrics {
             durations,
             upstream_duration,
             upstream_errors: declare(r, "upstream_errors", "Requests to the origin that got no whole answer"),
+            upstream_failures: AtomicU64::new(0),
             bypasses: declare(
                 r,
                 "bypass",
@@ -164,6 +124,7 @@ impl Metrics {
                 "log_lines_dropped",
                 "Access log lines given up as the writer lagged",
             ),
+            alerts: Alerts::declared(r),
             channels: Channels::declare(r),
             invalidations: Invalidations::declared(r),
             fleet: Fleet::declared(r),
@@ -202,17 +163,18 @@ impl Metrics {
             .get_or_init(|| {
                 self.durations.get_or_create_owned(&DurationLabels { route: Arc::clone(&route.name), cache })
             })
-            .observe(duration.as_secs_f64());
+            .observe(duration);
     }
 
     /// Records the time that the origin took to send the head of an answer.
     pub fn upstream_request(&self, duration: Duration) {
-        self.upstream_duration.observe(duration.as_secs_f64());
+        self.upstream_duration.observe(duration);
     }
 
     /// Counts a request to the origin that got no whole answer.
     pub fn upstream_error(&self, reason: &'static str) {
         self.upstream_errors.get_or_create(&Reason { reason }).inc();
+        self.upstream_failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request on `route` (as in [`Self::request`]) that was neither answered from nor kept in the cache.

@@ -12,6 +12,7 @@ mod body;
 mod compat;
 mod entries;
 mod fleet;
+mod monitor;
 mod parameters;
 mod probes;
 mod problem;
@@ -45,6 +46,7 @@ use crate::flow::purge::METHOD as PURGE;
 use crate::flow::{Flow, hook};
 use crate::invalidate::subscription::{Status, Subscription};
 use crate::metrics::Metrics;
+use crate::monitor::Monitor;
 use crate::ready::Readiness;
 use crate::route::path::Path;
 use crate::token::Keyring;
@@ -81,6 +83,8 @@ pub struct Sources {
     pub metrics: Arc<Metrics>,
     /// The walk, and all that it is made of.
     pub flow: Flow,
+    /// What watches over it.
+    pub monitor: Monitor,
     /// Digest of the configuration in force, as metrics show it.
     pub digest: String,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
@@ -110,10 +114,11 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 24] = [
+const API: [Route; 25] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
+    Route("/v1/monitor", Some(Role::Read), || get(monitor::monitor)),
     Route("/v1/entries", Some(Role::Read), || get(entries::list)),
     Route("/v1/entries", Some(Role::All), || put(entries::put)),
     Route("/v1/entries", Some(Role::Purge), || delete(entries::remove_path)),
@@ -264,11 +269,15 @@ mod tests {
     use crate::guard::Framing;
     use crate::invalidate::hooks::Hooks;
     use crate::invalidate::{self, Invalidator};
+    use crate::monitor::line::Targets;
+    use crate::monitor::window::Memory;
+    use crate::monitor::{self as monitoring};
     use crate::ready::State as Life;
     use crate::route::host::{Hosts, Scheme};
     use crate::route::identity::{self, Identity};
     use crate::route::table::Table;
     use crate::route::target::Rules;
+    use crate::store::room::Marks;
     use crate::store::{self, Store};
     use crate::upstream::{self, Upstream};
     use std::future::IntoFuture;
@@ -322,6 +331,23 @@ mod tests {
         })
     }
 
+    /// One that nobody asks to look.
+    fn monitor(metrics: &Arc<Metrics>) -> Monitor {
+        let settings = monitoring::Settings {
+            every: Duration::from_secs(60),
+            targets: Targets { hit_ratio: None, latency: None, marks: Marks { high: 0.95, low: 0.9 } },
+            alerts: Vec::new(),
+            webhook: None,
+        };
+        let sources = monitoring::Sources {
+            metrics: Arc::clone(metrics),
+            clock: Clock::system(),
+            memory: Box::new(Memory::default),
+            node: "n".into(),
+        };
+        Monitor::new(settings, sources).unwrap().0
+    }
+
     /// A token of each role, named for it; the token is its name, too.
     fn roles() -> Keyring {
         let token = |name: &str, may| Token { name: name.into(), token: name.into(), may };
@@ -345,6 +371,7 @@ mod tests {
             let sources = Sources {
                 readiness: readiness.clone(),
                 flow: flow(keys, &metrics),
+                monitor: monitor(&metrics),
                 metrics,
                 digest: "d".into(),
                 channels: None,

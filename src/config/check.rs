@@ -8,7 +8,8 @@ use http::header::AUTHORIZATION;
 
 use crate::config::address::Listen;
 use crate::config::collection::{Admin, RawRule};
-use crate::config::file::{File, Limits};
+use crate::config::file::File;
+use crate::config::limits::Limits;
 use crate::config::problem::{Problem, Source};
 use crate::config::route::Settled;
 use crate::config::shape::{At, Scalar};
@@ -64,6 +65,20 @@ fn is_ourselves(listen: SocketAddr, origin: &Origin) -> bool {
     let here = listen.ip().is_loopback() || listen.ip().is_unspecified();
     let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     *port == listen.port() && here && loopback
+}
+
+/// Water marks the wrong way round.
+pub(crate) fn marks(merged: &File, problems: &mut Vec<Problem>) {
+    let Some(At { value: Limits { high: Some(high), low: Some(low), .. }, .. }) = &merged.limits else {
+        return;
+    };
+    if low.value.0 >= high.value.0 {
+        let (low_share, high_share) = (low.value.show(), high.value.show());
+        let message = format!("`limits.low` {low_share} is not below `limits.high` {high_share}");
+        let source = if low.source == Source::Default { high.source } else { low.source };
+        problems
+            .push(Problem::of(source, message).hint("room is made from the high mark down to the low one"));
+    }
 }
 
 /// Bodies that may be stored but would never fit.

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use crate::config::address::Listen;
 use crate::config::collection::Admin;
-use crate::config::file::{Defaults, File, Limits};
+use crate::config::file::{Defaults, File};
+use crate::config::limits::Limits;
+use crate::config::monitor::MonitorKeys;
 use crate::config::problem::{Problem, Source};
 use crate::config::redis::{Redis, RedisUrl};
 use crate::config::scalar::Count;
@@ -82,9 +84,9 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     let mut vars = Vars { env, problems };
     let ttl = vars.either("CACHE_TTL", "CACHE_DEFAULT_TTL");
     let entries = vars.scalar::<Count>("CACHE_MAX_ENTRIES");
-    // validated only: nothing that is available yet warms or alarms by them
+    // validated only: nothing that is available yet warms by them
     vars.either::<bool>("ENABLE_BACKGROUND_WARMING", "PERF_CACHE_WARMING");
-    vars.scalar::<Count>("PERF_RESPONSE_TIME_TARGET");
+    let target = vars.scalar::<Count>("PERF_RESPONSE_TIME_TARGET");
     let redis = vars.words::<RedisUrl>("REDIS_URL");
     let mut file = File {
         upstream: vars.words("LARDER_UPSTREAM"),
@@ -94,6 +96,7 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     };
     file.defaults = ttl.map(|ttl| ttl.wrap(|ttl| Defaults { ttl: Some(ttl), ..Defaults::default() }));
     file.limits = entries.map(|n| n.wrap(|entries| Limits { entries: Some(entries), ..Limits::default() }));
+    file.monitor = target.map(|At { value, source }| MonitorKeys::of_target(At { value: value.0, source }));
     file.redis = redis.map(|At { value, source }| {
         let url = At { value: Servers::of(value), source };
         url.wrap(|url| Redis { url: Some(url), ..Redis::default() })

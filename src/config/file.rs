@@ -17,6 +17,8 @@ use crate::config::collection::{Admin, Headers, Items, Routes};
 use crate::config::credential::WarmPath;
 use crate::config::duration::Timeout;
 use crate::config::event::{Edges, Events};
+use crate::config::limits::Limits;
+use crate::config::monitor::MonitorKeys;
 use crate::config::negative::Negative;
 use crate::config::preset::Preset;
 use crate::config::redis::Redis;
@@ -60,6 +62,8 @@ section! {
         routes: Routes,
         /// What is fetched at start, before the first client comes.
         warm: Warm,
+        /// Whether the cache does what it is there for: windows, trends and alerts.
+        monitor: MonitorKeys,
         /// The admin listener (probes, metrics), or `off`.
         admin: Admin,
         /// How the process ends after SIGTERM.
@@ -94,7 +98,7 @@ section! {
         /// What `larder config test` plays: requests, and what the rules have to make of them.
         tests: Items<RawCase>,
     }
-    later { "monitor" "mode" }
+    later { "mode" }
 }
 
 section! {
@@ -342,25 +346,6 @@ section! {
 }
 
 section! {
-    /// `limits:`
-    Limits {
-        /// Bytes of memory for entries, keys and index; default: the lesser of 512MiB and half the cgroup's limit.
-        memory: Size,
-        /// At most so many entries; default: only memory limits.
-        entries: Count,
-        /// Largest body that is stored.
-        entry: Size = "2MiB",
-        /// Most client connections at once; the next one waits.
-        connections: Count = "10000",
-        /// Most requests at the origin at once.
-        upstream_concurrency: Count = "256",
-        /// Connect plus first byte after the request body, then idle; never the total.
-        upstream_timeout: Timeout = "30s",
-    }
-    later {}
-}
-
-section! {
     /// `tls:`
     Tls {
         /// PEM file with the certificate chain.
@@ -373,13 +358,14 @@ section! {
 
 /// Where a key that stands in the wrong place belongs.
 pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&'static str, &[&str]); 18] = [
+    let homes: [(&'static str, &[&str]); 19] = [
         ("the top level", File::KEYS),
         ("`defaults` or a route", Defaults::KEYS),
         ("a route", Route::KEYS),
         ("`limits`", Limits::KEYS),
         ("`admin`", AdminKeys::KEYS),
         ("`warm`", Warm::KEYS),
+        ("`monitor`", MonitorKeys::KEYS),
         ("`identity`", Identity::KEYS),
         ("`log`", Log::KEYS),
         ("`invalidation`", Invalidation::KEYS),

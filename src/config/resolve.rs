@@ -12,8 +12,10 @@ use crate::config::case;
 use crate::config::check;
 use crate::config::collection::Admin;
 use crate::config::env;
-use crate::config::file::{AdminKeys, File, Limits, Warm, WarmRequest};
+use crate::config::file::{AdminKeys, File, Warm, WarmRequest};
 use crate::config::invalidation;
+use crate::config::limits::Limits;
+use crate::config::monitor;
 use crate::config::problem::{Problem, Report, Source};
 use crate::config::reader::Reader;
 use crate::config::redis;
@@ -122,6 +124,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
     let routes = route::settle(&mut merged, &identity, problems);
     let warm = warm(said(merged.warm.clone()));
     check::limits(&merged, problems);
+    check::marks(&merged, problems);
     check::warming(&merged, &warm, &identity, &routes, problems);
     check::tls(&merged, problems);
     let mut sources = Vec::new();
@@ -130,6 +133,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
     let invalidate = invalidation::settle(&merged, problems);
     carried::complain(&merged, &routes, !identity.user.is_empty(), problems);
     let tests = case::settle(&said(merged.tests.clone()));
+    let monitor = monitor::settle(&merged);
     let log = said(merged.log);
     let tls = merged.tls.and_then(|tls| Some(Tls { cert: tls.value.cert?.value, key: tls.value.key?.value }));
     let with_tls = tls.is_some();
@@ -172,6 +176,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
         unmatched: routes.unmatched,
         routes: routes.matched,
         warm,
+        monitor,
         admin: admin_settings(merged.admin.map(|at| at.value)),
         log: access_log::Settings { access: declared(&log.access), level: declared(&log.level) },
         tests,

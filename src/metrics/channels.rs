@@ -38,6 +38,11 @@ impl Channels {
         self.connected.0.get_or_init(Gauge::default).set(connected.into());
     }
 
+    /// Whether they are heard; `None`: there are none.
+    pub(super) fn connected(&self) -> Option<bool> {
+        self.connected.0.get().map(|gauge| gauge.get() != 0)
+    }
+
     /// Counts a time without them in which messages may have been lost.
     pub fn gap(&self) {
         self.gaps.inc();

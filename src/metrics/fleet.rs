@@ -1,5 +1,7 @@
 //! What is counted of a node among others.
 
+use std::sync::{Mutex, PoisonError};
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,6 +16,8 @@ pub(in crate::metrics) struct Fleet {
     gaps: Counter,
     unconfirmed: Counter,
     away: Family<Reason, Gauge>,
+    /// What `away` shows, for who asks.
+    is_away: Mutex<Option<&'static str>>,
     intents: Gauge,
     orphans: Counter,
     unheld: Counter,
@@ -38,6 +42,7 @@ impl Fleet {
                 "Invalidations that nobody knew to hold everywhere within redis.ack_timeout",
             ),
             away: declare(r, "fleet_away", "1 while this node cannot go by the fleet's Redis, and why"),
+            is_away: Mutex::new(None),
             intents: declare(
                 r,
                 "fleet_intents_open",
@@ -55,6 +60,11 @@ impl Fleet {
             ),
         }
     }
+
+    /// Why the fleet's Redis is of no use; `None`: it is.
+    pub(in crate::metrics) fn away(&self) -> Option<&'static str> {
+        *self.is_away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Metrics {
@@ -70,6 +80,7 @@ impl Metrics {
 
     /// Shows why the fleet's Redis is of no use; `None`: it is.
     pub fn fleet_away(&self, reason: Option<&'static str>) {
+        *self.fleet.is_away.lock().unwrap_or_else(PoisonError::into_inner) = reason;
         self.fleet.away.clear();
         if let Some(reason) = reason {
             self.fleet.away.get_or_create(&Reason { reason }).set(1);

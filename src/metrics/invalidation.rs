@@ -5,10 +5,10 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::metrics::{Metrics, Reason, declare, histogram};
+use crate::metrics::histogram::Histogram;
+use crate::metrics::{Metrics, Reason, Tally, declare, histogram};
 
 /// The metrics of invalidation.
 #[derive(Debug)]
@@ -45,6 +45,13 @@ impl Invalidations {
     }
 }
 
+impl Invalidations {
+    /// How long acknowledgements took.
+    pub(in crate::metrics) fn acks(&self) -> Tally {
+        self.ack.tally()
+    }
+}
+
 impl Metrics {
     /// Counts one invalidation that was applied here.
     pub fn invalidated(&self, source: &'static str, mode: &'static str) {
@@ -53,13 +60,13 @@ impl Metrics {
 
     /// Counts one that was acknowledged, `took` after it came.
     pub fn acknowledged(&self, took: Duration) {
-        self.invalidations.ack.observe(took.as_secs_f64());
+        self.invalidations.ack.observe(took);
     }
 
     /// Counts what one application reached, and the time that it took.
     pub fn invalidation_applied(&self, entries: u64, lag: Duration) {
         self.invalidations.entries.inc_by(entries);
-        self.invalidations.lag.observe(lag.as_secs_f64());
+        self.invalidations.lag.observe(lag);
     }
 
     /// Counts a named event that outdates nothing.

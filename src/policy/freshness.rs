@@ -150,6 +150,15 @@ impl Life {
         self.aged(now).saturating_sub(self.fresh_for).into()
     }
 
+    /// For how long after its end it may be served stale at all: behind a refresh, or for an origin that fails.
+    pub fn stale_use(&self) -> Duration {
+        if self.forbids_stale() {
+            Duration::ZERO
+        } else {
+            self.stale_while_revalidate.max(self.stale_if_error).into()
+        }
+    }
+
     /// Age when it was received (RFC 9111 §4.2.3 `corrected_initial_age`).
     pub fn initial_age(&self) -> Duration {
         self.initial_age.into()

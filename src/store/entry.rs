@@ -4,14 +4,15 @@
 //! it was served. A freshened response is a new entry over the same body.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
+use crate::clock::Now;
 use crate::fault::{self, Fault};
 use crate::policy::partial::{ContentRange, Stored};
 use crate::policy::{Life, Selector, Storable, validate};
@@ -46,6 +47,10 @@ impl EntryId {
 const ALIVE: u64 = u64::MAX;
 /// Served to nobody.
 const DEAD: u64 = 0;
+/// For how long after its end the origin may be asked whether it still holds.
+const ASKED_ABOUT: Duration = Duration::from_secs(3600);
+/// Most credit that an entry has: it lives on it for four rounds of who makes room.
+pub(in crate::store) const MAX_CREDIT: u8 = 15;
 /// No seat in the index.
 const STANDING: u32 = u32::MAX;
 
@@ -73,6 +78,10 @@ pub struct Entry {
     pub life: Life,
     /// What its hits have in common.
     pub stamp: Stamp,
+    /// Hits when it was last asked what it has earned.
+    seen_hits: AtomicU32,
+    /// What it has earned, and not spent.
+    credit: AtomicU8,
     refreshing: AtomicBool,
 }
 
@@ -168,6 +177,8 @@ impl Entry {
             selector,
             life,
             stamp: Stamp::default(),
+            seen_hits: AtomicU32::new(0),
+            credit: AtomicU8::new(0),
             refreshing: AtomicBool::new(false),
         }
     }
@@ -239,6 +250,28 @@ impl Entry {
     /// Requests that it answered so far.
     pub fn hits(&self) -> u32 {
         self.hits.load(Ordering::Relaxed)
+    }
+
+    /// Adds its hits since this was last asked to half of the credit that it had; what it has now. For one who goes round.
+    pub(in crate::store) fn spend(&self) -> u8 {
+        let hits = self.hits();
+        let earned = hits.wrapping_sub(self.seen_hits.swap(hits, Ordering::Relaxed));
+        let earned = u8::try_from(earned).unwrap_or(u8::MAX);
+        let credit = (self.credit.load(Ordering::Relaxed) / 2).saturating_add(earned).min(MAX_CREDIT);
+        self.credit.store(credit, Ordering::Relaxed);
+        credit
+    }
+
+    /// Whether nothing can be made of it any more, but an answer to who would take any.
+    pub(in crate::store) fn is_spent(&self, now: Now) -> bool {
+        let life = self.softened().map_or(self.life, |at| self.life.softened(at));
+        if life.is_fresh(now) {
+            return false;
+        }
+        let is_validator =
+            |name: &HeaderName| *name == LAST_MODIFIED || (*name == ETAG && !self.response.etag_is_made);
+        life.staleness(now) > life.stale_use()
+            && (life.staleness(now) > ASKED_ABOUT || self.response.head.pick(is_validator).is_empty())
     }
 
     /// Ends its life; whether it had one.

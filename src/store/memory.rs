@@ -207,6 +207,12 @@ impl Memory {
         self.groups.iter().flat_map(|(_, known)| known.entries().cloned().collect::<Entries>())
     }
 
+    /// How much of its capacity is used, from 0, as of when it last caught up.
+    pub fn used(&self) -> f64 {
+        let most = self.groups.policy().max_capacity().unwrap_or(u64::MAX);
+        self.groups.weighted_size() as f64 / most.max(1) as f64
+    }
+
     /// Lets moka do now what it has put off: evictions above all.
     pub fn catch_up(&self) {
         self.groups.run_pending_tasks();

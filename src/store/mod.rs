@@ -13,6 +13,7 @@ mod ledger;
 pub mod memory;
 pub mod position;
 pub mod promote;
+pub mod room;
 mod rooms;
 pub mod search;
 pub mod stamp;
@@ -60,6 +61,7 @@ pub struct Store {
     gate: Arc<Gate>,
     undertaker: Undertaker,
     lease: Lease,
+    metrics: Arc<Metrics>,
 }
 
 /// What a lookup found.
@@ -105,12 +107,12 @@ impl Store {
     /// An empty store at the beginning of `epoch`.
     pub fn in_epoch(epoch: u64, settings: &Settings, metrics: Arc<Metrics>) -> Self {
         let gate = Arc::new(Gate::new(epoch));
-        let index = Arc::clone(&gate);
+        let (index, evictions) = (Arc::clone(&gate), Arc::clone(&metrics));
         let memory = Arc::new(Memory::new(settings.memory, settings.entries, move |entry| {
             index.forget(entry);
-            metrics.evicted("size");
+            evictions.evicted("size");
         }));
-        Self { undertaker: Undertaker::of(&memory, &gate), memory, gate, lease: Lease::default() }
+        Self { undertaker: Undertaker::of(&memory, &gate), memory, gate, lease: Lease::default(), metrics }
     }
 
     /// Until when what is kept may be served.
@@ -352,6 +354,12 @@ impl Store {
     pub fn size(&self, now: Duration) -> (u64, u64) {
         self.memory.catch_up();
         self.gate.size(now)
+    }
+
+    /// How much of what memory may hold is used, from 0: of the nearer of the two limits, if there are two.
+    pub fn used(&self) -> f64 {
+        self.memory.catch_up();
+        self.memory.used()
     }
 }
 

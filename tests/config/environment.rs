@@ -66,6 +66,7 @@ fn everything_works_with_no_file_at_all() {
     assert_eq!(config.admin.token.as_deref(), Some("t0ken"));
     assert_eq!(config.store.entries, Some(123));
     assert!(!config.flow.enabled);
+    assert_eq!(config.monitor.targets.latency, Some(std::time::Duration::from_millis(200)));
     assert_eq!(config.file, None);
 }
 

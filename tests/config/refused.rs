@@ -38,10 +38,8 @@ fn an_unknown_key_is_shown_with_the_nearest_known_one() {
 
 #[test]
 fn every_key_of_later_is_refused_by_name() {
-    for key in ["monitor", "mode"] {
-        refuses(&[(&format!("{key}: {{a: b}}\n"), &format!("`{key}` is not available yet"))]);
-    }
     refuses(&[
+        ("mode: {a: b}\n", "`mode` is not available yet"),
         ("routes:\n  /a: {mode: x}\n", "`mode` is not available yet"),
         ("defaults: {mode: x}\n", "`mode` is not available yet"),
         ("warm: {learn: {top: 2}}\n", "`learn` is not available yet"),
@@ -59,7 +57,7 @@ fn every_key_of_later_is_refused_by_name() {
 fn all_problems_of_a_file_are_told_together_in_its_order() {
     let report = with(
         "listen: nowhere\ndefaults:\n  ttl: abc\n  sope: auto\n  unmatched: never\nroutes:\n  api: 1m\n  /b: {ttl: -1}\n\
-         limits: {entry: huge}\nmonitor: {}\n",
+         limits: {entry: huge}\nmode: {}\n",
     )
     .unwrap_err();
     let lines: Vec<_> = report.problems.iter().map(|problem| problem.place().unwrap().line).collect();
@@ -275,4 +273,20 @@ fn a_report_knows_errors_from_warnings() {
     let report = with("warm: {requests: [{get: /a}]}\nlisten: x\n").unwrap_err();
     let count = |severity| report.problems.iter().filter(|problem| problem.severity == severity).count();
     assert_eq!((count(Severity::Error), count(Severity::Warning)), (1, 1));
+}
+
+#[test]
+fn targets_marks_and_webhooks_that_cannot_be_are_refused() {
+    refuses(&[
+        ("monitor: {target_hit_ratio: 90}\n", "`90` is not between 0 and 1"),
+        ("monitor: {target_hit_ratio: high}\n", "`high` is not a share"),
+        ("monitor: {target_latency: 0}\n", "has to be longer than zero"),
+        ("monitor: {every: 0s}\n", "has to be longer than zero"),
+        ("monitor: {alerts: [hit-ratio, mood]}\n", "`mood`"),
+        ("monitor: {webhook: hooks.example.com}\n", "is not an http or https URL"),
+        ("monitor: {webhook: 'https://me:secret@example.com/'}\n", "has a user in it"),
+        ("limits: {low: 0.96}\n", "`limits.low` 0.96 is not below `limits.high` 0.95"),
+        ("limits: {high: 0.5}\n", "`limits.low` 0.9 is not below `limits.high` 0.5"),
+        ("limits: {high: 1.5}\n", "is not between 0 and 1"),
+    ]);
 }

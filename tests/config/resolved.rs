@@ -10,6 +10,7 @@ use larder::policy::{
 };
 use larder::route::Settings;
 use larder::route::identity::{Credential, UserSource};
+use larder::store::room::Marks;
 use larder::upstream::Origin;
 
 use crate::good;
@@ -285,4 +286,28 @@ fn a_routes_digest_stands_for_its_rules_and_nothing_else() {
     let with_user = good("identity: {user: header:X-U}\nroutes: {/a: {ttl: 1m}}\n").routes.remove(0).digest;
     assert_ne!(digest("ttl: 1m"), with_user, "what an entry is outdated by is not the same");
     assert_eq!(digest("ttl: 1m"), 7_561_869_300_839_750_055, "equal across runs and machines");
+}
+
+#[test]
+fn the_monitor_has_targets_only_where_they_are_said_and_shows_no_secret() {
+    let quiet = crate::with("").unwrap().monitor;
+    assert_eq!((quiet.every.as_secs(), quiet.alerts.len(), quiet.webhook), (60, 7, None));
+    assert_eq!(
+        (quiet.targets.hit_ratio, quiet.targets.latency, quiet.targets.marks),
+        (None, None, Marks { high: 0.95, low: 0.9 })
+    );
+    let config = crate::with(
+        "monitor: {every: 10s, target_hit_ratio: 0.9, target_latency: 50ms, alerts: redis latency redis,\n  \
+         webhook: 'https://hooks.example.com/secret'}\nlimits: {high: 1, low: 0.5}\n",
+    )
+    .unwrap();
+    assert_eq!(config.monitor.targets.hit_ratio, Some(0.9));
+    assert_eq!(config.monitor.targets.latency, Some(std::time::Duration::from_millis(50)));
+    assert_eq!(config.monitor.targets.marks, Marks { high: 1.0, low: 0.5 });
+    assert_eq!(
+        config.monitor.alerts.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
+        ["latency", "redis"]
+    );
+    assert!(config.yaml().contains("https://hooks.example.com:443/") && !config.yaml().contains("secret"));
+    assert!(good("monitor: {webhook: '${NO_SUCH_URL:-}'}\n").monitor.webhook.is_none());
 }

@@ -12,6 +12,7 @@ use larder::flow::Flow;
 use larder::flow::explain::asked::Asked;
 use larder::flow::explain::wire::Explanation;
 use larder::invalidate::{Author, Invalidation, Invalidator, Source};
+use larder::monitor::Monitor;
 use larder::route::reach::{Item, Reach};
 use larder::store::position::Mode;
 
@@ -38,6 +39,7 @@ pub(crate) struct Proxy {
     admin: Option<SocketAddr>,
     pub(crate) clock: Clock,
     pub(crate) flow: Flow,
+    pub(crate) monitor: Monitor,
     invalidator: Invalidator,
     running: Slot,
 }
@@ -65,10 +67,10 @@ impl Proxy {
         let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         let (address, admin) = (running.address(), running.admin());
         let flow = running.flow().clone();
-        let invalidator = running.invalidator();
+        let (invalidator, monitor) = (running.invalidator(), running.monitor().clone());
         let running: Slot = Rc::new(Cell::new(Some(running)));
         STARTED.with_borrow_mut(|started| started.push(Rc::clone(&running)));
-        Self { address, admin, clock, flow, invalidator, running }
+        Self { address, admin, clock, flow, monitor, invalidator, running }
     }
 
     pub(crate) fn ask(&self, method: &str, target: &str) -> Ask {

@@ -1,0 +1,93 @@
+//! `monitor:` as the file has it, and what becomes of it.
+//!
+//! Invariant: the path of the webhook, which may be a secret, is shown nowhere. It refuses to know how anything is watched.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::duration::Timeout;
+use crate::config::file::File;
+use crate::config::limits::Share;
+use crate::config::resolve::{declared, said};
+use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section};
+use crate::monitor::Settings;
+use crate::monitor::alert::Kind;
+use crate::monitor::line::Targets;
+use crate::monitor::webhook::{BadEndpoint, Endpoint};
+use crate::store::room::Marks;
+
+section! {
+    /// `monitor:`
+    MonitorKeys {
+        /// How long a window is: what its figures are of. The last 60 are kept.
+        every: Timeout = "60s",
+        /// How much of what it is asked for the cache should answer, 0 to 1; without it there is no alert of that.
+        target_hit_ratio: Share,
+        /// How long 95 of a hundred reads, hits and misses, should take at most; without it there is no alert of that. Also
+        /// PERF_RESPONSE_TIME_TARGET, in milliseconds.
+        target_latency: Timeout,
+        /// An http or https URL to which every alert is posted as JSON, when it begins and when it ends.
+        webhook: AlertUrl,
+        /// Which alerts there are.
+        alerts: Words<Kind> = "hit-ratio latency memory evictions redis warming acknowledgements",
+    }
+    later {}
+}
+
+choice!(Kind, "an alert", {
+    "hit-ratio" => Kind::HitRatio, "latency" => Kind::Latency, "memory" => Kind::Memory, "evictions" => Kind::Evictions,
+    "redis" => Kind::Redis, "warming" => Kind::Warming, "acknowledgements" => Kind::Acknowledgements,
+});
+
+/// What a merged file says of it.
+pub(crate) fn settle(merged: &File) -> Settings {
+    let keys = said(merged.monitor.clone());
+    let limits = said(merged.limits.clone());
+    let mut alerts = declared(&keys.alerts).0;
+    alerts.sort_unstable();
+    alerts.dedup();
+    Settings {
+        every: declared(&keys.every).0,
+        targets: Targets {
+            hit_ratio: keys.target_hit_ratio.map(|at| at.value.0),
+            latency: keys.target_latency.map(|at| at.value.0),
+            marks: Marks { high: declared(&limits.high).0, low: declared(&limits.low).0 },
+        },
+        alerts,
+        webhook: keys.webhook.map(|at| at.value.0),
+    }
+}
+
+impl MonitorKeys {
+    /// What PERF_RESPONSE_TIME_TARGET says, in milliseconds.
+    pub(crate) fn of_target(ms: At<u64>) -> At<Self> {
+        let latency = At { value: Timeout(Duration::from_millis(ms.value)), source: ms.source };
+        latency.wrap(|latency| Self { target_latency: Some(latency), ..Self::default() })
+    }
+}
+
+/// `webhook:`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AlertUrl(Endpoint);
+
+impl Scalar for AlertUrl {
+    const WHAT: &'static str = "a URL";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        const HINT: &str = "write https://host/path, or leave the key out";
+        // The text may hold a secret: it is not repeated.
+        Endpoint::parse(text).map(Self).map_err(|why| match why {
+            BadEndpoint::Malformed => Refusal::new("is not an http or https URL", HINT),
+            BadEndpoint::User => Refusal::new("has a user in it, which is not sent", HINT),
+        })
+    }
+
+    fn show(&self) -> String {
+        format!("{}/{REDACTED}", self.0.place())
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^https?://|\\$\\{" })
+    }
+}
