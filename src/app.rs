@@ -27,6 +27,7 @@ use crate::invalidate::Invalidator;
 use crate::invalidate::hooks::Hooks;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::metrics::Metrics;
+use crate::monitor::harvest::Harvest;
 use crate::ready::{Readiness, State};
 use crate::redis;
 use crate::route::host::{BadHost, Hosts, Scheme};
@@ -119,6 +120,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
     let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
     let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
+    let harvest = Harvest::new(flow.clone(), config.monitor.clone());
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
     let joined = config.fleet.zip(place.clone());
@@ -137,6 +139,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         flow: flow.clone(),
         digest,
         channels: subscription.clone(),
+        harvest: harvest.clone(),
         cache_path: config.admin.cache_path.clone(),
     });
     background.extend(listener);
@@ -151,6 +154,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         subscription.storing_begins().await;
     }
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
+    background.push(tokio::spawn(harvest.run()));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;

@@ -23,6 +23,7 @@ pub mod tier;
 pub mod upstream;
 // the walk
 pub mod flow;
+pub mod monitor;
 pub mod warm;
 // doors
 pub mod admin;

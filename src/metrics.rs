@@ -5,10 +5,12 @@
 //! two atomic steps and one short lock.
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
+mod background;
 mod channels;
 mod fleet;
 mod invalidation;
 mod tier;
+mod totals;
 mod watched;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +27,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
+use crate::metrics::background::RouteResult;
 pub use crate::metrics::channels::Channels;
 use crate::metrics::fleet::Fleet;
 use crate::metrics::invalidation::Invalidations;
@@ -102,12 +105,15 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<DurationLabels, Histogram>,
     upstream_duration: Histogram,
+    /// What that has counted, which it does not tell.
+    asked: AtomicU64,
     upstream_errors: Family<Reason, Counter>,
     bypasses: Family<RouteReason, Counter>,
     evictions: Family<Reason, Counter>,
     fills_discarded: Family<Reason, Counter>,
     demotions: Family<RouteLabel, Counter>,
     warm_requests: Family<Outcome, Counter>,
+    audit_checks: Family<RouteResult, Counter>,
     refused: Family<Reason, Counter>,
     connections: Gauge,
     config: Family<Digest, Gauge>,
@@ -142,6 +148,7 @@ impl Metrics {
             ),
             durations,
             upstream_duration,
+            asked: AtomicU64::new(0),
             upstream_errors: declare(r, "upstream_errors", "Requests to the origin that got no whole answer"),
             bypasses: declare(
                 r,
@@ -156,6 +163,7 @@ impl Metrics {
                 "Public routes demoted to auto since the origin asked for a credential",
             ),
             warm_requests: declare(r, "warm_requests", "Requests made to warm the cache"),
+            audit_checks: declare(r, "audit_checks", "Hits that were held against the origin"),
             refused: declare(r, "refused", "Requests and connections refused at the door"),
             connections: declare(r, "connections", "Open client connections"),
             config: declare(r, "config_info", "Digest of the configuration in force"),
@@ -203,11 +211,17 @@ impl Metrics {
                 self.durations.get_or_create_owned(&DurationLabels { route: Arc::clone(&route.name), cache })
             })
             .observe(duration.as_secs_f64());
+        if cache == Cache::Miss {
+            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            route.fetched.fetch_add(1, Ordering::Relaxed);
+            route.fetching.fetch_add(micros, Ordering::Relaxed);
+        }
     }
 
     /// Records the time that the origin took to send the head of an answer.
     pub fn upstream_request(&self, duration: Duration) {
         self.upstream_duration.observe(duration.as_secs_f64());
+        self.asked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request to the origin that got no whole answer.
@@ -236,11 +250,6 @@ impl Metrics {
         self.demotions.get_or_create(&RouteLabel { route: Arc::clone(&self.route(route).name) }).inc();
     }
 
-    /// Counts a warming request by its result (`stored`, `failed`, …).
-    pub fn warmed(&self, result: &'static str) {
-        self.warm_requests.get_or_create(&Outcome { result }).inc();
-    }
-
     /// Counts a request or connection that was refused at the door (a guard violation, a limit).
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
@@ -261,21 +270,6 @@ impl Metrics {
     /// Asks `state` of the cache at every scrape. Only the first call counts.
     pub fn watch_cache(&self, state: impl Fn() -> CacheState + Send + Sync + 'static) {
         self.cache.ask(state);
-    }
-
-    /// Answered requests of `route` (as in [`Self::request`]) by what the cache did, in the order of [`Cache::ALL`].
-    pub fn answered(&self, route: usize) -> [u64; Cache::COUNT] {
-        let route = self.route(route);
-        Cache::ALL.map(|cache| {
-            let fast = route.requests.iter().skip(cache as usize).step_by(Cache::COUNT);
-            let fast: u64 = fast.filter_map(OnceLock::get).map(|count| count.get()).sum();
-            fast + route.others[cache as usize].load(Ordering::Relaxed)
-        })
-    }
-
-    /// Entries that left the cache for `reason`.
-    pub fn evictions(&self, reason: &'static str) -> u64 {
-        self.evictions.get(&Reason { reason }).map_or(0, |count| count.get())
     }
 
     /// The counter of access log lines that were dropped.
@@ -314,6 +308,9 @@ struct Route {
     durations: [OnceLock<Histogram>; Cache::COUNT],
     /// Requests of other methods and statuses, by [`Cache`].
     others: [AtomicU64; Cache::COUNT],
+    /// Answers that were fetched for the cache, and the microseconds until their last byte, all together.
+    fetched: AtomicU64,
+    fetching: AtomicU64,
 }
 
 impl Route {
@@ -323,6 +320,8 @@ impl Route {
             requests: std::array::from_fn(|_| OnceLock::new()),
             durations: std::array::from_fn(|_| OnceLock::new()),
             others: Default::default(),
+            fetched: AtomicU64::new(0),
+            fetching: AtomicU64::new(0),
         }
     }
 

@@ -20,10 +20,12 @@ mod duration;
 mod env;
 mod event;
 mod file;
+mod home;
 mod interpolate;
 mod invalidation;
 mod language;
 mod methods;
+mod monitor;
 mod negative;
 mod preset;
 mod problem;
@@ -53,7 +55,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{
-    access_log, admin, fleet, flow, invalidate, route as routing, server, store, tier, upstream, warm,
+    access_log, admin, fleet, flow, invalidate, monitor as monitoring, route as routing, server, store, tier,
+    upstream, warm,
 };
 
 pub use crate::config::answer::Answer;
@@ -120,6 +123,8 @@ pub struct Config {
     pub writes: Vec<routing::write::Rule>,
     /// What is fetched at start.
     pub warm: warm::Settings,
+    /// How it is found out whether the cache does what it is there for.
+    pub monitor: monitoring::Settings,
     /// The admin listener.
     pub admin: admin::Settings,
     /// What is logged.

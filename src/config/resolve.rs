@@ -172,6 +172,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
         unmatched: routes.unmatched,
         routes: routes.matched,
         warm,
+        monitor: crate::config::monitor::settle(said(merged.monitor)),
         admin: admin_settings(merged.admin.map(|at| at.value)),
         log: access_log::Settings { access: declared(&log.access), level: declared(&log.level) },
         tests,

@@ -1,10 +1,10 @@
 //! One stored response. It carries its own truth: its times, its position, and whether it is dead.
 //!
 //! Invariant: nothing in it changes but what was done to it: how an invalidation left it, its seat in the index, how often
-//! it was served. A freshened response is a new entry over the same body.
+//! it was served, and how much of that was counted. A freshened response is a new entry over the same body.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,6 +74,12 @@ pub struct Entry {
     /// What its hits have in common.
     pub stamp: Stamp,
     refreshing: AtomicBool,
+    /// Whether what is counted of its life has ended.
+    pub(in crate::store) is_over: AtomicBool,
+    /// The share of its life that had passed when it was read last.
+    pub(in crate::store) read: AtomicU16,
+    /// Hits that were counted so far.
+    pub(in crate::store) counted: AtomicU32,
 }
 
 /// What is kept of a response.
@@ -169,6 +175,9 @@ impl Entry {
             life,
             stamp: Stamp::default(),
             refreshing: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            read: AtomicU16::new(0),
+            counted: AtomicU32::new(0),
         }
     }
 

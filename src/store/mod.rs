@@ -22,6 +22,7 @@ pub mod sweep;
 pub mod tag_index;
 pub mod ticket;
 mod undertaker;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -43,6 +44,7 @@ use crate::store::sweep::Sweep;
 use crate::store::tag_index::Progress;
 use crate::store::ticket::FillTicket;
 use crate::store::undertaker::Undertaker;
+use crate::store::watch::{Gone, Told, Watcher};
 
 /// How much is kept.
 #[derive(Clone, Debug)]
@@ -60,6 +62,7 @@ pub struct Store {
     gate: Arc<Gate>,
     undertaker: Undertaker,
     lease: Lease,
+    watcher: Arc<Watcher>,
 }
 
 /// What a lookup found.
@@ -105,12 +108,20 @@ impl Store {
     /// An empty store at the beginning of `epoch`.
     pub fn in_epoch(epoch: u64, settings: &Settings, metrics: Arc<Metrics>) -> Self {
         let gate = Arc::new(Gate::new(epoch));
-        let index = Arc::clone(&gate);
+        let (index, watcher) = (Arc::clone(&gate), Arc::<Watcher>::default());
+        let told = Arc::clone(&watcher);
         let memory = Arc::new(Memory::new(settings.memory, settings.entries, move |entry| {
             index.forget(entry);
             metrics.evicted("size");
+            told.gone(entry, Gone::Evicted);
         }));
-        Self { undertaker: Undertaker::of(&memory, &gate), memory, gate, lease: Lease::default() }
+        let undertaker = Undertaker::of(&memory, &gate, &watcher);
+        Self { undertaker, memory, gate, lease: Lease::default(), watcher }
+    }
+
+    /// Tells `watch` what becomes of entries; it must be quick, and ask nothing of the store. Only the first call counts.
+    pub fn watch(&self, watch: impl Fn(Told<'_>) + Send + Sync + 'static) {
+        self.watcher.set(Box::new(watch));
     }
 
     /// Until when what is kept may be served.
@@ -201,7 +212,21 @@ impl Store {
     fn show(&self, entry: &Arc<Entry>) {
         let mut gone = Vec::new();
         self.memory.change(entry.key(), |group| gone = group.put(entry));
-        gone.iter().for_each(|entry| self.gate.forget(entry));
+        let before = gone.iter().find(|old| {
+            old.selector == entry.selector
+                && old.part().is_none()
+                && !old.is_dead()
+                && old.softened().is_none()
+        });
+        self.watcher.stored(entry, before.map(|before| &**before));
+        for entry in &gone {
+            // Who died before is told of by who buries it.
+            let was_alive = !entry.is_dead();
+            self.gate.forget(entry);
+            if was_alive {
+                self.watcher.gone(entry, Gone::Replaced);
+            }
+        }
         if entry.is_dead() {
             // Who killed it on its way may have had it buried before it was there.
             self.memory.sweep(entry.key());
@@ -233,6 +258,7 @@ impl Store {
     pub fn remove(&self, entry: &Entry) {
         self.gate.forget(entry);
         self.memory.sweep(entry.key());
+        self.watcher.gone(entry, Gone::Withdrawn);
     }
 
     /// Applies an invalidation, and holds this thread until that is done: when this returns and it was hard, no body fetched
@@ -317,6 +343,11 @@ impl Store {
     /// The live entry of this name; it is searched for among all.
     pub fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
         self.memory.entries().find(|entry| entry.id() == id && !entry.is_dead())
+    }
+
+    /// Every live entry, in no order; nobody waits for who goes through them.
+    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
+        self.memory.entries().filter(|entry| !entry.is_dead())
     }
 
     /// How many live entries carry `tag`.

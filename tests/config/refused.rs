@@ -38,15 +38,16 @@ fn an_unknown_key_is_shown_with_the_nearest_known_one() {
 
 #[test]
 fn every_key_of_later_is_refused_by_name() {
-    for key in ["monitor", "mode"] {
-        refuses(&[(&format!("{key}: {{a: b}}\n"), &format!("`{key}` is not available yet"))]);
-    }
     refuses(&[
+        ("mode: {a: b}\n", "`mode` is not available yet"),
         ("routes:\n  /a: {mode: x}\n", "`mode` is not available yet"),
         ("defaults: {mode: x}\n", "`mode` is not available yet"),
         ("warm: {learn: {top: 2}}\n", "`learn` is not available yet"),
         ("warm: {timezone: UTC}\n", "`timezone` is not available yet"),
     ]);
+    for key in ["every", "target_hit_ratio", "target_latency", "webhook"] {
+        refuses(&[(&format!("monitor: {{{key}: x}}\n"), &format!("`{key}` is not available yet"))]);
+    }
     for key in ["schedule", "every", "for_each", "select", "limit", "origins", "for_users"] {
         refuses(&[(
             &format!("warm: {{requests: [{{get: /a, {key}: x}}]}}\n"),
@@ -59,7 +60,7 @@ fn every_key_of_later_is_refused_by_name() {
 fn all_problems_of_a_file_are_told_together_in_its_order() {
     let report = with(
         "listen: nowhere\ndefaults:\n  ttl: abc\n  sope: auto\n  unmatched: never\nroutes:\n  api: 1m\n  /b: {ttl: -1}\n\
-         limits: {entry: huge}\nmonitor: {}\n",
+         limits: {entry: huge}\nmode: {}\n",
     )
     .unwrap_err();
     let lines: Vec<_> = report.problems.iter().map(|problem| problem.place().unwrap().line).collect();
