@@ -183,7 +183,8 @@ impl Shared {
             for entry in &slice {
                 let route = self.route(entry);
                 let gained = self.read(&mut usage, route, entry, now);
-                let age = now.mono.saturating_sub(entry.life.received()).as_secs_f64();
+                // Once it has expired it is not read any more, however often its key is.
+                let age = now.mono.saturating_sub(entry.life.received()).min(granted(entry)).as_secs_f64();
                 if age >= YOUNGEST {
                     // Half a read stands for what was not read yet.
                     rates[route].add(f64::from(entry.hits()).max(0.5) / age);

@@ -229,7 +229,7 @@ impl Report {
             let is_known = told.requests.all + told.fills + told.lives.ended > 0 || asked.route.is_some();
             routes.extend(is_known.then_some(told));
         }
-        routes.sort_by(|a, b| b.requests.all.cmp(&a.requests.all));
+        routes.sort_by_key(|route: &OfRoute| std::cmp::Reverse(route.requests.all));
         let spans = usage.spans(now);
         let seconds = asked.since.map_or(spans, |since| since.min(spans)).as_secs_f64();
         let all = All::of(&sums, &rates, &tally);

@@ -63,7 +63,7 @@ fn never_read(route: &OfRoute) -> Said {
 fn ended_early(route: &OfRoute) -> Said {
     let (lives, changes) = (&route.lives, &route.changes);
     let share = lives.invalidated as f64 / lives.ended.max(1) as f64;
-    if lives.ended < FEWEST || share < NEARLY_ALL || changes.changed > 0 {
+    if lives.ended < FEWEST || share < NEARLY_ALL || changes.changed > 0 || route.audit.stale > 0 {
         return None;
     }
     Some((
@@ -258,7 +258,9 @@ mod tests {
         let route = OfRoute { lives, ..route() };
         assert_eq!(kinds(&route), ["longer-ttl"]);
         let changes = Changes { refetched: 5, changed: 1, ..Changes::default() };
-        assert!(kinds(&OfRoute { changes, ..route }).is_empty());
+        assert!(kinds(&OfRoute { changes, ..route.clone() }).is_empty());
+        let audit = Audit { stale: 1, ..Audit::default() };
+        assert!(kinds(&OfRoute { audit, ..route }).is_empty());
     }
 
     #[test]
