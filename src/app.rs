@@ -127,7 +127,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
     let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
     let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
-    let (monitor, watching) = watching::monitor(&config, &flow, address.port())?;
+    let (monitor, harvest, watching) = watching::watch(&config, &flow, address.port())?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
     let joined = config.fleet.zip(place.clone());
@@ -135,8 +135,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         joined.as_ref().map(|(settings, place)| joining::events(&flow, settings, place)).transpose()?;
     let fleet = joined.map(|(settings, place)| joining::join(&flow, settings, (place, standing), &digest));
     let (subscription, listener) = Subscription::start(invalidator, place.as_ref())?.unzip();
-    let watched = flow.clone();
-    metrics.watch_cache(move || watched.state());
 
     let readiness = Readiness::warming();
     let admin = doors.admin();
@@ -147,6 +145,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         monitor: monitor.clone(),
         digest,
         channels: subscription.clone(),
+        harvest,
         cache_path: config.admin.cache_path.clone(),
     });
     background.extend(listener);
@@ -161,9 +160,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     if let Some(subscription) = &subscription {
         subscription.storing_begins().await;
     }
-    let store = &flow.parts().store;
-    background.push(tokio::spawn(upkeep::make_room(Arc::clone(store), config.monitor.targets.marks)));
-    background.push(tokio::spawn(upkeep::sweep(Arc::clone(store), flow.parts().clock.clone())));
+    background.extend(upkeep::begin(&flow, config.monitor.targets.marks));
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));

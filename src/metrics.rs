@@ -6,6 +6,7 @@
 //! It refuses to know what the numbers mean for an answer: it only counts.
 
 mod alerts;
+mod background;
 mod cache;
 mod channels;
 mod fleet;
@@ -13,6 +14,7 @@ mod histogram;
 mod invalidation;
 mod reading;
 mod tier;
+mod totals;
 mod watched;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +31,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 pub use crate::metrics::alerts::Alerts;
+use crate::metrics::background::RouteResult;
 pub use crate::metrics::cache::Cache;
 pub use crate::metrics::channels::Channels;
 use crate::metrics::fleet::Fleet;
@@ -66,6 +69,7 @@ pub struct Metrics {
     fills_discarded: Family<Reason, Counter>,
     demotions: Family<RouteLabel, Counter>,
     warm_requests: Family<Outcome, Counter>,
+    audit_checks: Family<RouteResult, Counter>,
     refused: Family<Reason, Counter>,
     connections: Gauge,
     config: Family<Digest, Gauge>,
@@ -116,6 +120,7 @@ impl Metrics {
                 "Public routes demoted to auto since the origin asked for a credential",
             ),
             warm_requests: declare(r, "warm_requests", "Requests made to warm the cache"),
+            audit_checks: declare(r, "audit_checks", "Hits that were held against the origin"),
             refused: declare(r, "refused", "Requests and connections refused at the door"),
             connections: declare(r, "connections", "Open client connections"),
             config: declare(r, "config_info", "Digest of the configuration in force"),
@@ -154,10 +159,7 @@ impl Metrics {
         };
         match route.slot(method, status, cache) {
             Some(slot) => slot.get_or_init(|| self.requests.get_or_create_owned(&labels())).inc(),
-            None => {
-                route.others[cache as usize].fetch_add(1, Ordering::Relaxed);
-                self.requests.get_or_create(&labels()).inc()
-            }
+            None => self.requests.get_or_create(&labels()).inc(),
         };
         route.durations[cache as usize]
             .get_or_init(|| {
@@ -198,11 +200,6 @@ impl Metrics {
         self.demotions.get_or_create(&RouteLabel { route: Arc::clone(&self.route(route).name) }).inc();
     }
 
-    /// Counts a warming request by its result (`stored`, `failed`, …).
-    pub fn warmed(&self, result: &'static str) {
-        self.warm_requests.get_or_create(&Outcome { result }).inc();
-    }
-
     /// Counts a request or connection that was refused at the door (a guard violation, a limit).
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
@@ -223,21 +220,6 @@ impl Metrics {
     /// Asks `state` of the cache at every scrape. Only the first call counts.
     pub fn watch_cache(&self, state: impl Fn() -> CacheState + Send + Sync + 'static) {
         self.cache.ask(state);
-    }
-
-    /// Answered requests of `route` (as in [`Self::request`]) by what the cache did, in the order of [`Cache::ALL`].
-    pub fn answered(&self, route: usize) -> [u64; Cache::COUNT] {
-        let route = self.route(route);
-        Cache::ALL.map(|cache| {
-            let fast = route.requests.iter().skip(cache as usize).step_by(Cache::COUNT);
-            let fast: u64 = fast.filter_map(OnceLock::get).map(|count| count.get()).sum();
-            fast + route.others[cache as usize].load(Ordering::Relaxed)
-        })
-    }
-
-    /// Entries that left the cache for `reason`.
-    pub fn evictions(&self, reason: &'static str) -> u64 {
-        self.evictions.get(&Reason { reason }).map_or(0, |count| count.get())
     }
 
     /// The counter of access log lines that were dropped.
@@ -274,8 +256,6 @@ struct Route {
     /// (GET, HEAD) × (200, 304) × [`Cache`].
     requests: [OnceLock<Counter>; 4 * Cache::COUNT],
     durations: [OnceLock<Histogram>; Cache::COUNT],
-    /// Requests of other methods and statuses, by [`Cache`].
-    others: [AtomicU64; Cache::COUNT],
 }
 
 impl Route {
@@ -284,7 +264,6 @@ impl Route {
             name: name.into(),
             requests: std::array::from_fn(|_| OnceLock::new()),
             durations: std::array::from_fn(|_| OnceLock::new()),
-            others: Default::default(),
         }
     }
 

@@ -19,6 +19,7 @@ mod problem;
 mod purge;
 mod status;
 mod switches;
+mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use crate::flow::{Flow, hook};
 use crate::invalidate::subscription::{Status, Subscription};
 use crate::metrics::Metrics;
 use crate::monitor::Monitor;
+use crate::monitor::harvest::Harvest;
 use crate::ready::Readiness;
 use crate::route::path::Path;
 use crate::token::Keyring;
@@ -89,6 +91,8 @@ pub struct Sources {
     pub digest: String,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
+    /// What entries were worth.
+    pub harvest: Harvest,
     /// What stands for [`CACHE_PATH`].
     pub cache_path: String,
 }
@@ -114,11 +118,12 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 25] = [
+const API: [Route; 26] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
     Route("/v1/monitor", Some(Role::Read), || get(monitor::monitor)),
+    Route("/v1/usage", Some(Role::Read), || get(usage::usage)),
     Route("/v1/entries", Some(Role::Read), || get(entries::list)),
     Route("/v1/entries", Some(Role::All), || put(entries::put)),
     Route("/v1/entries", Some(Role::Purge), || delete(entries::remove_path)),
@@ -338,6 +343,7 @@ mod tests {
             targets: Targets { hit_ratio: None, latency: None, marks: Marks { high: 0.95, low: 0.9 } },
             alerts: Vec::new(),
             webhook: None,
+            harvest: monitoring::harvest::Settings::default(),
         };
         let sources = monitoring::Sources {
             metrics: Arc::clone(metrics),
@@ -368,10 +374,12 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let readiness = Readiness::warming();
             let metrics = Arc::new(Metrics::new(&[]));
+            let flow = flow(keys, &metrics);
             let sources = Sources {
                 readiness: readiness.clone(),
-                flow: flow(keys, &metrics),
                 monitor: monitor(&metrics),
+                harvest: Harvest::new(flow.clone(), monitoring::harvest::Settings::default()),
+                flow,
                 metrics,
                 digest: "d".into(),
                 channels: None,

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::clock::Clock;
+use crate::flow::{Flow, Parts};
 use crate::store::Store;
 use crate::store::room::{Hand, Marks};
 use crate::store::tag_index::Progress;
@@ -23,13 +24,19 @@ const ROUND: Duration = Duration::from_secs(60);
 /// Behind a slice of that: 25,000 entries a second.
 const SWEEPING: Duration = Duration::from_millis(10);
 
+/// Begins all of it, for good.
+pub(super) fn begin(flow: &Flow, marks: Marks) -> [JoinHandle<()>; 2] {
+    let Parts { store, clock, .. } = flow.parts();
+    [tokio::spawn(make_room(Arc::clone(store), marks)), tokio::spawn(sweep(Arc::clone(store), clock.clone()))]
+}
+
 /// Makes room by the water marks, for good.
-pub(super) async fn make_room(store: Arc<Store>, marks: Marks) {
+async fn make_room(store: Arc<Store>, marks: Marks) {
     again_and_again(LOOK, MAKING_ROOM, move |hand| store.make_room(hand, marks)).await;
 }
 
 /// Lets go what is of no use any more, for good.
-pub(super) async fn sweep(store: Arc<Store>, clock: Clock) {
+async fn sweep(store: Arc<Store>, clock: Clock) {
     again_and_again(ROUND, SWEEPING, move |hand| store.sweep_spent(hand, clock.now())).await;
 }
 

@@ -9,17 +9,19 @@ use tokio::task::JoinHandle;
 use crate::app::Error;
 use crate::config::Config;
 use crate::flow::Flow;
+use crate::monitor::harvest::Harvest;
 use crate::monitor::window::Memory;
 use crate::monitor::{Monitor, Sources};
 
-/// The monitor of a process that clients reach at `port`, and what it lives by.
-pub(super) fn monitor(
+/// What watches a process that clients reach at `port`, and what that lives by.
+pub(super) fn watch(
     config: &Config,
     flow: &Flow,
     port: u16,
-) -> Result<(Monitor, Vec<JoinHandle<()>>), Error> {
+) -> Result<(Monitor, Harvest, Vec<JoinHandle<()>>), Error> {
     let (parts, store) = (flow.parts(), config.store.clone());
-    let held = flow.clone();
+    let (held, watched) = (flow.clone(), flow.clone());
+    parts.metrics.watch_cache(move || watched.state());
     let sources = Sources {
         metrics: Arc::clone(&parts.metrics),
         clock: parts.clock.clone(),
@@ -36,9 +38,10 @@ pub(super) fn monitor(
         node: format!("{}:{port}", host()),
     };
     let (monitor, webhook) = Monitor::new(config.monitor.clone(), sources).map_err(Error::Webhook)?;
-    let mut tasks = vec![tokio::spawn(monitor.clone().watch())];
+    let harvest = Harvest::new(flow.clone(), config.monitor.harvest.clone());
+    let mut tasks = vec![tokio::spawn(monitor.clone().watch()), tokio::spawn(harvest.clone().run())];
     tasks.extend(webhook.map(|webhook| tokio::spawn(webhook.deliver())));
-    Ok((monitor, tasks))
+    Ok((monitor, harvest, tasks))
 }
 
 /// What the machine, or the pod, is called.

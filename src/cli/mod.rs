@@ -8,6 +8,7 @@ pub mod explain;
 pub mod off;
 mod play;
 pub mod purge;
+pub mod report;
 pub mod run;
 mod stage;
 
@@ -45,6 +46,8 @@ enum Command {
     Explain(explain::Args),
     /// Outdates tags and paths in a running Larder.
     Purge(purge::Args),
+    /// Tells what the cache was worth, route by route, and what would make it worth more.
+    Report(report::Args),
     /// Switches caching off for a while, for a route or for everything.
     Off(off::Args),
 }
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Config(args)) => config::run(args),
         Ok(Command::Explain(args)) => explain::run(&args),
         Ok(Command::Purge(args)) => purge::run(&args),
+        Ok(Command::Report(args)) => report::run(&args),
         Ok(Command::Off(args)) => off::run(&args),
         // `--help` and `--version` as well.
         Err(words) => exit(u8::try_from(words.exit_code()).unwrap_or(FAILED), words.print()),

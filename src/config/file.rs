@@ -11,8 +11,7 @@ use serde_json_path::JsonPath;
 
 use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
-use crate::config::answer::AnswerKeys;
-use crate::config::case::{CaseKeys, RawCase};
+use crate::config::case::RawCase;
 use crate::config::collection::{Admin, Headers, Items, Routes};
 use crate::config::credential::WarmPath;
 use crate::config::duration::Timeout;
@@ -25,11 +24,10 @@ use crate::config::redis::Redis;
 use crate::config::scalar::{
     CachePath, Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades,
 };
-use crate::config::servers::Sentinel;
 use crate::config::shape::{Words, section};
-use crate::config::token::{TokenKeys, Tokens};
-use crate::config::webhook::{WebhookKeys, Webhooks};
-use crate::config::write::{WriteKeys, Writes};
+use crate::config::token::Tokens;
+use crate::config::webhook::Webhooks;
+use crate::config::write::Writes;
 use crate::flow::ServerError;
 use crate::guard::Framing;
 use crate::policy::{ClientNoCache, HeadRule, Languages, RangeRule, Scope, SetCookie, StoreErrors};
@@ -354,30 +352,4 @@ section! {
         key: PathBuf,
     }
     later {}
-}
-
-/// Where a key that stands in the wrong place belongs.
-pub(crate) fn home(key: &str) -> Option<&'static str> {
-    let homes: [(&'static str, &[&str]); 19] = [
-        ("the top level", File::KEYS),
-        ("`defaults` or a route", Defaults::KEYS),
-        ("a route", Route::KEYS),
-        ("`limits`", Limits::KEYS),
-        ("`admin`", AdminKeys::KEYS),
-        ("`warm`", Warm::KEYS),
-        ("`monitor`", MonitorKeys::KEYS),
-        ("`identity`", Identity::KEYS),
-        ("`log`", Log::KEYS),
-        ("`invalidation`", Invalidation::KEYS),
-        ("`shutdown`", Shutdown::KEYS),
-        ("`tls`", Tls::KEYS),
-        ("a rule of `writes`", WriteKeys::KEYS),
-        ("`redis`", Redis::KEYS),
-        ("`redis.sentinel`", Sentinel::KEYS),
-        ("one of `webhooks`", WebhookKeys::KEYS),
-        ("one of `admin.tokens`", TokenKeys::KEYS),
-        ("one of `tests`", CaseKeys::KEYS),
-        ("the `answer` of a test", AnswerKeys::KEYS),
-    ];
-    homes.into_iter().find(|(_, keys)| keys.contains(&key)).map(|(home, _)| home)
 }

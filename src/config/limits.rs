@@ -1,12 +1,11 @@
-//! `limits:` as the file has it, and shares of something.
+//! `limits:` as the file has it.
 //!
 //! Invariant: every limit has a default, but for those that limit nothing unless said. It refuses to know who keeps to them.
 
-use serde_json::{Value, json};
-
 use crate::config::duration::Timeout;
 use crate::config::scalar::{Count, Size};
-use crate::config::shape::{Refusal, Scalar, section};
+use crate::config::shape::section;
+use crate::config::share::Share;
 
 section! {
     /// `limits:`
@@ -29,32 +28,4 @@ section! {
         upstream_timeout: Timeout = "30s",
     }
     later {}
-}
-
-/// A share: above 0, at most 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Share(pub(crate) f64);
-
-impl Scalar for Share {
-    const WHAT: &'static str = "a share";
-
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        const HINT: &str = "write a number above 0, and 1 at most, e.g. 0.9";
-        match text.parse::<f64>() {
-            Ok(share) if share > 0.0 && share <= 1.0 => Ok(Self(share)),
-            Ok(_) => Err(Refusal::new(format!("`{text}` is not between 0 and 1"), HINT)),
-            Err(_) => Err(Refusal::new(format!("`{text}` is not a share"), HINT)),
-        }
-    }
-
-    fn show(&self) -> String {
-        self.0.to_string()
-    }
-
-    fn schema() -> Value {
-        json!({ "anyOf": [
-            { "type": "number", "exclusiveMinimum": 0, "maximum": 1 },
-            { "type": "string", "pattern": "^[0-9.]+$|\\$\\{" },
-        ] })
-    }
 }

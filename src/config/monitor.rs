@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 
 use crate::config::duration::Timeout;
 use crate::config::file::File;
-use crate::config::limits::Share;
 use crate::config::resolve::{declared, said};
+use crate::config::scalar::Count;
 use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section};
+use crate::config::share::Share;
 use crate::monitor::Settings;
 use crate::monitor::alert::Kind;
+use crate::monitor::audit::{self, Repair};
+use crate::monitor::harvest;
 use crate::monitor::line::Targets;
 use crate::monitor::webhook::{BadEndpoint, Endpoint};
 use crate::store::room::Marks;
@@ -31,6 +34,24 @@ section! {
         webhook: AlertUrl,
         /// Which alerts there are.
         alerts: Words<Kind> = "hit-ratio latency memory evictions redis warming acknowledgements",
+        /// Which hits are held against the origin, behind everybody's back: GETs that everybody shares. What that asks of the
+        /// origin is at most a hundredth of what it is asked otherwise.
+        audit: Audit,
+        /// The stale share of hits that `larder report` recommends ttls for.
+        stale_share: Share = "1%",
+    }
+    later {}
+}
+
+section! {
+    /// `monitor.audit:`
+    Audit {
+        /// The share of hits that are compared at most; 0: none.
+        share: Share = "0%",
+        /// How many comparisons are begun in a second at most.
+        per_second: Count = "1",
+        /// Whether a stale entry that is found is invalidated.
+        repair: bool = "false",
     }
     later {}
 }
@@ -56,6 +77,18 @@ pub(crate) fn settle(merged: &File) -> Settings {
         },
         alerts,
         webhook: keys.webhook.map(|at| at.value.0),
+        harvest: harvest::Settings {
+            audit: audited(said(keys.audit)),
+            stale_share: declared(&keys.stale_share).0,
+        },
+    }
+}
+
+fn audited(keys: Audit) -> audit::Settings {
+    audit::Settings {
+        share: declared(&keys.share).0,
+        per_second: declared(&keys.per_second).0,
+        repair: if declared(&keys.repair) { Repair::Outdate } else { Repair::Leave },
     }
 }
 

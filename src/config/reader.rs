@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::config::env::Env;
-use crate::config::file;
+use crate::config::home;
 use crate::config::interpolate::{Miss, Text, interpolate};
 use crate::config::problem::{Place, Problem, Source};
 use crate::config::shape::{At, Refusal, Scalar, Shape};
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         }
         let hint = match nearest(name, known.iter().chain(later)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => match file::home(name) {
+            None => match home::home(name) {
                 Some(home) => format!("`{name}` belongs under {home}"),
                 None => format!("the keys here are: {}", known.join(", ")),
             },

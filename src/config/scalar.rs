@@ -17,7 +17,7 @@ use crate::guard::Framing;
 use crate::policy::{ClientNoCache, HeadRule, RangeRule, Scope, SetCookie, StoreErrors};
 
 /// `${…}` somewhere in a value, for schemas of values that are otherwise no text.
-const PLACEHOLDER: &str = "\\$\\{";
+pub(crate) const PLACEHOLDER: &str = "\\$\\{";
 
 choice!(Scope, "a scope", {
     "auto" => Scope::Auto, "public" => Scope::Public, "user" => Scope::User, "origin" => Scope::Origin,

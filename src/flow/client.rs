@@ -43,6 +43,11 @@ impl Client {
         Self { priority: Priority::Revalidation, ..Self::warmer(tls) }
     }
 
+    /// Whoever holds what is kept against the origin: behind everybody.
+    pub(crate) fn auditor(tls: bool) -> Self {
+        Self { priority: Priority::Audit, ..Self::warmer(tls) }
+    }
+
     /// The client as a trusted proxy tells it: of `X-Forwarded-For`, the nearest address that is no trusted proxy's.
     pub(crate) fn told_by(self, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
         if !self.trusted {

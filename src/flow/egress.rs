@@ -51,9 +51,12 @@ pub(crate) fn rewrite(headers: &mut HeaderMap, visit: &Visit<'_>) {
     set(headers, HOST, authority);
     introduce(headers, client, authority);
     set(headers, X_REQUEST_ID, visit.request_id());
-    if client.priority == Priority::Warm {
-        headers.insert(LARDER_PURPOSE, HeaderValue::from_static("warm"));
-    }
+    let purpose = match client.priority {
+        Priority::Warm => Some("warm"),
+        Priority::Audit => Some("audit"),
+        Priority::Client | Priority::Revalidation => None,
+    };
+    headers.extend(purpose.map(|purpose| (LARDER_PURPOSE, HeaderValue::from_static(purpose))));
 }
 
 /// The fields of a fill: for the whole representation, in the name of those who will share it (RFC 9111 §3.3, §4.3.1).

@@ -15,6 +15,7 @@ mod arriving;
 mod client;
 pub mod coalesce;
 mod collect;
+pub mod compare;
 pub(crate) mod consequence;
 mod content;
 pub mod demotion;

@@ -61,10 +61,10 @@ impl Default for Room {
     }
 }
 
-/// One of them.
-struct Wanted {
+/// An entry, as it is asked for again.
+pub(crate) struct Wanted {
     key: Key,
-    head: Head,
+    pub(crate) head: Head,
     client: Client,
     settle: Duration,
 }
@@ -110,7 +110,7 @@ impl Shared {
     }
 
     /// How an entry is asked for again; `None`: it is a part, somebody's own, or not by its target alone.
-    fn wanted(&self, entry: &Entry) -> Option<Wanted> {
+    pub(crate) fn wanted(&self, entry: &Entry) -> Option<Wanted> {
         if entry.part().is_some() {
             return None;
         }

@@ -41,7 +41,7 @@ pub enum Source {
     /// A write through the proxy.
     #[default]
     Write,
-    /// What an origin said about credentials: a 401.
+    /// What an origin said: a 401 about credentials, another body when an audit asked again.
     Origin,
     /// A webhook.
     Webhook,

@@ -1,19 +1,27 @@
-//! Whether the cache does what it is there for: windows of what it did, where that is going, and alerts.
+//! Whether the cache does what it is there for: windows of what it did, where that is going, and alerts; and what would make
+//! it better.
 //!
 //! ```text
 //! metrics ── look, every so often ── Window ──┬─ Ring ── trends ──► GET /v1/monitor
 //!                                             └─ Alert of each kind ── Notice ──► log, metric, feed, webhook
+//! what is kept ── harvest ──┬─ usage, advice ──► GET /v1/usage
+//!                           └─ hits, drawn ── auditor ── audit
 //! ```
 //! Invariant: no request waits for anything here, and none does more because of it: it goes by what is counted anyway. It looks
 //! at everything together; a route is named, and has windows of its own, but no alerts. It refuses to know how anything is
 //! cached.
 
+pub mod advice;
 pub mod alert;
+pub mod audit;
+pub mod auditor;
 pub mod feed;
+pub mod harvest;
 pub mod line;
 mod notice;
 pub mod series;
 pub mod trend;
+pub mod usage;
 pub mod webhook;
 pub mod window;
 
@@ -43,6 +51,8 @@ pub struct Settings {
     pub alerts: Vec<Kind>,
     /// Who is told of them besides log and metrics.
     pub webhook: Option<Endpoint>,
+    /// What is counted of single entries.
+    pub harvest: harvest::Settings,
 }
 
 /// What it looks at, and by which name it speaks.

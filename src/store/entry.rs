@@ -1,7 +1,7 @@
 //! One stored response. It carries its own truth: its times, its position, and whether it is dead.
 //!
 //! Invariant: nothing in it changes but what was done to it: how an invalidation left it, its seat in the index, how often
-//! it was served. A freshened response is a new entry over the same body.
+//! it was served, and how much of that was counted. A freshened response is a new entry over the same body.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -78,10 +78,14 @@ pub struct Entry {
     pub life: Life,
     /// What its hits have in common.
     pub stamp: Stamp,
-    /// Hits when it was last asked what it has earned.
-    seen_hits: AtomicU32,
+    /// How many of those who asked for it were looked at: whoever had to fetch it is the first of them.
+    pub(in crate::store) looked: AtomicU32,
     /// What it has earned, and not spent.
     credit: AtomicU8,
+    /// The share of its life that had passed when it was read last.
+    pub(in crate::store) read: AtomicU8,
+    /// Whether what is counted of its life has ended.
+    pub(in crate::store) is_over: AtomicBool,
     refreshing: AtomicBool,
 }
 
@@ -177,8 +181,10 @@ impl Entry {
             selector,
             life,
             stamp: Stamp::default(),
-            seen_hits: AtomicU32::new(0),
+            looked: AtomicU32::new(0),
             credit: AtomicU8::new(0),
+            read: AtomicU8::new(0),
+            is_over: AtomicBool::new(false),
             refreshing: AtomicBool::new(false),
         }
     }
@@ -252,13 +258,17 @@ impl Entry {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// Adds its hits since this was last asked to half of the credit that it had; what it has now. For one who goes round.
-    pub(in crate::store) fn spend(&self) -> u8 {
-        let hits = self.hits();
-        let earned = hits.wrapping_sub(self.seen_hits.swap(hits, Ordering::Relaxed));
-        let earned = u8::try_from(earned).unwrap_or(u8::MAX);
-        let credit = (self.credit.load(Ordering::Relaxed) / 2).saturating_add(earned).min(MAX_CREDIT);
+    /// Adds `hits` to its credit, for one who looks at it.
+    pub(in crate::store) fn earn(&self, hits: u32) {
+        let earned = u8::try_from(hits).unwrap_or(u8::MAX);
+        let credit = self.credit.load(Ordering::Relaxed).saturating_add(earned).min(MAX_CREDIT);
         self.credit.store(credit, Ordering::Relaxed);
+    }
+
+    /// The credit that it has; half of it is gone now. For one who goes round.
+    pub(in crate::store) fn spend(&self) -> u8 {
+        let credit = self.credit.load(Ordering::Relaxed);
+        self.credit.store(credit / 2, Ordering::Relaxed);
         credit
     }
 

@@ -23,6 +23,7 @@ pub mod sweep;
 pub mod tag_index;
 pub mod ticket;
 mod undertaker;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -44,6 +45,7 @@ use crate::store::sweep::Sweep;
 use crate::store::tag_index::Progress;
 use crate::store::ticket::FillTicket;
 use crate::store::undertaker::Undertaker;
+use crate::store::watch::{Gone, Watchers};
 
 /// How much is kept.
 #[derive(Clone, Debug)]
@@ -62,6 +64,7 @@ pub struct Store {
     undertaker: Undertaker,
     lease: Lease,
     metrics: Arc<Metrics>,
+    watchers: Arc<Watchers>,
 }
 
 /// What a lookup found.
@@ -108,11 +111,15 @@ impl Store {
     pub fn in_epoch(epoch: u64, settings: &Settings, metrics: Arc<Metrics>) -> Self {
         let gate = Arc::new(Gate::new(epoch));
         let (index, evictions) = (Arc::clone(&gate), Arc::clone(&metrics));
+        let watchers = Arc::<Watchers>::default();
+        let told = Arc::clone(&watchers);
         let memory = Arc::new(Memory::new(settings.memory, settings.entries, move |entry| {
             index.forget(entry);
             evictions.evicted("size");
+            told.gone(entry, Gone::Evicted);
         }));
-        Self { undertaker: Undertaker::of(&memory, &gate), memory, gate, lease: Lease::default(), metrics }
+        let undertaker = Undertaker::of(&memory, &gate, &watchers);
+        Self { undertaker, memory, gate, lease: Lease::default(), metrics, watchers }
     }
 
     /// Until when what is kept may be served.
@@ -203,7 +210,21 @@ impl Store {
     fn show(&self, entry: &Arc<Entry>) {
         let mut gone = Vec::new();
         self.memory.change(entry.key(), |group| gone = group.put(entry));
-        gone.iter().for_each(|entry| self.gate.forget(entry));
+        let before = gone.iter().find(|old| {
+            old.selector == entry.selector
+                && old.part().is_none()
+                && !old.is_dead()
+                && old.softened().is_none()
+        });
+        self.watchers.stored(entry, before.map(|before| &**before));
+        for entry in &gone {
+            // Who died before is told of by who buries it.
+            let was_alive = !entry.is_dead();
+            self.gate.forget(entry);
+            if was_alive {
+                self.watchers.gone(entry, Gone::Replaced);
+            }
+        }
         if entry.is_dead() {
             // Who killed it on its way may have had it buried before it was there.
             self.memory.sweep(entry.key());
@@ -235,6 +256,7 @@ impl Store {
     pub fn remove(&self, entry: &Entry) {
         self.gate.forget(entry);
         self.memory.sweep(entry.key());
+        self.watchers.gone(entry, Gone::Withdrawn);
     }
 
     /// Applies an invalidation, and holds this thread until that is done: when this returns and it was hard, no body fetched
@@ -319,6 +341,11 @@ impl Store {
     /// The live entry of this name; it is searched for among all.
     pub fn entry(&self, id: EntryId) -> Option<Arc<Entry>> {
         self.memory.entries().find(|entry| entry.id() == id && !entry.is_dead())
+    }
+
+    /// Every live entry, in no order; nobody waits for who goes through them.
+    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
+        self.memory.entries().filter(|entry| !entry.is_dead())
     }
 
     /// How many live entries carry `tag`.

@@ -21,6 +21,7 @@ use crate::clock::Now;
 use crate::store::Store;
 use crate::store::entry::Entry;
 use crate::store::tag_index::Progress;
+use crate::store::watch::Gone;
 
 /// Entries that are looked at before the gate is let go, and anybody else may run.
 pub const SLICE: usize = if cfg!(test) { 16 } else { 256 };
@@ -64,8 +65,11 @@ impl Store {
         let excess = (used - marks.low) / used;
         self.go_on(hand, ROUNDS, |slice, seats| {
             let wanted = (excess * seats as f64).ceil() as usize;
-            let poor = slice.iter().filter(|entry| entry.spend() == 0).take(wanted);
-            poor.for_each(|entry| self.let_go(entry, "size"));
+            let poor = slice.iter().filter(|entry| {
+                self.look_at(entry);
+                entry.spend() == 0
+            });
+            poor.take(wanted).for_each(|entry| self.let_go(entry, Gone::Evicted));
         })
     }
 
@@ -74,7 +78,7 @@ impl Store {
     pub fn sweep_spent(&self, hand: &mut Hand, now: Now) -> Progress {
         self.go_on(hand, 1, |slice, _| {
             let spent = slice.iter().filter(|entry| entry.is_spent(now));
-            spent.for_each(|entry| self.let_go(entry, "expired"));
+            spent.for_each(|entry| self.let_go(entry, Gone::Expired));
         })
     }
 
@@ -90,10 +94,11 @@ impl Store {
         if hand.is_resting() { Progress::Done } else { Progress::More }
     }
 
-    fn let_go(&self, entry: &Entry, why: &'static str) {
+    fn let_go(&self, entry: &Entry, why: Gone) {
         self.gate.forget(entry);
         self.memory.sweep(entry.key());
-        self.metrics.evicted(why);
+        self.metrics.evicted(if why == Gone::Expired { "expired" } else { "size" });
+        self.watchers.gone(entry, why);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::store::entry::Entry;
 use crate::store::memory::Memory;
 use crate::store::position::Gate;
 use crate::store::tag_index::Progress;
+use crate::store::watch::{Gone, Watchers};
 
 /// Most that are taken out of memory before their seats in the index are vacated.
 const TOGETHER: usize = 64;
@@ -32,12 +33,14 @@ pub(in crate::store) struct Undertaker {
 struct Ground {
     memory: Arc<Memory>,
     gate: Arc<Gate>,
+    watchers: Arc<Watchers>,
 }
 
 impl Undertaker {
-    /// For what died at `gate` and lies in `memory`.
-    pub(in crate::store) fn of(memory: &Arc<Memory>, gate: &Arc<Gate>) -> Self {
-        let ground = Ground { memory: Arc::clone(memory), gate: Arc::clone(gate) };
+    /// For what died at `gate` and lies in `memory`; `watchers` is told.
+    pub(in crate::store) fn of(memory: &Arc<Memory>, gate: &Arc<Gate>, watchers: &Arc<Watchers>) -> Self {
+        let ground =
+            Ground { memory: Arc::clone(memory), gate: Arc::clone(gate), watchers: Arc::clone(watchers) };
         Self { ground, thread: OnceLock::new() }
     }
 
@@ -57,7 +60,10 @@ impl Undertaker {
 impl Ground {
     fn take(&self, dead: &Dead) {
         for some in dead.chunks(TOGETHER) {
-            some.iter().for_each(|entry| self.memory.sweep(entry.key()));
+            for entry in some {
+                self.memory.sweep(entry.key());
+                self.watchers.gone(entry, Gone::Invalidated);
+            }
             self.gate.tidy();
         }
         while self.gate.tidy() == Progress::More {}
@@ -85,7 +91,7 @@ mod tests {
             });
         }
         dead.kill();
-        let undertaker = Undertaker::of(&memory, &Arc::default());
+        let undertaker = Undertaker::of(&memory, &Arc::default(), &Arc::default());
         undertaker.bury(&Arc::new(vec![dead, live]));
         while memory.find(b"a").is_some() {
             thread::yield_now();

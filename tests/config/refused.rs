@@ -278,15 +278,16 @@ fn a_report_knows_errors_from_warnings() {
 #[test]
 fn targets_marks_and_webhooks_that_cannot_be_are_refused() {
     refuses(&[
-        ("monitor: {target_hit_ratio: 90}\n", "`90` is not between 0 and 1"),
+        ("monitor: {target_hit_ratio: 90}\n", "`90` is more than all"),
         ("monitor: {target_hit_ratio: high}\n", "`high` is not a share"),
+        ("monitor: {audit: {share: 101%}}\n", "`101%` is more than all"),
         ("monitor: {target_latency: 0}\n", "has to be longer than zero"),
         ("monitor: {every: 0s}\n", "has to be longer than zero"),
         ("monitor: {alerts: [hit-ratio, mood]}\n", "`mood`"),
         ("monitor: {webhook: hooks.example.com}\n", "is not an http or https URL"),
         ("monitor: {webhook: 'https://me:secret@example.com/'}\n", "has a user in it"),
-        ("limits: {low: 0.96}\n", "`limits.low` 0.96 is not below `limits.high` 0.95"),
-        ("limits: {high: 0.5}\n", "`limits.low` 0.9 is not below `limits.high` 0.5"),
-        ("limits: {high: 1.5}\n", "is not between 0 and 1"),
+        ("limits: {low: 0.96}\n", "`limits.low` 96% is not below `limits.high` 95%"),
+        ("limits: {high: 0.5}\n", "`limits.low` 90% is not below `limits.high` 50%"),
+        ("limits: {high: 1.5}\n", "`1.5` is more than all"),
     ]);
 }

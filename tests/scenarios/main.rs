@@ -36,6 +36,7 @@ mod stored;
 mod switches;
 mod tags;
 mod tier;
+mod usage;
 mod variants;
 mod warming;
 mod webhooks;

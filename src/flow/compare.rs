@@ -1,0 +1,105 @@
+//! What the origin says now to what an entry was fetched for, beside the cache: nothing is stored, and nobody waits.
+//!
+//! Invariant: only what everybody shares and asks for by its target is asked for again, with nobody's credentials. It refuses
+//! to know what follows from a difference.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::ETAG;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use sha2::{Digest, Sha256};
+
+use crate::body::Body;
+use crate::flow::ingress::Named;
+use crate::flow::{Client, Flow, Shared, Visit, egress};
+use crate::policy::decode;
+use crate::route::host::Scheme;
+use crate::route::share::Share;
+use crate::store::entry::Entry;
+use crate::upstream::Upgrade;
+
+/// An answer, as far as two are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Its status.
+    pub status: StatusCode,
+    /// The origin's own strong entity tag, if it has one.
+    pub strong_etag: Option<Vec<u8>>,
+    /// Digest of the body without its codings; of the body as it is, if they cannot be undone.
+    pub digest: u128,
+}
+
+/// Why the origin was not asked, or said nothing that can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSaid {
+    /// The entry is somebody's own, is asked for by content, or is a part: what it was asked with is not kept.
+    #[error("it cannot be asked for again")]
+    NotAskable,
+    /// The origin gave no whole answer, or too long a one.
+    #[error("the origin gave no whole answer")]
+    NoAnswer,
+}
+
+impl Said {
+    /// What an entry says.
+    pub fn by(entry: &Entry) -> Self {
+        let headers = entry.response.origin_headers();
+        Self::of(entry.response.status, &headers, &entry.response.body)
+    }
+
+    fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let etag = headers.get(ETAG).map(|tag| tag.as_bytes().to_vec());
+        let sha = Sha256::digest(&*plain(headers, body));
+        let digest = sha.iter().take(16).fold(0, |digest, byte| digest << 8 | u128::from(*byte));
+        Self { status, strong_etag: etag.filter(|tag| tag.starts_with(b"\"")), digest }
+    }
+}
+
+/// Whether two entries have the same body, whatever it was coded by.
+pub fn same_body(one: &Entry, other: &Entry) -> bool {
+    if one.response.body == other.response.body {
+        return true;
+    }
+    let (of_one, of_other) = (one.response.headers(), other.response.headers());
+    plain(&of_one, &one.response.body) == plain(&of_other, &other.response.body)
+}
+
+/// A coding may write down when it was done.
+fn plain<'b>(headers: &HeaderMap, body: &'b [u8]) -> std::borrow::Cow<'b, [u8]> {
+    let decoded = decode::codings(headers).and_then(|codings| decode::decoded(&codings, body));
+    decoded.unwrap_or(body.into())
+}
+
+impl Flow {
+    /// Whether an entry can be asked for again: it is everybody's, and all that it was asked with is in its key.
+    pub fn is_askable(&self, entry: &Entry) -> bool {
+        self.0.wanted(entry).is_some()
+    }
+
+    /// Asks the origin, behind everybody else, for what `entry` was fetched for.
+    ///
+    /// # Errors
+    /// [`NotSaid`].
+    pub async fn ask_beside(&self, entry: &Entry) -> Result<Said, NotSaid> {
+        let wanted = self.0.wanted(entry).ok_or(NotSaid::NotAskable)?;
+        let tls = entry.key().told().is_some_and(|told| told.scheme == Scheme::Https);
+        let (head, client) = (wanted.head, Client::auditor(tls));
+        let named = Named::by(&head).map_err(|_| NotSaid::NotAskable)?;
+        let target = self.0.target(&named, &client).map_err(|_| NotSaid::NotAskable)?;
+        let visit = Visit::new(&self.0, client, &target, &head, self.0.clock.now());
+        let mut request = Request::new(Body::Empty);
+        *request.uri_mut() = visit.fill_target().into();
+        *request.headers_mut() = egress::fill(&visit, &head.headers, Share::Shared);
+        answer(&self.0, request, &visit).await.ok_or(NotSaid::NoAnswer)
+    }
+}
+
+async fn answer(flow: &Arc<Shared>, request: Request<Body>, visit: &Visit<'_>) -> Option<Said> {
+    let limit = usize::try_from(visit.target.route.settings.entry).unwrap_or(usize::MAX);
+    let response = flow.upstream.send(request, visit.how(Upgrade::No)).await.ok()?;
+    let (head, body) = response.into_parts();
+    let body: Bytes = Limited::new(body, limit).collect().await.ok()?.to_bytes();
+    Some(Said::of(head.status, &head.headers, &body))
+}
