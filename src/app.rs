@@ -6,6 +6,7 @@
 //! ```
 
 mod joining;
+mod warming;
 
 use std::future::Future;
 use std::io;
@@ -37,7 +38,7 @@ use crate::server::Server;
 use crate::store::Store;
 use crate::tier::Tier;
 use crate::upstream::Upstream;
-use crate::{admin, server, upstream, warm};
+use crate::{admin, server, upstream};
 
 /// Why the proxy does not start.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +122,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
+    let warmer = warming::warmer(config.warm, &flow, config.fleet.as_ref().zip(place.as_ref()));
     let joined = config.fleet.zip(place.clone());
     let events =
         joined.as_ref().map(|(settings, place)| joining::events(&flow, settings, place)).transpose()?;
@@ -138,6 +140,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         digest,
         channels: subscription.clone(),
         cache_path: config.admin.cache_path.clone(),
+        warmer: warmer.clone(),
     });
     background.extend(listener);
     background.extend(place.map(|place| tokio::spawn(place.watch())));
@@ -151,7 +154,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         subscription.storing_begins().await;
     }
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
-    background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
+    background.push(tokio::spawn(warmer.live(readiness.clone())));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
     Ok(Running {
@@ -342,12 +345,4 @@ async fn warn_of_absent_origin(flow: Flow) {
     if let Err(why) = flow.probe().await {
         tracing::warn!("the upstream is not there yet: {why}");
     }
-}
-
-async fn warm_up(settings: warm::Settings, flow: Flow, readiness: Readiness, metrics: Arc<Metrics>) {
-    let fetch = |request| {
-        let flow = flow.clone();
-        async move { flow.warm(request).await }
-    };
-    warm::run(&settings, fetch, &readiness, &metrics).await;
 }

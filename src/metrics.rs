@@ -9,6 +9,7 @@ mod channels;
 mod fleet;
 mod invalidation;
 mod tier;
+mod warming;
 mod watched;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,7 @@ pub use crate::metrics::channels::Channels;
 use crate::metrics::fleet::Fleet;
 use crate::metrics::invalidation::Invalidations;
 pub use crate::metrics::tier::Tier;
+use crate::metrics::warming::Warming;
 pub use crate::metrics::watched::CacheState;
 use crate::metrics::watched::Watched;
 
@@ -107,7 +109,6 @@ pub struct Metrics {
     evictions: Family<Reason, Counter>,
     fills_discarded: Family<Reason, Counter>,
     demotions: Family<RouteLabel, Counter>,
-    warm_requests: Family<Outcome, Counter>,
     refused: Family<Reason, Counter>,
     connections: Gauge,
     config: Family<Digest, Gauge>,
@@ -116,6 +117,7 @@ pub struct Metrics {
     invalidations: Invalidations,
     fleet: Fleet,
     tier: Tier,
+    warming: Warming,
     cache: Watched,
 }
 
@@ -155,7 +157,6 @@ impl Metrics {
                 "demotions",
                 "Public routes demoted to auto since the origin asked for a credential",
             ),
-            warm_requests: declare(r, "warm_requests", "Requests made to warm the cache"),
             refused: declare(r, "refused", "Requests and connections refused at the door"),
             connections: declare(r, "connections", "Open client connections"),
             config: declare(r, "config_info", "Digest of the configuration in force"),
@@ -168,6 +169,7 @@ impl Metrics {
             invalidations: Invalidations::declared(r),
             fleet: Fleet::declared(r),
             tier: Tier::declare(r),
+            warming: Warming::declare(r),
             cache,
             registry,
         }
@@ -234,11 +236,6 @@ impl Metrics {
     /// Counts a demotion of the public `route` (as in [`Self::request`]) to `scope: auto`.
     pub fn demoted(&self, route: usize) {
         self.demotions.get_or_create(&RouteLabel { route: Arc::clone(&self.route(route).name) }).inc();
-    }
-
-    /// Counts a warming request by its result (`stored`, `failed`, …).
-    pub fn warmed(&self, result: &'static str) {
-        self.warm_requests.get_or_create(&Outcome { result }).inc();
     }
 
     /// Counts a request or connection that was refused at the door (a guard violation, a limit).
@@ -501,7 +498,7 @@ mod tests {
         metrics.evicted("size");
         metrics.fill_discarded("outdated");
         metrics.demoted(0);
-        metrics.warmed("stored");
+        metrics.warming().request("stored");
         metrics.refused("content-length");
         metrics.set_config("abc");
         metrics.invalidated("write", "hard");

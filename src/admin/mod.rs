@@ -18,6 +18,7 @@ mod problem;
 mod purge;
 mod status;
 mod switches;
+mod warm;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use crate::ready::Readiness;
 use crate::route::path::Path;
 use crate::token::Keyring;
 pub use crate::token::{Role, Token};
+use crate::warm::Warmer;
 
 /// `admin:` of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +89,8 @@ pub struct Sources {
     pub channels: Option<Subscription>,
     /// What stands for [`CACHE_PATH`].
     pub cache_path: String,
+    /// Who warms.
+    pub warmer: Warmer,
 }
 
 impl Sources {
@@ -110,7 +114,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 24] = [
+const API: [Route; 29] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
@@ -125,6 +129,10 @@ const API: [Route; 24] = [
     Route("/v1/explain", Some(Role::Read), || post(explain)),
     Route("/v1/purge", Some(Role::Purge), || post(purge::purge)),
     Route("/v1/events", Some(Role::Purge), || post(purge::events)),
+    Route("/v1/warm", Some(Role::Read), || get(warm::list)),
+    Route("/v1/warm", Some(Role::Purge), || post(warm::warm)),
+    Route("/v1/warm/{run}", Some(Role::Read), || get(warm::one)),
+    Route("/v1/warm/{run}", Some(Role::Purge), || delete(warm::cancel)),
     Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
     Route("/v1/cache/enable", Some(Role::All), || post(switches::enable)),
     Route("/client/v4/zones/{zone}/purge_cache", Some(Role::Purge), || post(compat::cloudflare)),
@@ -134,6 +142,7 @@ const API: [Route; 24] = [
     Route("/api/cache/stats", Some(Role::Read), || get(status::stats)),
     Route(STATS, Some(Role::Read), || get(status::stats)),
     Route("/api/cache/health", Some(Role::Read), || get(status::health)),
+    Route("/api/cache/warm", Some(Role::Purge), || post(warm::compatible)),
     Route("/api/cache/invalidate", Some(Role::Purge), || post(compat::invalidate)),
 ];
 
@@ -322,6 +331,21 @@ mod tests {
         })
     }
 
+    /// Who warms nothing by itself.
+    fn idle(flow: &Flow, metrics: &Arc<Metrics>) -> Warmer {
+        let settings = crate::warm::Settings {
+            tasks: Vec::new(),
+            before_ready: Duration::ZERO,
+            concurrency: 1,
+            rate: None,
+            headers: http::HeaderMap::new(),
+            background: true,
+            users: None,
+            named_in: None,
+        };
+        Warmer::new(settings, Arc::new(flow.clone()), Clock::system(), Arc::clone(metrics), None)
+    }
+
     /// A token of each role, named for it; the token is its name, too.
     fn roles() -> Keyring {
         let token = |name: &str, may| Token { name: name.into(), token: name.into(), may };
@@ -342,9 +366,11 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let readiness = Readiness::warming();
             let metrics = Arc::new(Metrics::new(&[]));
+            let flow = flow(keys, &metrics);
             let sources = Sources {
                 readiness: readiness.clone(),
-                flow: flow(keys, &metrics),
+                warmer: idle(&flow, &metrics),
+                flow,
                 metrics,
                 digest: "d".into(),
                 channels: None,

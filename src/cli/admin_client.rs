@@ -113,10 +113,27 @@ impl Admin {
     /// # Errors
     /// Why nothing came of it, and what to do.
     pub(crate) async fn post(&self, path: &str, body: &Value, sure: &str) -> Result<Value, Failure> {
+        self.ask(&Method::POST, path, Some(&body.to_string()), sure).await
+    }
+
+    /// Asks for `path`; otherwise as [`Self::post`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn get(&self, path: &str, sure: &str) -> Result<Value, Failure> {
+        self.ask(&Method::GET, path, None, sure).await
+    }
+
+    async fn ask(
+        &self,
+        method: &Method,
+        path: &str,
+        json: Option<&str>,
+        sure: &str,
+    ) -> Result<Value, Failure> {
         let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let field = token.as_deref().map(|token| ("authorization", token));
-        let text = body.to_string();
-        let ask = Ask { method: &Method::POST, path, field, json: Some(&text) };
+        let ask = Ask { method, path, field, json };
         let exchange = async { Client::connect(&self.address, Clock::system()).await?.send(ask).await };
         let answer = exchange.await.map_err(|why| self.unreachable(&why))?;
         if !answer.status.is_success() {

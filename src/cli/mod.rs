@@ -10,6 +10,7 @@ mod play;
 pub mod purge;
 pub mod run;
 mod stage;
+pub mod warm;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -45,6 +46,8 @@ enum Command {
     Explain(explain::Args),
     /// Outdates tags and paths in a running Larder.
     Purge(purge::Args),
+    /// Has a running Larder fetch what it would be asked for.
+    Warm(warm::Args),
     /// Switches caching off for a while, for a route or for everything.
     Off(off::Args),
 }
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Config(args)) => config::run(args),
         Ok(Command::Explain(args)) => explain::run(&args),
         Ok(Command::Purge(args)) => purge::run(&args),
+        Ok(Command::Warm(args)) => warm::run(&args),
         Ok(Command::Off(args)) => off::run(&args),
         // `--help` and `--version` as well.
         Err(words) => exit(u8::try_from(words.exit_code()).unwrap_or(FAILED), words.print()),

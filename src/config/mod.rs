@@ -44,6 +44,8 @@ mod template;
 mod token;
 mod trap;
 mod tree;
+mod warm;
+mod warm_text;
 mod webhook;
 mod write;
 
@@ -52,9 +54,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{
-    access_log, admin, fleet, flow, invalidate, route as routing, server, store, tier, upstream, warm,
-};
+use crate::{access_log, admin, fleet, flow, invalidate, route as routing, server, store, tier, upstream};
 
 pub use crate::config::answer::Answer;
 pub use crate::config::case::{Case, Expected, Fact, Sharing};
@@ -118,8 +118,8 @@ pub struct Config {
     pub unmatched: Option<routing::Settings>,
     /// `writes:`, in the order of the file.
     pub writes: Vec<routing::write::Rule>,
-    /// What is fetched at start.
-    pub warm: warm::Settings,
+    /// What is fetched before anybody asks.
+    pub warm: crate::warm::Settings,
     /// The admin listener.
     pub admin: admin::Settings,
     /// What is logged.

@@ -25,7 +25,7 @@ use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::store::entry::{Entry, Refreshing};
 use crate::store::position::Arrival;
-use crate::upstream;
+use crate::upstream::{self, Priority};
 
 /// Most flights that one request takes part in; then it is answered 503.
 const ROUNDS: usize = 8;
@@ -60,7 +60,7 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
     if is_refreshed {
         refresh(visit, head, &selecting, share, &entry);
     }
-    entry.count_hit();
+    visit.count_hit(&entry);
     Ok(serve::entry(&request(head), &entry, visit.target.route, cache, status, visit.now))
 }
 
@@ -137,6 +137,16 @@ fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, 
     }
 }
 
+impl Visit<'_> {
+    /// Counts a request that `entry` answered; what nobody waits for makes nothing popular.
+    #[inline]
+    fn count_hit(&self, entry: &Entry) {
+        if self.client.priority == Priority::Client {
+            entry.count_hit();
+        }
+    }
+}
+
 impl Question<'_> {
     fn join(&self) -> Role<Landing> {
         let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
@@ -153,6 +163,7 @@ impl Question<'_> {
             Role::Pilot(departure) => self.fly(departure).await,
             Role::Passenger(flight) => {
                 self.collapsed = true;
+                flight.hasten(self.visit.client.priority);
                 let landing = flight.landing().await;
                 self.settle(&flight, landing)
             }
@@ -252,11 +263,11 @@ impl Question<'_> {
             Whence::Confirmed(status) => self.confirmed(status),
             Whence::Fetched => (Cache::Miss, self.forwarded(None, true, None)),
             Whence::Found => {
-                entry.count_hit();
+                self.visit.count_hit(entry);
                 (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None })
             }
             Whence::Told => {
-                entry.count_hit();
+                self.visit.count_hit(entry);
                 Question::told(entry.life.ttl(now))
             }
         };

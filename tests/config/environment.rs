@@ -66,6 +66,7 @@ fn everything_works_with_no_file_at_all() {
     assert_eq!(config.admin.token.as_deref(), Some("t0ken"));
     assert_eq!(config.store.entries, Some(123));
     assert!(!config.flow.enabled);
+    assert!(!config.warm.background);
     assert_eq!(config.file, None);
 }
 

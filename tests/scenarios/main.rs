@@ -36,6 +36,7 @@ mod switches;
 mod tags;
 mod tier;
 mod variants;
+mod warm_runs;
 mod warming;
 mod webhooks;
 mod write_rules;
