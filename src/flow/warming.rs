@@ -12,7 +12,7 @@ use crate::body::Body;
 use crate::flow::ingress::Named;
 use crate::flow::plan::Plan;
 use crate::flow::tagging::Tagging;
-use crate::flow::{Client, Flow, Visit};
+use crate::flow::{Client, Flow, Visit, read};
 use crate::invalidate::Source;
 use crate::invalidate::applied::Reached;
 use crate::invalidate::audit::{Audited, Query};
@@ -49,6 +49,22 @@ impl Flow {
                 _ => None,
             }
         })?
+    }
+
+    /// Fetches what is kept for such a request anew, while it is served; gives what is kept then. `None`: nothing is, or somebody
+    /// does it already.
+    pub async fn renew(&self, head: Head) -> Option<Arc<Entry>> {
+        let head = of_a_warmer(head);
+        let flight = self.with_visit(&head, |visit, share| {
+            let selecting = visit.selecting(&head, share);
+            let key = visit.target.key(share, &head.headers, visit.content().key());
+            match self.0.lookup(&selecting, &key, visit.now.mono) {
+                Found::Entry(entry) => read::refresh(visit, &head, &selecting, share, &entry),
+                _ => None,
+            }
+        })??;
+        flight.await.ok()?;
+        self.kept(head)
     }
 
     /// For each path when it was last outdated, by a write or by who tells of writes: the place of that in the order, as far

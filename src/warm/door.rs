@@ -21,6 +21,9 @@ pub trait Door: Send + Sync {
     /// What is kept for such a request.
     fn kept(&self, head: Head) -> Option<Arc<Entry>>;
 
+    /// Fetches that anew, while it is served; gives what is kept then, `None` if somebody does it already.
+    fn renew(&self, head: Head) -> BoxFuture<'static, Option<Arc<Entry>>>;
+
     /// For each path the position at which it was last outdated, if that is remembered. It may take its time.
     fn last_written(&self, paths: &[&str]) -> Vec<Option<u64>>;
 
@@ -48,6 +51,11 @@ impl Door for Flow {
 
     fn kept(&self, head: Head) -> Option<Arc<Entry>> {
         Flow::kept(self, head)
+    }
+
+    fn renew(&self, head: Head) -> BoxFuture<'static, Option<Arc<Entry>>> {
+        let flow = self.clone();
+        Box::pin(async move { Flow::renew(&flow, head).await })
     }
 
     fn last_written(&self, paths: &[&str]) -> Vec<Option<u64>> {

@@ -44,7 +44,7 @@ use crate::warm::pace::Pace;
 use crate::warm::queue::Queue;
 use crate::warm::run::{Run, Runs, Trigger};
 use crate::warm::schedule::{Diary, Schedule};
-use crate::warm::task::Task;
+use crate::warm::task::{Audience, Task};
 use crate::warm::turn::{Turn, Turns};
 
 /// How often it is looked whether anything is due, and what was earned.
@@ -232,8 +232,11 @@ impl Shared {
                 Schedule::Start | Schedule::Cron(..) => None,
             };
             let turn = match &self.turns {
-                Some(turns) => turns.take(&task.id, due.slot, lasting).await,
-                None => Turn::Ours,
+                // Those who were here are known where they were, and nowhere else.
+                Some(turns) if task.audience == Audience::Anybody => {
+                    turns.take(&task.id, due.slot, lasting).await
+                }
+                _ => Turn::Ours,
             };
             if turn != Turn::Taken {
                 self.begin(Trigger::Schedule, Order::of(std::slice::from_ref(task))).await;
@@ -253,6 +256,13 @@ impl Shared {
             let (stored, fresh, bypassed, failed) = (sum.stored, sum.fresh, sum.bypassed, sum.failed);
             tracing::info!(run = run.id, stored, fresh, bypassed, failed, "warmed");
         }
+    }
+
+    /// How long it is until a task is due again; `None`: it never is.
+    pub(crate) fn until_next(&self, task: &str) -> Option<Duration> {
+        let (at, now) = (self.settings.tasks.iter().position(|known| known.id == task)?, self.clock.now());
+        let diary = self.diary.lock().unwrap_or_else(PoisonError::into_inner);
+        diary.next(at, now)?.duration_since(now.wall).ok().filter(|_| self.settings.background)
     }
 
     /// What metrics call a task.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::clock::Now;
 use crate::warm::ask::{self, Asked, Page};
 use crate::warm::harvest::Watched;
 use crate::warm::paging::MAX_PAGES;
@@ -82,7 +83,10 @@ impl Shared {
         let Some(request) = ask::request(path, headers) else { return failed("not a path of the upstream") };
         let (head, body) = request.into_parts();
         let again = head.clone();
-        let asked = ask::fetch(&*self.door, http::Request::from_parts(head, body)).await;
+        let asked = match self.renewed(job, &head).await {
+            Some(asked) => asked,
+            None => ask::fetch(&*self.door, http::Request::from_parts(head, body)).await,
+        };
         if asked.outcome == Outcome::Stored
             && let Some(entry) = self.door.kept(again)
         {
@@ -96,6 +100,22 @@ impl Shared {
             self.lock_harvest().watch(Watched { entry, run, part, label, whose, counted });
         }
         asked
+    }
+
+    /// Fetches anew what is fresh now, and would not be until the task is due again; `None`: that is not so.
+    async fn renewed(&self, job: &Job, head: &http::request::Parts) -> Option<Asked> {
+        let horizon = self.until_next(&job.task.id)?;
+        let (entry, now) = (self.door.kept(head.clone())?, self.clock.now());
+        let later = Now { mono: now.mono + horizon, wall: now.wall + horizon };
+        if !entry.life.is_fresh(now) || entry.life.is_fresh(later) {
+            return None;
+        }
+        let kept = self.door.renew(head.clone()).await?;
+        if kept.id() == entry.id() {
+            return Some(failed("the origin did not renew it"));
+        }
+        let bytes = kept.response.body.len() as u64;
+        Some(Asked { outcome: Outcome::Stored, status: None, bytes })
     }
 
     fn fields(&self, job: &Job, origin: Option<&http::HeaderValue>) -> Option<http::HeaderMap> {

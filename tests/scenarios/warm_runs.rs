@@ -102,6 +102,30 @@ warm:
 }
 
 #[test]
+fn what_would_expire_before_the_next_run_is_fetched_anew_and_the_rest_left_alone() {
+    play(async {
+        let origin = Origin::counting().await;
+        let yaml = "routes: { /short: 40m, /long: 2h }
+warm: { requests: [{ get: /short, every: 30m }, { get: /long, every: 30m }] }";
+        let proxy = Proxy::start(&origin, yaml).await;
+        proxy.ready().await;
+        proxy.pass(30 * MINUTE + JITTER);
+        origin.arrived(3).await;
+        loop {
+            let told = proxy.admin("/v1/warm").await.json();
+            let ended = |run: &&Value| run["trigger"] == "schedule" && run["state"] == "ok";
+            if told["runs"].as_array().unwrap().iter().filter(ended).count() == 2 {
+                break;
+            }
+        }
+        let count = |path: &str| targets(&origin).iter().filter(|target| *target == path).count();
+        assert_eq!((count("/short"), count("/long")), (2, 1));
+        proxy.pass(15 * MINUTE);
+        assert_eq!(proxy.get("/short").reply().await.cache(), "HIT", "forty minutes after the first fetch");
+    });
+}
+
+#[test]
 fn what_is_urgent_goes_first_and_then_what_was_written_last() {
     play(async {
         let origin = Origin::start(|seen| match seen.method.as_str() {
