@@ -7,6 +7,7 @@
 
 mod joining;
 mod upkeep;
+mod warming;
 mod watching;
 
 use std::future::Future;
@@ -40,7 +41,7 @@ use crate::server::Server;
 use crate::store::Store;
 use crate::tier::Tier;
 use crate::upstream::Upstream;
-use crate::{admin, server, upstream, warm};
+use crate::{admin, server, upstream};
 
 /// Why the proxy does not start.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +131,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let (monitor, harvest, watching) = watching::watch(&config, &flow, address.port())?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
+    let warmer = warming::warmer(config.warm, &flow, config.fleet.as_ref().zip(place.as_ref()));
     let joined = config.fleet.zip(place.clone());
     let events =
         joined.as_ref().map(|(settings, place)| joining::events(&flow, settings, place)).transpose()?;
@@ -147,6 +149,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         channels: subscription.clone(),
         harvest,
         cache_path: config.admin.cache_path.clone(),
+        warmer: warmer.clone(),
     });
     background.extend(listener);
     background.extend(watching);
@@ -162,7 +165,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     }
     background.extend(upkeep::begin(&flow, config.monitor.targets.marks));
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
-    background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
+    background.push(tokio::spawn(warmer.live(readiness.clone())));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
     Ok(Running {
@@ -359,12 +362,4 @@ async fn warn_of_absent_origin(flow: Flow) {
     if let Err(why) = flow.probe().await {
         tracing::warn!("the upstream is not there yet: {why}");
     }
-}
-
-async fn warm_up(settings: warm::Settings, flow: Flow, readiness: Readiness, metrics: Arc<Metrics>) {
-    let fetch = |request| {
-        let flow = flow.clone();
-        async move { flow.warm(request).await }
-    };
-    warm::run(&settings, fetch, &readiness, &metrics).await;
 }

@@ -15,6 +15,7 @@ mod invalidation;
 mod reading;
 mod tier;
 mod totals;
+mod warming;
 mod watched;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,7 @@ pub use crate::metrics::histogram::Tally;
 use crate::metrics::invalidation::Invalidations;
 pub use crate::metrics::reading::{Reading, RouteReading};
 pub use crate::metrics::tier::Tier;
+use crate::metrics::warming::Warming;
 pub use crate::metrics::watched::CacheState;
 use crate::metrics::watched::Watched;
 
@@ -68,7 +70,6 @@ pub struct Metrics {
     evictions: Family<Reason, Counter>,
     fills_discarded: Family<Reason, Counter>,
     demotions: Family<RouteLabel, Counter>,
-    warm_requests: Family<Outcome, Counter>,
     audit_checks: Family<RouteResult, Counter>,
     refused: Family<Reason, Counter>,
     connections: Gauge,
@@ -79,6 +80,7 @@ pub struct Metrics {
     invalidations: Invalidations,
     fleet: Fleet,
     tier: Tier,
+    warming: Warming,
     cache: Watched,
 }
 
@@ -119,7 +121,6 @@ impl Metrics {
                 "demotions",
                 "Public routes demoted to auto since the origin asked for a credential",
             ),
-            warm_requests: declare(r, "warm_requests", "Requests made to warm the cache"),
             audit_checks: declare(r, "audit_checks", "Hits that were held against the origin"),
             refused: declare(r, "refused", "Requests and connections refused at the door"),
             connections: declare(r, "connections", "Open client connections"),
@@ -134,6 +135,7 @@ impl Metrics {
             invalidations: Invalidations::declared(r),
             fleet: Fleet::declared(r),
             tier: Tier::declare(r),
+            warming: Warming::declare(r),
             cache,
             registry,
         }
@@ -442,7 +444,7 @@ mod tests {
         metrics.evicted("size");
         metrics.fill_discarded("outdated");
         metrics.demoted(0);
-        metrics.warmed("stored");
+        metrics.warming().request("stored");
         metrics.refused("content-length");
         metrics.set_config("abc");
         metrics.invalidated("write", "hard");

@@ -120,7 +120,7 @@ async fn drop_all(sources: &Sources, caller: Caller, reach: Reach) -> Result<Jso
     // It is these entries that are wrong, and nobody says that anything has changed.
     let without_derived = true;
     let invalidation = Invalidation { reach, source, actor, without_derived, ..Invalidation::default() };
-    Ok(Json(purge::carry_out(sources, invalidation, false).await?.to_json()))
+    Ok(Json(purge::carry_out(sources, invalidation, purge::Manner::Apply).await?.to_json()))
 }
 
 async fn entry(sources: &Sources, number: &str) -> Result<Arc<Entry>, Problem> {

@@ -20,6 +20,7 @@ mod purge;
 mod status;
 mod switches;
 mod usage;
+mod warm;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ use crate::ready::Readiness;
 use crate::route::path::Path;
 use crate::token::Keyring;
 pub use crate::token::{Role, Token};
+use crate::warm::Warmer;
 
 /// `admin:` of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +97,8 @@ pub struct Sources {
     pub harvest: Harvest,
     /// What stands for [`CACHE_PATH`].
     pub cache_path: String,
+    /// Who warms.
+    pub warmer: Warmer,
 }
 
 impl Sources {
@@ -118,7 +122,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 26] = [
+const API: [Route; 31] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
@@ -135,6 +139,10 @@ const API: [Route; 26] = [
     Route("/v1/explain", Some(Role::Read), || post(explain)),
     Route("/v1/purge", Some(Role::Purge), || post(purge::purge)),
     Route("/v1/events", Some(Role::Purge), || post(purge::events)),
+    Route("/v1/warm", Some(Role::Read), || get(warm::list)),
+    Route("/v1/warm", Some(Role::Purge), || post(warm::warm)),
+    Route("/v1/warm/{run}", Some(Role::Read), || get(warm::one)),
+    Route("/v1/warm/{run}", Some(Role::Purge), || delete(warm::cancel)),
     Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
     Route("/v1/cache/enable", Some(Role::All), || post(switches::enable)),
     Route("/client/v4/zones/{zone}/purge_cache", Some(Role::Purge), || post(compat::cloudflare)),
@@ -144,6 +152,7 @@ const API: [Route; 26] = [
     Route("/api/cache/stats", Some(Role::Read), || get(status::stats)),
     Route(STATS, Some(Role::Read), || get(status::stats)),
     Route("/api/cache/health", Some(Role::Read), || get(status::health)),
+    Route("/api/cache/warm", Some(Role::Purge), || post(warm::compatible)),
     Route("/api/cache/invalidate", Some(Role::Purge), || post(compat::invalidate)),
 ];
 
@@ -354,6 +363,21 @@ mod tests {
         Monitor::new(settings, sources).unwrap().0
     }
 
+    /// Who warms nothing by itself.
+    fn idle(flow: &Flow, metrics: &Arc<Metrics>) -> Warmer {
+        let settings = crate::warm::Settings {
+            tasks: Vec::new(),
+            before_ready: Duration::ZERO,
+            concurrency: 1,
+            rate: None,
+            headers: http::HeaderMap::new(),
+            background: true,
+            users: None,
+            named_in: None,
+        };
+        Warmer::new(settings, Arc::new(flow.clone()), Clock::system(), Arc::clone(metrics), None)
+    }
+
     /// A token of each role, named for it; the token is its name, too.
     fn roles() -> Keyring {
         let token = |name: &str, may| Token { name: name.into(), token: name.into(), may };
@@ -379,6 +403,7 @@ mod tests {
                 readiness: readiness.clone(),
                 monitor: monitor(&metrics),
                 harvest: Harvest::new(flow.clone(), monitoring::harvest::Settings::default()),
+                warmer: idle(&flow, &metrics),
                 flow,
                 metrics,
                 digest: "d".into(),

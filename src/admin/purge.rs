@@ -32,12 +32,23 @@ use crate::store::position::Position;
 use crate::token::Role;
 
 /// The keys of the purge object, and those that are for this door alone.
-pub(crate) const KEYS: [&str; 10] =
-    ["tags", "paths", "prefixes", "globs", "files", "all", "soft", "id", "dry_run", "cascade"];
+pub(crate) const KEYS: [&str; 11] =
+    ["tags", "paths", "prefixes", "globs", "files", "all", "soft", "id", "dry_run", "cascade", "refresh"];
 
 /// Invalidations in one answer, unless it says otherwise, and at most.
 const USUAL: usize = 100;
 const MOST: usize = 1_000;
+
+/// What is done with an invalidation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It is applied.
+    Apply,
+    /// The same, and what it reached and was hot is fetched again behind everybody's back.
+    Refresh,
+    /// It is said what it would reach.
+    Preview,
+}
 
 /// What an invalidation came to, or would.
 #[derive(Clone, Debug)]
@@ -95,7 +106,7 @@ pub(crate) async fn events(
         }
         Event::Outdates(outdates) => {
             let invalidation = outdates.invalidation(Source::Admin, caller.name);
-            let mut answer = carry_out(&sources, invalidation, false).await?.to_json();
+            let mut answer = carry_out(&sources, invalidation, Manner::Apply).await?.to_json();
             answer["matched"] = true.into();
             Ok(Json(answer))
         }
@@ -161,7 +172,7 @@ pub(crate) async fn of_path(sources: &Sources, head: &Head) -> Result<Response, 
         actor: caller.name.clone(),
         ..Invalidation::default()
     };
-    let done = carry_out(sources, invalidation, false).await?;
+    let done = carry_out(sources, invalidation, Manner::Apply).await?;
     let mut answer = done.to_json();
     answer["status"] = "ok".into();
     answer["id"] = answer["position"].clone();
@@ -177,9 +188,9 @@ pub(crate) async fn by_object(
     caller: &Caller,
     mut object: Map<String, Value>,
 ) -> Result<Done, Problem> {
-    let is_dry = flag(&object, "dry_run")?.unwrap_or(false);
+    let manner = manner(sources, &object)?;
     let without_derived = !flag(&object, "cascade")?.unwrap_or(true);
-    for key in ["dry_run", "cascade"] {
+    for key in ["dry_run", "cascade", "refresh"] {
         object.remove(key);
     }
     let names = &sources.flow.parts().invalidator.settings().events;
@@ -188,7 +199,7 @@ pub(crate) async fn by_object(
         return Err(Problem::unprocessable("This is an event; send it to /v1/events."));
     };
     let invalidation = outdates.invalidation(Source::Admin, &*caller.name);
-    carry_out(sources, Invalidation { without_derived, ..invalidation }, is_dry).await
+    carry_out(sources, Invalidation { without_derived, ..invalidation }, manner).await
 }
 
 /// Applies an invalidation, or says what it would reach.
@@ -198,8 +209,9 @@ pub(crate) async fn by_object(
 pub(crate) async fn carry_out(
     sources: &Sources,
     invalidation: Invalidation,
-    is_dry: bool,
+    manner: Manner,
 ) -> Result<Done, Problem> {
+    let is_dry = manner == Manner::Preview;
     let parts = sources.flow.parts();
     let invalidator = &parts.invalidator;
     if is_dry {
@@ -221,11 +233,30 @@ pub(crate) async fn carry_out(
     let mut items = audit::words(&reach.items);
     let derived = items.split_off(asked);
     let applied = invalidator.apply(invalidation).await;
-    let Applied { position, entries, ack, .. } = applied;
+    let Applied { position, entries, ack, reached } = applied;
+    if manner == Manner::Refresh {
+        sources.flow.refresh(reached, reach);
+    }
     if let Ack::Unconfirmed(operation) = ack {
         return Err(Problem::unconfirmed(operation));
     }
     Ok(Done { position, entries, items, derived, is_dry, ack })
+}
+
+/// What `dry_run` and `refresh` say.
+///
+/// # Errors
+/// 409: nothing is fetched behind anybody's back here.
+fn manner(sources: &Sources, object: &Map<String, Value>) -> Result<Manner, Problem> {
+    match (flag(object, "dry_run")?, flag(object, "refresh")?) {
+        (Some(true), _) => Ok(Manner::Preview),
+        (_, Some(true)) if !sources.warmer.is_on() => {
+            let detail = "`refresh` is switched off here (`warm.background`); purge without it.";
+            Err(Problem::new(StatusCode::CONFLICT, detail))
+        }
+        (_, Some(true)) => Ok(Manner::Refresh),
+        (_, None | Some(false)) => Ok(Manner::Apply),
+    }
 }
 
 /// Counts by template.

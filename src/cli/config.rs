@@ -146,7 +146,7 @@ fn checked(config: &Config) -> String {
         config.routes.len(),
         config.writes.len(),
         config.tests.len(),
-        config.warm.requests.len(),
+        config.warm.tasks.len(),
         config.server.listen,
         config.digest,
     )
@@ -158,7 +158,7 @@ fn checked_json(config: &Config) -> String {
     value["routes"] = config.routes.len().into();
     value["writes"] = config.writes.len().into();
     value["tests"] = config.tests.len().into();
-    value["warm_requests"] = config.warm.requests.len().into();
+    value["warm_requests"] = config.warm.tasks.len().into();
     value["listen"] = config.server.listen.to_string().into();
     value["digest"] = format!("{:016x}", config.digest).into();
     pretty(&value)

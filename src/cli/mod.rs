@@ -11,6 +11,7 @@ pub mod purge;
 pub mod report;
 pub mod run;
 mod stage;
+pub mod warm;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -48,6 +49,8 @@ enum Command {
     Purge(purge::Args),
     /// Tells what the cache was worth, route by route, and what would make it worth more.
     Report(report::Args),
+    /// Has a running Larder fetch what it would be asked for.
+    Warm(warm::Args),
     /// Switches caching off for a while, for a route or for everything.
     Off(off::Args),
 }
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Explain(args)) => explain::run(&args),
         Ok(Command::Purge(args)) => purge::run(&args),
         Ok(Command::Report(args)) => report::run(&args),
+        Ok(Command::Warm(args)) => warm::run(&args),
         Ok(Command::Off(args)) => off::run(&args),
         // `--help` and `--version` as well.
         Err(words) => exit(u8::try_from(words.exit_code()).unwrap_or(FAILED), words.print()),

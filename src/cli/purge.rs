@@ -43,6 +43,9 @@ pub struct Args {
     /// Make stale instead of removing
     #[arg(long)]
     soft: bool,
+    /// Fetch again at once what was removed, or made stale, and was hot
+    #[arg(long)]
+    refresh: bool,
     /// Change nothing, and say what would go
     #[arg(long)]
     dry_run: bool,
@@ -78,7 +81,9 @@ fn body(args: &Args) -> Value {
             body[key] = list;
         }
     }
-    for (key, flag) in [("all", args.all), ("soft", args.soft), ("dry_run", args.dry_run)] {
+    for (key, flag) in
+        [("all", args.all), ("soft", args.soft), ("refresh", args.refresh), ("dry_run", args.dry_run)]
+    {
         if flag {
             body[key] = true.into();
         }

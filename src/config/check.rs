@@ -19,6 +19,7 @@ use crate::route::path::Path;
 use crate::route::table::Table;
 use crate::upstream::Origin;
 use crate::warm;
+use crate::warm::task::{Audience, Task};
 
 /// Listeners that collide, an admin door without a lock, an upstream that is ourselves.
 pub(crate) fn addresses(merged: &File, problems: &mut Vec<Problem>) {
@@ -127,50 +128,81 @@ pub(crate) fn warming(
     routes: &Settled,
     problems: &mut Vec<Problem>,
 ) {
-    let Some(keys) = &merged.warm else { return };
-    let Some(requests) = &keys.value.requests else { return };
-    for request in requests.value.0.iter().filter(|request| request.value.get.is_none()) {
-        problems.push(
-            Problem::of(request.source, "a request to warm has no `get`").hint("write { get: /api/stats }"),
-        );
-    }
-    if !warm.requests.is_empty() && merged.hosts.is_none() {
+    let Some(requests) = merged.warm.as_ref().and_then(|keys| keys.value.requests.as_ref()) else { return };
+    if !warm.tasks.is_empty() && merged.hosts.is_none() {
         let message = "without `hosts`, what is warmed is found by requests to localhost only";
         let problem = Problem::of(requests.source, message).warning();
         problems.push(problem.hint("name the hosts that clients use: hosts: api.example.com"));
     }
     let Ok(table) = Table::build(routes.matched.clone(), routes.unmatched.clone()) else { return };
     let identity = Identity::new(identity, &[]);
-    let credential = identity.credential_field(&warm.headers);
+    unheard(merged, warm, &identity, problems);
     for request in &requests.value.0 {
         let Some(get) = &request.value.get else { continue };
-        let path = get.value.0.path();
+        let Some(task) = warm.tasks.iter().find(|task| task.get == get.value.0) else { continue };
+        let path = task.get.as_str().split('?').next().unwrap_or_default();
         let route = &table.find(Path::of(path).decoded()).settings;
-        let scope = route.rule.scope;
-        let warning = if route.bypass {
-            Some((
-                format!("warming `{path}` keeps nothing: it is bypassed"),
-                "give the path a route with a ttl",
-            ))
-        } else if scope == Scope::Origin {
-            warm.headers.contains_key(AUTHORIZATION).then(|| {
-                let message = format!(
-                    "warming `{path}` with `authorization` keeps only what the origin opens to others"
-                );
-                (message, "let it say `public`, `s-maxage` or `must-revalidate`, or warm without the field")
-            })
-        } else if let (Some(name), true) = (credential, scope != Scope::Public) {
-            let message =
-                format!("`{path}` is warmed with `{name}` and is not public: only that credential gets it");
-            Some((message, "write `scope: public` on its route if all may share the answer"))
-        } else if let (None, Scope::User) = (credential, scope) {
-            Some((
-                format!("warming `{path}` keeps nothing: `scope: user` needs a credential"),
-                "take it out of the list",
-            ))
-        } else {
-            None
-        };
+        let warning = helps_nobody(path, task, warm, &identity, (route.bypass, route.rule.scope));
         problems.extend(warning.map(|(message, hint)| Problem::of(get.source, message).hint(hint).warning()));
+    }
+}
+
+/// A field that names the user, and counts for nothing: what is fetched with it lies under another key than his.
+fn unheard(merged: &File, warm: &warm::Settings, identity: &Identity, problems: &mut Vec<Problem>) {
+    let Some(name) = &warm.named_in else { return };
+    let at = merged.warm.as_ref().and_then(|keys| keys.value.as_user.as_ref());
+    let of_service = identity.credential_field(&warm.headers);
+    let message = match of_service {
+        _ if !identity.is_credential(name) => {
+            format!("`{name}` of `warm.as` is no credential: all users' entries would be one")
+        }
+        Some(field) => format!(
+            "`{field}` of `warm.headers` counts as a credential beside `{name}`: users, who do not send it, never find what is warmed"
+        ),
+        None => return,
+    };
+    let problem = Problem::of(at.map_or(Source::Default, |at| at.source), message).warning();
+    let hint = format!(
+        "write identity: {{ credentials: {name} }}, and have the gateway before Larder set that field"
+    );
+    problems.push(problem.hint(hint));
+}
+
+/// Why warming a path is of no use, or of less than it looks; and what to do.
+fn helps_nobody(
+    path: &str,
+    task: &Task,
+    warm: &warm::Settings,
+    identity: &Identity,
+    (is_bypassed, scope): (bool, Scope),
+) -> Option<(String, &'static str)> {
+    let mut headers = warm.headers.clone();
+    headers.extend(task.headers.clone());
+    let credential = identity.credential_field(&headers);
+    let is_for_users = task.audience == Audience::Active;
+    match (credential, scope) {
+        _ if is_bypassed => Some((
+            format!("warming `{path}` keeps nothing: it is bypassed"),
+            "give the path a route with a ttl",
+        )),
+        (_, Scope::Public | Scope::Origin) if is_for_users => Some((
+            format!("`{path}` is warmed for each user, and its route has one entry for all"),
+            "leave `for_users` out, or the `scope` of the route",
+        )),
+        _ if is_for_users => None,
+        (_, Scope::Origin) => headers.contains_key(AUTHORIZATION).then(|| {
+            let message =
+                format!("warming `{path}` with `authorization` keeps only what the origin opens to others");
+            (message, "let it say `public`, `s-maxage` or `must-revalidate`, or warm without the field")
+        }),
+        (Some(name), Scope::Auto | Scope::User) => Some((
+            format!("`{path}` is warmed with `{name}` and is not public: only that credential gets it"),
+            "write `scope: public` on its route if all may share the answer",
+        )),
+        (None, Scope::User) => Some((
+            format!("warming `{path}` keeps nothing: `scope: user` needs a credential"),
+            "write for_users: active, or take it out of the list",
+        )),
+        (_, Scope::Public) | (None, Scope::Auto) => None,
     }
 }

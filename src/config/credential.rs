@@ -80,7 +80,7 @@ impl Scalar for WarmPath {
             return Err(Refusal::new(format!("`{text}` does not start with `/`"), format!("write /{text}")));
         }
         if text.contains(['{', '}']) {
-            let hint = "name each path: lists of paths to warm are not available yet";
+            let hint = "name the list itself; its items fill the placeholders of `get`";
             return Err(Refusal::new(format!("`{text}` is a template, not a path"), hint));
         }
         let path = text.parse::<PathAndQuery>().ok().filter(|path| path.as_str() == text);

@@ -17,6 +17,7 @@ use crate::config::redis::{Redis, RedisUrl};
 use crate::config::scalar::Count;
 use crate::config::servers::Servers;
 use crate::config::shape::{At, Scalar, Words};
+use crate::config::warm::Warm;
 
 /// Largest file that `${file:…}` reads, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -84,8 +85,7 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     let mut vars = Vars { env, problems };
     let ttl = vars.either("CACHE_TTL", "CACHE_DEFAULT_TTL");
     let entries = vars.scalar::<Count>("CACHE_MAX_ENTRIES");
-    // validated only: nothing that is available yet warms by them
-    vars.either::<bool>("ENABLE_BACKGROUND_WARMING", "PERF_CACHE_WARMING");
+    let background = vars.either::<bool>("ENABLE_BACKGROUND_WARMING", "PERF_CACHE_WARMING");
     let target = vars.scalar::<Count>("PERF_RESPONSE_TIME_TARGET");
     let redis = vars.words::<RedisUrl>("REDIS_URL");
     let mut file = File {
@@ -95,6 +95,7 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
         ..File::default()
     };
     file.defaults = ttl.map(|ttl| ttl.wrap(|ttl| Defaults { ttl: Some(ttl), ..Defaults::default() }));
+    file.warm = background.map(|at| at.wrap(|on| Warm { background: Some(on), ..Warm::default() }));
     file.limits = entries.map(|n| n.wrap(|entries| Limits { entries: Some(entries), ..Limits::default() }));
     file.monitor = target.map(|At { value, source }| MonitorKeys::of_target(At { value: value.0, source }));
     file.redis = redis.map(|At { value, source }| {

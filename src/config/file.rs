@@ -12,8 +12,7 @@ use serde_json_path::JsonPath;
 use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
 use crate::config::case::RawCase;
-use crate::config::collection::{Admin, Headers, Items, Routes};
-use crate::config::credential::WarmPath;
+use crate::config::collection::{Admin, Items, Routes};
 use crate::config::duration::Timeout;
 use crate::config::event::{Edges, Events};
 use crate::config::limits::Limits;
@@ -26,6 +25,7 @@ use crate::config::scalar::{
 };
 use crate::config::shape::{Words, section};
 use crate::config::token::Tokens;
+use crate::config::warm::Warm;
 use crate::config::webhook::Webhooks;
 use crate::config::write::Writes;
 use crate::flow::ServerError;
@@ -58,7 +58,7 @@ section! {
         identity: Identity,
         /// What is cached: a path template and its rule, or its ttl, or `bypass`.
         routes: Routes,
-        /// What is fetched at start, before the first client comes.
+        /// What is fetched before anybody asks for it.
         warm: Warm,
         /// Whether the cache does what it is there for: windows, trends and alerts.
         monitor: MonitorKeys,
@@ -276,32 +276,6 @@ section! {
         secret: NeededSecret,
     }
     later {}
-}
-
-section! {
-    /// `warm:`
-    Warm {
-        /// What is fetched at start.
-        requests: Items<WarmRequest>,
-        /// /readyz waits at most this long for the list.
-        before_ready: Duration = "10s",
-        /// How many at once.
-        concurrency: Count = "4",
-        /// Fields sent with every one of them; one that a placeholder leaves empty is not sent.
-        headers: Headers,
-    }
-    later { "learn" "timezone" }
-}
-
-section! {
-    /// One of `warm.requests`.
-    WarmRequest {
-        /// Path and query on the configured upstream.
-        get: WarmPath,
-        /// Higher goes first.
-        priority: i64 = "100",
-    }
-    later { "schedule" "every" "for_each" "select" "limit" "origins" "for_users" }
 }
 
 section! {

@@ -2,14 +2,13 @@
 
 use crate::config::answer::AnswerKeys;
 use crate::config::case::CaseKeys;
-use crate::config::file::{
-    AdminKeys, Defaults, File, Identity, Invalidation, Log, Route, Shutdown, Tls, Warm,
-};
+use crate::config::file::{AdminKeys, Defaults, File, Identity, Invalidation, Log, Route, Shutdown, Tls};
 use crate::config::limits::Limits;
 use crate::config::monitor::{Audit, MonitorKeys};
 use crate::config::redis::Redis;
 use crate::config::servers::Sentinel;
 use crate::config::token::TokenKeys;
+use crate::config::warm::Warm;
 use crate::config::webhook::WebhookKeys;
 use crate::config::write::WriteKeys;
 

@@ -48,6 +48,8 @@ mod template;
 mod token;
 mod trap;
 mod tree;
+mod warm;
+mod warm_text;
 mod webhook;
 mod write;
 
@@ -58,7 +60,7 @@ use std::time::Duration;
 
 use crate::{
     access_log, admin, fleet, flow, invalidate, monitor as monitoring, route as routing, server, store, tier,
-    upstream, warm,
+    upstream,
 };
 
 pub use crate::config::answer::Answer;
@@ -123,8 +125,8 @@ pub struct Config {
     pub unmatched: Option<routing::Settings>,
     /// `writes:`, in the order of the file.
     pub writes: Vec<routing::write::Rule>,
-    /// What is fetched at start.
-    pub warm: warm::Settings,
+    /// What is fetched before anybody asks.
+    pub warm: crate::warm::Settings,
     /// What is watched, and who is told.
     pub monitor: monitoring::Settings,
     /// The admin listener.

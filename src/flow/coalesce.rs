@@ -38,6 +38,7 @@ use crate::route::key::Key;
 use crate::route::tag::Tag;
 use crate::store::position::{Arrival, Known, Outdated};
 use crate::store::ticket::FillTicket;
+use crate::upstream::{Haste, Priority, Urgency};
 
 /// Most flights of one key in the air at once.
 const IN_THE_AIR: usize = 2;
@@ -57,6 +58,7 @@ pub struct Flight<L> {
     depends: Mutex<Depends>,
     ticket: OnceLock<FillTicket>,
     landing: watch::Sender<Option<Result<L, Lost>>>,
+    urgency: Haste,
 }
 
 /// What the answer of a flight depends on, as far as that is known.
@@ -153,7 +155,13 @@ impl<L> Flights<L> {
 impl<L> Flight<L> {
     fn new(tags: &[Tag]) -> Arc<Self> {
         let depends = Mutex::new(Depends { tags: tags.into(), is_all: false });
-        Arc::new(Self { depends, ticket: OnceLock::new(), landing: watch::Sender::new(None) })
+        let (landing, urgency) = (watch::Sender::new(None), Haste::default());
+        Arc::new(Self { depends, ticket: OnceLock::new(), landing, urgency })
+    }
+
+    /// Somebody of this priority waits for it: whoever is the most urgent decides how long it waits for the origin.
+    pub fn hasten(&self, priority: Priority) {
+        self.urgency.hasten(priority);
     }
 
     fn may_be_joined(&self, arrival: Arrival, suits: impl Fn(&L) -> bool) -> bool {
@@ -218,6 +226,12 @@ impl<L: Clone> Departure<L> {
     /// Notes the ticket under which the origin is about to be asked; from here on the join rule looks at it.
     pub fn depart(&self, ticket: FillTicket) -> &FillTicket {
         self.flight.ticket.get_or_init(|| ticket)
+    }
+
+    /// Somebody of this priority waits for it; gives how urgent it is, by all who do.
+    pub fn hasten(&self, priority: Priority) -> Urgency {
+        self.flight.hasten(priority);
+        self.flight.urgency.told()
     }
 
     /// What the answer depends on, as far as that is known.

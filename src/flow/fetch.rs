@@ -33,7 +33,7 @@ use crate::store::Found;
 use crate::store::entry::Entry;
 use crate::store::memory::{Refusal, Stage};
 use crate::store::ticket::FillTicket;
-use crate::upstream::{self, How, Priority, Upgrade};
+use crate::upstream::{self, How, Priority, Upgrade, Urgency};
 
 /// How long an uncacheable answer lets everyone fetch for himself.
 pub(crate) const UNCACHEABLE_FOR: Duration = Duration::from_secs(60);
@@ -65,6 +65,8 @@ pub(crate) struct Fetch {
     pub(crate) of_a_write: bool,
     /// Whether another node's answer would do.
     pub(crate) asks_others: bool,
+    /// How urgent its flight is.
+    urgency: Urgency,
 }
 
 impl Fetch {
@@ -76,6 +78,7 @@ impl Fetch {
         share: Share,
         base: Option<Arc<Entry>>,
     ) -> Self {
+        visit.note_identity(&head.headers, share);
         let route = visit.target.route;
         let mut request = Request::new(visit.content().bytes());
         if route.settings.reads(&head.method) == Reads::ByContent {
@@ -98,6 +101,7 @@ impl Fetch {
             tagging: Arc::new(Tagging::of(&visit.flow.rules, visit.target, &head.headers, share)),
             of_a_write: false,
             asks_others: false,
+            urgency: Urgency::of(visit.client.priority),
         }
     }
 
@@ -123,6 +127,7 @@ impl Fetch {
 
     /// Flies: `own` gets the answer for the one who asked, `departure` what everyone else may know of it.
     pub(crate) async fn fly(mut self, mut departure: Departure<Landing>, own: oneshot::Sender<Own>) {
+        self.urgency = departure.hasten(self.how.priority);
         departure.cleared().await;
         if let Some(entry) = self.stored_meanwhile(&departure) {
             return departure.land(Landing::Entry(entry, Whence::Found));
@@ -211,9 +216,9 @@ impl Fetch {
     }
 
     async fn exchange(&mut self) -> Result<(Response<Body>, ResponseTimes), upstream::Error> {
-        let requested = self.flow.clock.now();
-        let request = self.request.clone().map(Body::from);
-        let response = self.flow.upstream.send(request, self.how.clone()).await.inspect_err(|error| {
+        let (requested, request) = (self.flow.clock.now(), self.request.clone().map(Body::from));
+        let (upstream, urgency, how) = (&self.flow.upstream, self.urgency.clone(), self.how.clone());
+        let response = upstream.send_with(urgency, request, how).await.inspect_err(|error| {
             self.flow.metrics.upstream_error(error.as_str());
             tracing::debug!(%error, "the origin gave no answer");
         })?;

@@ -26,6 +26,7 @@ mod fetch;
 mod handling;
 mod head;
 pub mod hook;
+pub mod identities;
 mod ingress;
 mod interim;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub(crate) mod tagging;
 mod tunnel;
 mod variant;
 mod verdict;
+mod warming;
 mod write;
 
 use std::net::SocketAddr;
@@ -60,7 +62,7 @@ use std::time::Duration;
 
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use tokio::sync::Semaphore;
 
 use crate::access_log::AccessLog;
@@ -73,6 +75,7 @@ use crate::flow::coalesce::Flights;
 use crate::flow::content::Content;
 use crate::flow::demotion::Demotions;
 pub use crate::flow::handling::Handling;
+use crate::flow::identities::Identities;
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
 use crate::flow::serve::Answer;
@@ -162,6 +165,8 @@ pub(crate) struct Shared {
     demoted: Demotions,
     /// What is not cached for now.
     pub(crate) switches: Switches,
+    /// Who was here lately, if somebody wants to know.
+    pub(crate) identities: OnceLock<Identities>,
 }
 
 impl std::ops::Deref for Shared {
@@ -195,7 +200,17 @@ impl Flow {
         let switches = Switches::new(routes.len());
         let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
         let (flights, contents) = (Arc::default(), content::Room::default());
-        Self(Arc::new(Shared { parts, flights, contents, searches, refreshes, demoted, switches }))
+        let identities = OnceLock::new();
+        Self(Arc::new(Shared {
+            parts,
+            flights,
+            contents,
+            searches,
+            refreshes,
+            demoted,
+            switches,
+            identities,
+        }))
     }
 
     /// What the walk is made of.
@@ -222,21 +237,6 @@ impl Flow {
     /// Why it cannot.
     pub async fn probe(&self) -> Result<(), upstream::Error> {
         self.0.upstream.probe().await
-    }
-
-    /// Answers a request of the warmer's: as a client's, for the canonical host, behind every client. What the
-    /// cache did is among the response's extensions.
-    pub async fn warm(&self, mut request: Request<Body>) -> Response<Body> {
-        let client = Client::warmer(self.0.settings.tls);
-        request.headers_mut().remove(header::HOST);
-        // A browser's offer: what an origin chooses from all of it serves whoever accepts the choice.
-        request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("*"));
-        let (head, body) = request.into_parts();
-        let now = self.0.clock.now();
-        let answer = Arc::clone(&self.0).walk(head, body, client, None, now).await;
-        let mut response = answer.response;
-        response.extensions_mut().insert(answer.cache);
-        response
     }
 }
 

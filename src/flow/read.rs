@@ -9,6 +9,7 @@ use http::header::RANGE;
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::clock::Now;
 use crate::flow::arriving::{Landing, Own, Whence};
@@ -25,7 +26,7 @@ use crate::route::key::Key;
 use crate::route::share::Share;
 use crate::store::entry::{Entry, Refreshing};
 use crate::store::position::Arrival;
-use crate::upstream;
+use crate::upstream::{self, Priority};
 
 /// Most flights that one request takes part in; then it is answered 503.
 const ROUNDS: usize = 8;
@@ -58,9 +59,9 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
         Verdict::Ask(ask) => return Err(ask),
     };
     if is_refreshed {
-        refresh(visit, head, &selecting, share, &entry);
+        drop(refresh(visit, head, &selecting, share, &entry));
     }
-    entry.count_hit();
+    visit.count_hit(&entry);
     Ok(serve::entry(&request(head), &entry, visit.target.route, cache, status, visit.now))
 }
 
@@ -120,20 +121,35 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Fetches a stale entry anew in the background, once at a time.
-fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, entry: &Arc<Entry>) {
-    let Some(claim) = Refreshing::claim(entry) else { return };
+/// Fetches an entry anew in the background, once at a time; `None`: somebody does already.
+pub(crate) fn refresh(
+    visit: &Visit<'_>,
+    head: &Head,
+    selecting: &HeaderMap,
+    share: Share,
+    entry: &Arc<Entry>,
+) -> Option<JoinHandle<()>> {
+    let claim = Refreshing::claim(entry)?;
     let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(entry)), together: true };
     let arrival = visit.flow.store.arrival(visit.now.mono);
     let question = Question::of(visit, head, selecting, share, ask, None, arrival);
     // Whoever has a flight that is not outdated does it already.
-    if let Role::Pilot(departure) = question.join() {
-        let fetch = question.fetch().in_background();
-        let (own, _) = oneshot::channel();
-        tokio::spawn(async move {
-            fetch.fly(departure, own).await;
-            drop(claim);
-        });
+    let Role::Pilot(departure) = question.join() else { return None };
+    let fetch = question.fetch().in_background();
+    let (own, _) = oneshot::channel();
+    Some(tokio::spawn(async move {
+        fetch.fly(departure, own).await;
+        drop(claim);
+    }))
+}
+
+impl Visit<'_> {
+    /// Counts a request that `entry` answered; what nobody waits for makes nothing popular.
+    #[inline]
+    fn count_hit(&self, entry: &Entry) {
+        if self.client.priority == Priority::Client {
+            entry.count_hit();
+        }
     }
 }
 
@@ -153,6 +169,7 @@ impl Question<'_> {
             Role::Pilot(departure) => self.fly(departure).await,
             Role::Passenger(flight) => {
                 self.collapsed = true;
+                flight.hasten(self.visit.client.priority);
                 let landing = flight.landing().await;
                 self.settle(&flight, landing)
             }
@@ -252,11 +269,11 @@ impl Question<'_> {
             Whence::Confirmed(status) => self.confirmed(status),
             Whence::Fetched => (Cache::Miss, self.forwarded(None, true, None)),
             Whence::Found => {
-                entry.count_hit();
+                self.visit.count_hit(entry);
                 (Cache::Hit, CacheStatus::Hit { ttl: entry.life.ttl(now), detail: None })
             }
             Whence::Told => {
-                entry.count_hit();
+                self.visit.count_hit(entry);
                 Question::told(entry.life.ttl(now))
             }
         };

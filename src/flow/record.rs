@@ -21,6 +21,7 @@ use crate::flow::ingress::Named;
 use crate::flow::serve::Answer;
 use crate::flow::{Client, Shared, Visit};
 use crate::metrics::Cache;
+use crate::upstream::Priority;
 
 /// What is written down of a request before its head is given away.
 pub(crate) struct Visitor<'a> {
@@ -53,6 +54,7 @@ impl<'a> Visitor<'a> {
             route: route.index,
             arrived: self.visit.now,
             client: self.visit.client.origin,
+            priority: self.visit.client.priority,
             version: self.version,
             request_bytes: self.request_bytes,
             status: answer.response.status(),
@@ -90,6 +92,7 @@ pub(crate) fn refused(flow: &Shared, head: &Head, client: &Client, arrived: Now,
         route: flow.rules.table.unmatched().index,
         arrived,
         client: client.origin,
+        priority: client.priority,
         version: head.version,
         request_bytes: 0,
         status: answer.response.status(),
@@ -110,6 +113,7 @@ struct Entry<'a> {
     route: usize,
     arrived: Now,
     client: IpAddr,
+    priority: Priority,
     version: Version,
     request_bytes: u64,
     status: StatusCode,
@@ -123,7 +127,10 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn write(&self, flow: &Shared, response_bytes: u64) {
         let duration = flow.clock.mono().saturating_sub(self.arrived.mono);
-        flow.metrics.request(self.route, self.method, self.status, self.cache, duration);
+        // What nobody waits for is no request of anybody's: the hit ratio is the clients'.
+        if self.priority == Priority::Client {
+            flow.metrics.request(self.route, self.method, self.status, self.cache, duration);
+        }
         if !flow.log.is_on() {
             return;
         }

@@ -55,6 +55,13 @@ pub(crate) struct Room {
     waiting: Arc<Semaphore>,
 }
 
+impl Room {
+    /// From now on nothing is.
+    pub(crate) fn close(&self) {
+        self.waiting.close();
+    }
+}
+
 impl Default for Room {
     fn default() -> Self {
         Self { at_once: Semaphore::new(AT_ONCE), waiting: Arc::new(Semaphore::new(WAITING)) }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::Metrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(in crate::metrics) struct RouteResult {
@@ -13,11 +13,6 @@ pub(in crate::metrics) struct RouteResult {
 }
 
 impl Metrics {
-    /// Counts a warming request by its result (`stored`, `failed`, …).
-    pub fn warmed(&self, result: &'static str) {
-        self.warm_requests.get_or_create(&Outcome { result }).inc();
-    }
-
     /// Counts hits on `route` (as in [`Self::request`]) that were held against the origin, with the result (`same`, `stale`, …).
     pub fn audited(&self, route: usize, result: &'static str, hits: u64) {
         let route = Arc::clone(&self.route(route).name);

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use crate::metrics::histogram::Histogram;
-use crate::metrics::{Cache, Metrics, Outcome, Reason, Route, Tally};
+use crate::metrics::{Cache, Metrics, Reason, Route, Tally};
 
 /// Everything that the monitor goes by, counted since the process began.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +49,7 @@ pub struct RouteReading {
 impl Metrics {
     /// What has been counted so far.
     pub fn read(&self) -> Reading {
-        let warmed = |result| self.warm_requests.get(&Outcome { result }).map_or(0, |count| count.get());
-        let warm_failed = warmed("failed");
+        let (warmed, warm_failed) = self.warming.requested();
         Reading {
             routes: self.routes.iter().map(Route::read).collect(),
             upstream: self.upstream_duration.tally(),
@@ -59,7 +58,7 @@ impl Metrics {
             tier_asked: self.tier.asked(),
             tier_hits: self.tier.reads("hit"),
             tier_reads: self.tier.read_times(),
-            warmed: ["stored", "fresh", "bypass"].map(warmed).iter().sum::<u64>() + warm_failed,
+            warmed,
             warm_failed,
             acks: self.invalidations.acks(),
             channels: self.channels.connected(),
@@ -94,8 +93,8 @@ mod tests {
         metrics.upstream_error("reset");
         metrics.evicted("size");
         metrics.evicted("swept");
-        metrics.warmed("stored");
-        metrics.warmed("failed");
+        metrics.warming().request("stored");
+        metrics.warming().request("failed");
         metrics.acknowledged(MS);
         metrics.tier().read("hit");
         metrics.tier().read("absent");

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::upstream::Priority;
+use crate::upstream::urgency::Urgency;
 
 /// The share of the slots with which a ramp begins: one in so many.
 const RAMP_SHARE: usize = 16;
@@ -87,6 +88,21 @@ impl Slots {
         };
         let _leave = Leave { shared: &self.0, place };
         tokio::time::timeout(timeout, granted).await.ok()?.ok()
+    }
+
+    /// The same for whom others may hasten while he waits: then he stands where he would if he came now.
+    pub(crate) async fn acquire_with(&self, mut urgency: Urgency, timeout: Duration) -> Option<Slot> {
+        let until = Instant::now() + timeout;
+        loop {
+            let priority = urgency.now();
+            let left = until.saturating_duration_since(Instant::now());
+            tokio::select! {
+                biased;
+                slot = self.acquire(priority, left) => return slot,
+                // A slot that was sent meanwhile comes back, and is given to the first.
+                () = urgency.risen() => {}
+            }
+        }
     }
 
     /// Closes all but a small share of the slots at once, and opens them again step by step. A ramp that is under way
@@ -194,6 +210,7 @@ fn is_background(priority: Priority) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::urgency::Haste;
     use futures_util::FutureExt;
 
     const LONG: Duration = Duration::from_secs(30);
@@ -231,6 +248,29 @@ mod tests {
         drop(held);
         futures_util::future::join_all(waiters).await;
         assert_eq!(order.into_inner(), ["client 1", "client 2", "revalidation", "warm", "audit"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_hastened_goes_before_those_who_are_not() {
+        let slots = Slots::new(1);
+        let held = slots.acquire(Priority::Client, LONG).await.unwrap();
+        let order = std::cell::RefCell::new(Vec::new());
+        let haste = Haste::default();
+        haste.hasten(Priority::Warm);
+        let urgency = haste.told();
+        let noted = |name: &'static str, slot: Option<Slot>| {
+            order.borrow_mut().push(name);
+            drop(slot.unwrap());
+        };
+        let mut first = slots.acquire(Priority::Warm, LONG).boxed_local();
+        let mut second = slots.acquire_with(urgency, LONG).boxed_local();
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        haste.hasten(Priority::Client);
+        assert!((&mut second).now_or_never().is_none(), "the slot is taken");
+        drop(held);
+        tokio::join!(async { noted("first", first.await) }, async { noted("hastened", second.await) });
+        assert_eq!(order.into_inner(), ["hastened", "first"]);
+        assert!(slots.acquire(Priority::Client, LONG).now_or_never().flatten().is_some(), "no slot is lost");
     }
 
     #[tokio::test(start_paused = true)]

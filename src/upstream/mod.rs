@@ -21,6 +21,7 @@ mod limit;
 mod permit;
 mod pool;
 mod upload;
+mod urgency;
 mod wire;
 
 use std::fmt;
@@ -36,8 +37,9 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use crate::body::Body;
 use crate::guard::Framing;
 use crate::upstream::dial::Dialer;
-use crate::upstream::limit::Slots;
+use crate::upstream::limit::{Slot, Slots};
 use crate::upstream::pool::{Lease, Server};
+pub use crate::upstream::urgency::{Haste, Urgency};
 
 pub use crate::upstream::error::{BodyFailure, Error};
 pub(crate) use crate::upstream::head::is_event_stream;
@@ -222,7 +224,31 @@ impl Upstream {
     /// Any [`Error`]; the request may have reached the origin unless the error says otherwise
     /// ([`Error::never_sent`]).
     pub async fn send(&self, request: Request<Body>, how: How) -> Result<Response<Body>, Error> {
-        let slot = self.0.slots.acquire(how.priority, how.timeout).await.ok_or(Error::Saturated)?;
+        let slot = self.0.slots.acquire(how.priority, how.timeout).await;
+        self.send_in(slot, request, how).await
+    }
+
+    /// The same by an urgency that may rise while it waits for its slot, in place of [`How::priority`].
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_with(
+        &self,
+        urgency: Urgency,
+        request: Request<Body>,
+        how: How,
+    ) -> Result<Response<Body>, Error> {
+        let slot = self.0.slots.acquire_with(urgency, how.timeout).await;
+        self.send_in(slot, request, how).await
+    }
+
+    async fn send_in(
+        &self,
+        slot: Option<Slot>,
+        request: Request<Body>,
+        how: How,
+    ) -> Result<Response<Body>, Error> {
+        let slot = slot.ok_or(Error::Saturated)?;
         let mut request = head::canonical(request, how.upgrade);
         if let Some(interim) = how.interim.clone() {
             interim.listen(&mut request);

@@ -1,89 +1,294 @@
-//! Fetches the routes that matter before the first client comes, through the same path as a client.
+//! Fetches what matters before anybody asks for it, through the same path as a client: at start, again and again, and on demand.
 //!
-//! Invariant: readiness is released at the end, after `before_ready`, or when warming is given up, whichever comes
-//! first. Paths only: a request never leaves the configured upstream, and no redirect is followed.
-//! It refuses to know how an answer is fetched and stored: that is the closure it is given.
+//! ```text
+//! start ────────┐                                   ┌ worker ┐
+//! due (diary) ──┼─► run: tasks × lists × people ─► queue ────┼─► the walk of a read ─► report
+//! POST /v1/warm ┘      (paths, in their order)      └ worker ┘          └─► harvest: hits earned, wasted
+//! ```
+//! Invariant: readiness is released at the end of the start-up list, after `before_ready`, or when warming is given up, whichever
+//! comes first. It refuses to know how an answer is fetched and stored: that is behind the [`Door`].
 
+mod ask;
+mod begin;
+pub mod door;
+mod harvest;
+mod pace;
+pub mod paging;
+pub mod pattern;
 mod plan;
+mod queue;
+pub mod run;
+pub mod schedule;
+pub mod task;
+pub mod turn;
+mod worker;
 
-use std::future::Future;
-use std::time::Duration;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::StreamExt;
-use http::{Response, StatusCode};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderName};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
 
-use crate::body::Body;
-use crate::metrics::{Cache, Metrics};
+use crate::clock::Clock;
+use crate::flow::identities;
+use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
+pub use crate::warm::begin::Refused;
+use crate::warm::begin::{Order, wanted};
+use crate::warm::door::Door;
+use crate::warm::harvest::Harvest;
+use crate::warm::pace::Pace;
+use crate::warm::queue::Queue;
+use crate::warm::run::{Run, Runs, Trigger};
+use crate::warm::schedule::{Diary, Schedule};
+use crate::warm::task::{Audience, Task};
+use crate::warm::turn::{Turn, Turns};
 
-/// How often a path is asked for while the origin is away; with the pauses between, some 40 seconds.
-const TRIES: u32 = 10;
-/// The pause after the first try; it doubles, up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How often it is looked whether anything is due, and what was earned.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What metrics call a path that is no task's.
+pub const ASKED: &str = "asked";
 
 /// `warm:` of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is fetched at start, in no order.
-    pub requests: Vec<Request>,
-    /// `/readyz` waits at most this long for the list (`warm.before_ready`).
+    /// What is fetched, in the order of the file.
+    pub tasks: Vec<Arc<Task>>,
+    /// `/readyz` waits at most this long for what is fetched at start (`warm.before_ready`).
     pub before_ready: Duration,
     /// How many at once (`warm.concurrency`).
     pub concurrency: usize,
+    /// How many a second (`warm.rate`); `None`: as the origin answers.
+    pub rate: Option<u64>,
     /// Fields sent with every one of them (`warm.headers`).
-    pub headers: http::HeaderMap,
+    pub headers: HeaderMap,
+    /// Whether anything is fetched beside the list at start (`warm.background`).
+    pub background: bool,
+    /// Who counts as active (`warm.users`); `None`: nobody is remembered, since nothing is fetched for anybody.
+    pub users: Option<identities::Settings>,
+    /// The field that names the user to the origin where his own credential is not sent (`warm.as`).
+    pub named_in: Option<HeaderName>,
 }
 
-/// One entry of `warm.requests`.
+/// The one who warms. Cheap to clone.
+#[derive(Clone)]
+pub struct Warmer(Arc<Shared>);
+
+pub(crate) struct Shared {
+    settings: Settings,
+    door: Arc<dyn Door>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    turns: Option<Turns>,
+    queue: Queue,
+    runs: Runs,
+    diary: Mutex<Diary>,
+    pace: Mutex<Pace>,
+    harvest: Mutex<Harvest>,
+    random: RandomState,
+    counter: AtomicU64,
+}
+
+/// A task, and how it stands with it.
 #[derive(Clone, Debug)]
-pub struct Request {
-    /// Origin-form path and query (`/api/stats?x=1`).
-    pub path: String,
-    /// Higher goes first (default 100).
-    pub priority: i64,
+pub struct Standing {
+    /// The task.
+    pub task: Arc<Task>,
+    /// When it is due next; `None`: it is run when somebody asks for it.
+    pub next: Option<SystemTime>,
+    /// The last run that it was part of.
+    pub last: Option<Arc<Run>>,
 }
 
-/// What came of the list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Fetched from the origin into the cache.
-    pub stored: usize,
-    /// Was in the cache already.
-    pub fresh: usize,
-    /// Answered, but not kept: the route or the answer does not allow it.
-    pub bypassed: usize,
-    /// Not answered, answered with an error, or cut.
-    pub failed: usize,
-}
+impl Warmer {
+    /// One that fetches through `door`. In a fleet `turns` say which node runs what is scheduled.
+    pub fn new(
+        settings: Settings,
+        door: Arc<dyn Door>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        turns: Option<Turns>,
+    ) -> Self {
+        let random = RandomState::new();
+        let mut drawn = 0;
+        let schedules = settings.tasks.iter().map(|task| task.schedule.clone());
+        let diary = Diary::new(schedules, clock.now(), &mut || {
+            drawn += 1;
+            random.hash_one(drawn)
+        });
+        let pace = Mutex::new(Pace::new(settings.rate));
+        Self(Arc::new(Shared {
+            settings,
+            door,
+            clock,
+            metrics,
+            turns,
+            queue: Queue::default(),
+            runs: Runs::default(),
+            diary: Mutex::new(diary),
+            pace,
+            harvest: Mutex::default(),
+            random,
+            counter: AtomicU64::new(0),
+        }))
+    }
 
-/// Fetches the list of `settings` and makes `readiness` ready.
-///
-/// `fetch` is the path of a client: it is given GET requests with an origin-form target, the fields of `settings` and
-/// no Host, and answers with a [`Cache`] among the response's extensions (else the answer counts as stored). Answers
-/// of 502, 503 and 504 are taken for an origin that is not up yet and tried again, a bounded number of times. Dropping
-/// the future gives warming up.
-pub async fn run<F, Answer>(
-    settings: &Settings,
-    fetch: F,
-    readiness: &Readiness,
-    metrics: &Metrics,
-) -> Summary
-where
-    F: Fn(http::Request<Body>) -> Answer,
-    Answer: Future<Output = Response<Body>>,
-{
-    let release = Release(readiness);
-    let mut work = std::pin::pin!(fetch_all(settings, fetch, metrics));
-    match tokio::time::timeout(settings.before_ready, &mut work).await {
-        Ok(summary) => summary,
-        Err(_elapsed) => {
-            tracing::info!("warm.before_ready has passed: ready, and warming on in the background");
-            drop(release);
-            work.await
+    /// Fetches what is fetched at start, makes `readiness` ready, and goes on by the schedules until it is dropped. Answers of
+    /// 502, 503 and 504 are taken for an origin that is not up yet and tried again, a bounded number of times.
+    pub async fn live(self, readiness: Readiness) {
+        let release = Release(&readiness);
+        let mut workers = JoinSet::new();
+        for _ in 0..self.0.settings.concurrency.max(1) {
+            workers.spawn(worker::work(Arc::clone(&self.0)));
         }
+        let run = self.0.begin(Trigger::Start, Order::of(&self.0.settings.tasks)).await;
+        workers.spawn(show(Arc::clone(&run)));
+        let before_ready = self.0.settings.before_ready;
+        if tokio::time::timeout(before_ready, run.ended()).await.is_err() {
+            tracing::info!("warm.before_ready has passed: ready, and warming on in the background");
+        }
+        drop(release);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.look();
+            if self.0.settings.background {
+                self.0.run_what_is_due().await;
+            }
+        }
+    }
+
+    /// Begins a run of tasks by their ids, and of paths by themselves, in the name of `identity` if one is named: a user's id,
+    /// or the digest of a credential.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub async fn warm(
+        &self,
+        (tasks, paths): (&[String], &[String]),
+        identity: Option<&str>,
+        actor: &str,
+    ) -> Result<Arc<Run>, Refused> {
+        let order = self.0.order(tasks, paths, identity)?;
+        Ok(self.0.begin(Trigger::Asked(actor.to_owned()), order).await)
+    }
+
+    /// The tasks, in the order of the file.
+    pub fn tasks(&self) -> Vec<Standing> {
+        let (runs, now) = (self.0.runs.all(), self.0.clock.now());
+        let diary = self.0.diary.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(at, task): (usize, &Arc<Task>)| Standing {
+            task: Arc::clone(task),
+            next: diary.next(at, now).filter(|_| self.0.settings.background),
+            last: runs.iter().rev().find(|run| run.is_of(&task.id)).cloned(),
+        };
+        self.0.settings.tasks.iter().enumerate().map(of).collect()
+    }
+
+    /// The last runs, oldest first, with what they have earned by now.
+    pub fn runs(&self) -> Vec<Arc<Run>> {
+        self.look();
+        self.0.runs.all()
+    }
+
+    /// A run by its id.
+    pub fn run(&self, id: &str) -> Option<Arc<Run>> {
+        self.runs().into_iter().find(|run| run.id == id)
+    }
+
+    /// Whether anything is fetched beside the list at start.
+    pub fn is_on(&self) -> bool {
+        self.0.settings.background
+    }
+
+    /// Counts what was earned since the last look.
+    fn look(&self) {
+        let asked = self.0.lock_harvest().look(self.0.clock.now(), &self.0.metrics);
+        asked.into_iter().for_each(|whose| self.0.door.seen(whose));
+    }
+}
+
+impl Shared {
+    /// Begins what is due, if it is this node's turn and the last run of it has ended.
+    async fn run_what_is_due(self: &Arc<Self>) {
+        let due = {
+            let mut diary = self.diary.lock().unwrap_or_else(PoisonError::into_inner);
+            diary.due(self.clock.now(), &mut || self.random.hash_one(self.arrivals()))
+        };
+        for due in due {
+            let Some(task) = self.settings.tasks.get(due.task) else { continue };
+            let is_going_on = |run: &Arc<Run>| run.is_of(&task.id) && run.state().ended.is_none();
+            if self.runs.all().iter().any(is_going_on) {
+                tracing::debug!(task = task.id, "a warm task is due that has not ended yet");
+                continue;
+            }
+            let lasting = match &task.schedule {
+                Schedule::Every(period) => Some(*period),
+                Schedule::Start | Schedule::Cron(..) => None,
+            };
+            let turn = match &self.turns {
+                // Those who were here are known where they were, and nowhere else.
+                Some(turns) if task.audience == Audience::Anybody => {
+                    turns.take(&task.id, due.slot, lasting).await
+                }
+                _ => Turn::Ours,
+            };
+            if turn != Turn::Taken {
+                self.begin(Trigger::Schedule, Order::of(std::slice::from_ref(task))).await;
+            }
+        }
+    }
+
+    /// An errand of a run is done; with the last one its report is.
+    pub(crate) fn settle(&self, run: &Run) {
+        let Some(endings) = run.settle(self.clock.now()) else { return };
+        for (part, ending) in endings {
+            // What nothing was asked for says nothing of the time that asking takes.
+            self.metrics.warming().run(&part.label, ending.as_str(), part.took);
+        }
+        let sum = run.state().sum();
+        if sum.done() > 0 {
+            let (stored, fresh, bypassed, failed) = (sum.stored, sum.fresh, sum.bypassed, sum.failed);
+            tracing::info!(run = run.id, stored, fresh, bypassed, failed, "warmed");
+        }
+    }
+
+    /// How long it is until a task is due again; `None`: it never is.
+    pub(crate) fn until_next(&self, task: &str) -> Option<Duration> {
+        let (at, now) = (self.settings.tasks.iter().position(|known| known.id == task)?, self.clock.now());
+        let diary = self.diary.lock().unwrap_or_else(PoisonError::into_inner);
+        diary.next(at, now)?.duration_since(now.wall).ok().filter(|_| self.settings.background)
+    }
+
+    /// What metrics call a task.
+    pub(crate) fn label(&self, task: &str) -> String {
+        let is_configured = self.settings.tasks.iter().any(|known| known.id == task);
+        if is_configured { task.to_owned() } else { ASKED.to_owned() }
+    }
+
+    /// The next of all numbers that are given out.
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.counter.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A name for a run that no other run of this or another process has.
+    fn name(&self) -> String {
+        let since = self.clock.now().wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let number = self.arrivals();
+        format!("{:x}-{:04x}", since.as_millis(), self.random.hash_one(number) & 0xffff)
+    }
+
+    pub(crate) fn lock_pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock_harvest(&self) -> MutexGuard<'_, Harvest> {
+        self.harvest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,292 +301,24 @@ impl Drop for Release<'_> {
     }
 }
 
-/// What came of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Stored,
-    Fresh,
-    Bypassed,
-    Failed,
-    /// The origin is not up yet, or not now.
-    Away,
-}
-
-async fn fetch_all<F, Answer>(settings: &Settings, fetch: F, metrics: &Metrics) -> Summary
-where
-    F: Fn(http::Request<Body>) -> Answer,
-    Answer: Future<Output = Response<Body>>,
-{
-    let mut pending = plan::plan(&settings.requests);
-    let mut summary = Summary::default();
-    let bar = progress(pending.len());
-    let (mut tries, mut pause) = (1, FIRST_PAUSE);
-    while !pending.is_empty() {
-        // Collected before it is a stream: the compiler cannot see that a stream over borrowed paths is Send.
-        let asked: Vec<_> = pending.into_iter().map(|path| ask(path, &settings.headers, &fetch)).collect();
-        let mut outcomes = futures_util::stream::iter(asked).buffer_unordered(settings.concurrency.max(1));
-        let mut away = Vec::new();
-        while let Some((path, outcome)) = outcomes.next().await {
-            match outcome {
-                Outcome::Away if tries < TRIES => away.push(path),
-                outcome => {
-                    summary.count(outcome, metrics);
-                    bar.inc(1);
-                }
-            }
-        }
-        pending = away;
-        if !pending.is_empty() {
-            tracing::debug!(paths = pending.len(), ?pause, "the origin is away: warming waits");
-            tokio::time::sleep(pause).await;
-            (tries, pause) = (tries + 1, LONGEST_PAUSE.min(pause * 2));
-        }
-    }
-    bar.finish_and_clear();
-    let Summary { stored, fresh, bypassed, failed } = summary;
-    if summary != Summary::default() {
-        tracing::info!(stored, fresh, bypassed, failed, "warmed");
-    }
-    summary
-}
-
-impl Summary {
-    fn count(&mut self, outcome: Outcome, metrics: &Metrics) {
-        let (number, label) = match outcome {
-            Outcome::Stored => (&mut self.stored, "stored"),
-            Outcome::Fresh => (&mut self.fresh, "fresh"),
-            Outcome::Bypassed => (&mut self.bypassed, "bypass"),
-            Outcome::Failed | Outcome::Away => (&mut self.failed, "failed"),
-        };
-        *number += 1;
-        metrics.warmed(label);
-    }
-}
-
-/// Asks for `path` and waits for the answer's end.
-async fn ask<'p, F, Answer>(path: &'p str, headers: &http::HeaderMap, fetch: &F) -> (&'p str, Outcome)
-where
-    F: Fn(http::Request<Body>) -> Answer,
-    Answer: Future<Output = Response<Body>>,
-{
-    let outcome = match request(path, headers) {
-        Some(request) => outcome(fetch(request).await).await,
-        None => Outcome::Failed,
-    };
-    (path, outcome)
-}
-
-/// A GET for `path`; `None` if it is not a path of the configured upstream.
-fn request(path: &str, headers: &http::HeaderMap) -> Option<http::Request<Body>> {
-    let uri: http::Uri = path.parse().ok().filter(|_| path.starts_with('/'))?;
-    let mut request = http::Request::new(Body::Empty);
-    *request.uri_mut() = uri;
-    request.headers_mut().clone_from(headers);
-    Some(request)
-}
-
-/// Reads an answer to its end: only a whole one is stored.
-async fn outcome(response: Response<Body>) -> Outcome {
-    let (status, cache) = (response.status(), response.extensions().get::<Cache>().copied());
-    match status {
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-            return Outcome::Away;
-        }
-        status if status.is_client_error() || status.is_server_error() => return Outcome::Failed,
-        _ => {}
-    }
-    // What is not kept need not be read: it may be a stream without end.
-    if cache == Some(Cache::Bypass) {
-        return Outcome::Bypassed;
-    }
-    let mut body = response.into_body();
-    while let Some(frame) = body.frame().await {
-        if frame.is_err() {
-            return Outcome::Failed;
-        }
-    }
-    match cache {
-        Some(Cache::Hit | Cache::Stale) => Outcome::Fresh,
-        _ => Outcome::Stored,
-    }
-}
-
 /// A bar on stderr; indicatif shows it on a terminal only.
-fn progress(length: usize) -> ProgressBar {
-    if length == 0 {
-        return ProgressBar::hidden();
+async fn show(run: Arc<Run>) {
+    let mut states = run.subscribe();
+    if run.state().total == 0 {
+        return;
     }
     let style = ProgressStyle::with_template("warming {bar:30} {pos}/{len} {elapsed}");
-    ProgressBar::new(length as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    while run.news(&mut states).await {
+        let (total, done) = {
+            let state = states.borrow();
+            (state.total, state.sum().done())
+        };
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    }
+    bar.finish_and_clear();
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use tokio::sync::Semaphore;
-
-    fn settings(paths: &[&str]) -> Settings {
-        Settings {
-            requests: paths.iter().map(|&path| Request { path: path.into(), priority: 100 }).collect(),
-            before_ready: Duration::from_secs(10),
-            concurrency: 2,
-            headers: http::HeaderMap::new(),
-        }
-    }
-
-    fn answer(status: StatusCode, cache: Cache) -> Response<Body> {
-        let mut response = Response::new(Body::from(Bytes::from_static(b"{}")));
-        *response.status_mut() = status;
-        response.extensions_mut().insert(cache);
-        response
-    }
-
-    struct Bench {
-        readiness: Readiness,
-        metrics: Metrics,
-    }
-
-    fn bench() -> Bench {
-        Bench { readiness: Readiness::warming(), metrics: Metrics::new(&[]) }
-    }
-
-    #[tokio::test]
-    async fn every_result_is_counted_and_then_it_is_ready() {
-        let bench = bench();
-        let fetch = async |request: http::Request<Body>| match request.uri().path() {
-            "/stored" => answer(StatusCode::OK, Cache::Miss),
-            "/fresh" => answer(StatusCode::OK, Cache::Hit),
-            "/bypass" => answer(StatusCode::OK, Cache::Bypass),
-            _ => answer(StatusCode::NOT_FOUND, Cache::Miss),
-        };
-        let settings = settings(&[
-            "/stored",
-            "/fresh",
-            "/bypass",
-            "/missing",
-            "http://elsewhere.example/",
-            "not a path",
-        ]);
-        let summary = run(&settings, fetch, &bench.readiness, &bench.metrics).await;
-        assert_eq!(summary, Summary { stored: 1, fresh: 1, bypassed: 1, failed: 3 });
-        assert_eq!(bench.readiness.state(), State::Ready);
-        assert!(bench.metrics.encode().contains(r#"larder_warm_requests_total{result="failed"} 3"#));
-    }
-
-    #[tokio::test]
-    async fn requests_carry_the_configured_fields_and_come_in_order() {
-        let bench = bench();
-        let mut settings = settings(&["/a", "/b"]);
-        settings.requests[1].priority = 200;
-        settings.concurrency = 1;
-        settings.headers.insert("authorization", "Bearer t".parse().unwrap());
-        let seen = Mutex::new(Vec::new());
-        let fetch = async |request: http::Request<Body>| {
-            let credential = request.headers()["authorization"].to_str().unwrap().to_owned();
-            seen.lock().unwrap().push(format!("{} {} {credential}", request.method(), request.uri()));
-            answer(StatusCode::OK, Cache::Miss)
-        };
-        run(&settings, fetch, &bench.readiness, &bench.metrics).await;
-        assert_eq!(seen.into_inner().unwrap(), ["GET /b Bearer t", "GET /a Bearer t"]);
-    }
-
-    #[tokio::test]
-    async fn no_more_than_concurrency_are_under_way() {
-        let bench = bench();
-        let (under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let fetch = async |_request| {
-            most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            tokio::task::yield_now().await;
-            under_way.fetch_sub(1, Ordering::SeqCst);
-            answer(StatusCode::OK, Cache::Miss)
-        };
-        let paths = ["/1", "/2", "/3", "/4", "/5"];
-        run(&settings(&paths), fetch, &bench.readiness, &bench.metrics).await;
-        assert_eq!(most.load(Ordering::SeqCst), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_origin_that_comes_up_late_is_warmed_all_the_same() {
-        let bench = bench();
-        let tries = AtomicUsize::new(0);
-        let fetch = async |_request| match tries.fetch_add(1, Ordering::SeqCst) {
-            0..3 => answer(StatusCode::BAD_GATEWAY, Cache::Bypass),
-            _ => answer(StatusCode::OK, Cache::Miss),
-        };
-        let summary = run(&settings(&["/a"]), fetch, &bench.readiness, &bench.metrics).await;
-        assert_eq!(summary, Summary { stored: 1, ..Summary::default() });
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_origin_that_never_comes_up_is_given_up() {
-        let bench = bench();
-        let tries = AtomicUsize::new(0);
-        let fetch = async |_request| {
-            tries.fetch_add(1, Ordering::SeqCst);
-            answer(StatusCode::SERVICE_UNAVAILABLE, Cache::Bypass)
-        };
-        let summary = run(&settings(&["/a"]), fetch, &bench.readiness, &bench.metrics).await;
-        assert_eq!(summary, Summary { failed: 1, ..Summary::default() });
-        assert_eq!(tries.load(Ordering::SeqCst), TRIES as usize);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn readiness_waits_no_longer_than_before_ready() {
-        let bench = bench();
-        let gate = Semaphore::new(0);
-        let fetch = async |_request| {
-            gate.acquire().await.unwrap().forget();
-            answer(StatusCode::OK, Cache::Miss)
-        };
-        let settings = settings(&["/slow"]);
-        let mut work = std::pin::pin!(run(&settings, fetch, &bench.readiness, &bench.metrics));
-        assert!(tokio::time::timeout(Duration::from_millis(9_999), &mut work).await.is_err());
-        assert_eq!(bench.readiness.state(), State::Warming);
-        assert!(tokio::time::timeout(Duration::from_millis(2), &mut work).await.is_err());
-        assert_eq!(bench.readiness.state(), State::Ready);
-        gate.add_permits(1);
-        assert_eq!(work.await.stored, 1);
-    }
-
-    #[tokio::test]
-    async fn a_warming_that_is_given_up_does_not_keep_traffic_off() {
-        let bench = bench();
-        let settings = settings(&["/never"]);
-        let fetch = async |_request| std::future::pending::<Response<Body>>().await;
-        {
-            let mut work = std::pin::pin!(run(&settings, fetch, &bench.readiness, &bench.metrics));
-            assert!(futures_util::FutureExt::now_or_never(&mut work).is_none());
-            assert_eq!(bench.readiness.state(), State::Warming);
-        }
-        assert_eq!(bench.readiness.state(), State::Ready);
-    }
-
-    #[tokio::test]
-    async fn it_runs_as_a_task_of_its_own() {
-        let readiness = Readiness::warming();
-        let ready = readiness.clone();
-        let task = tokio::spawn(async move {
-            let fetch = |_request| async { answer(StatusCode::OK, Cache::Miss) };
-            run(&settings(&["/a"]), fetch, &readiness, &Metrics::new(&[])).await
-        });
-        assert_eq!(task.await.unwrap().stored, 1);
-        ready.reached(State::Ready).await;
-    }
-
-    #[tokio::test]
-    async fn a_cut_body_is_a_failure() {
-        let bench = bench();
-        let fetch = async |_request| {
-            let frames = futures_util::stream::iter([
-                Ok(http_body::Frame::data(Bytes::from_static(b"half"))),
-                Err("reset".into()),
-            ]);
-            Response::new(Body::stream(http_body_util::StreamBody::new(frames)))
-        };
-        let summary = run(&settings(&["/a"]), fetch, &bench.readiness, &bench.metrics).await;
-        assert_eq!(summary.failed, 1);
-    }
-}
+mod tests;

@@ -67,6 +67,7 @@ fn everything_works_with_no_file_at_all() {
     assert_eq!(config.store.entries, Some(123));
     assert!(!config.flow.enabled);
     assert_eq!(config.monitor.targets.latency, Some(std::time::Duration::from_millis(200)));
+    assert!(!config.warm.background);
     assert_eq!(config.file, None);
 }
 

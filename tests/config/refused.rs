@@ -43,14 +43,7 @@ fn every_key_of_later_is_refused_by_name() {
         ("routes:\n  /a: {mode: x}\n", "`mode` is not available yet"),
         ("defaults: {mode: x}\n", "`mode` is not available yet"),
         ("warm: {learn: {top: 2}}\n", "`learn` is not available yet"),
-        ("warm: {timezone: UTC}\n", "`timezone` is not available yet"),
     ]);
-    for key in ["schedule", "every", "for_each", "select", "limit", "origins", "for_users"] {
-        refuses(&[(
-            &format!("warm: {{requests: [{{get: /a, {key}: x}}]}}\n"),
-            &format!("`{key}` is not available yet"),
-        )]);
-    }
 }
 
 #[test]
@@ -211,12 +204,42 @@ fn the_admin_door_needs_a_lock_and_a_place_of_its_own() {
 }
 
 #[test]
+fn a_warm_task_can_be_run() {
+    for (task, why) in [
+        ("get: /a, every: 30m, schedule: \"0 0 * * *\"", "both say when"),
+        ("get: /a, every: 0s", "less than a second"),
+        ("get: /a, schedule: \"0 0 30 2 *\"", "never comes round"),
+        ("get: /a, schedule: hourly", "no pattern of cron"),
+        ("get: /a, for_each: /list, select: $.id", "no placeholder"),
+        ("get: \"/a/{id}\", for_each: /list", "`for_each` has no `select`"),
+        ("get: /a, select: $.id", "`select` has no `for_each`"),
+        ("get: /a, pages: link", "`pages` has no `for_each`"),
+        ("get: \"/a/{id}\", for_each: /list, select: \"$[\"", "is not a JSONPath"),
+        ("get: \"/a/{id}\", for_each: /list, select: $.id, pages: next", "how a list goes on"),
+        ("get: \"/a/{id}\", for_each: /list, select: $.id, limit: 1000000", "more than a run takes"),
+        ("get: \"/a/{id}\", params: {id: [1, 2], x: 3}", "no such placeholder"),
+        ("get: /a, origins: app.example.com", "is not an origin"),
+        ("get: /a, for_users: all", "`active`"),
+        ("get: /a, evry: 30m", "did you mean `every`?"),
+    ] {
+        refuses(&[(&format!("warm: {{requests: [{{{task}}}]}}\n"), why)]);
+    }
+    refuses(&[
+        ("warm: {timezone: Mars/Olympus}\n", "no time zone"),
+        ("warm: {rate: 0}\n", "above zero"),
+        ("warm: {requests: [{get: /a, id: x}, {get: /b, id: x}]}\n", "two warm tasks are called `x`"),
+    ]);
+}
+
+#[test]
 fn warming_asks_for_paths_only() {
     refuses(&[
         ("warm: {requests: [{get: http://other/x}]}\n", "is a URL"),
         ("warm: {requests: [{get: //other/x}]}\n", "is a URL"),
         ("warm: {requests: [{get: api/x}]}\n", "write /api/x"),
         ("warm: {requests: [{get: \"/a/{id}\"}]}\n", "is a template"),
+        ("warm: {requests: [{get: \"http://other/{id}\", params: {id: 1}}]}\n", "is a URL"),
+        ("warm: {requests: [{get: \"/a/{id}\", for_each: http://other/x, select: $.id}]}\n", "is a URL"),
         ("warm: {requests: [{priority: 1}]}\n", "has no `get`"),
         ("warm: {headers: {Host: x}}\n", "is set by Larder itself"),
         ("warm: {headers: {\"a b\": x}}\n", "is not a header name"),

@@ -12,6 +12,9 @@ use larder::route::Settings;
 use larder::route::identity::{Credential, UserSource};
 use larder::store::room::Marks;
 use larder::upstream::Origin;
+use larder::warm::paging::Pages;
+use larder::warm::schedule::Schedule;
+use larder::warm::task::Audience;
 
 use crate::good;
 
@@ -235,9 +238,45 @@ fn warming_arrives_and_a_header_without_its_token_is_not_sent() {
     let warm = good(text).warm;
     assert_eq!(warm.headers.len(), 1);
     assert!(warm.headers["x-a"].is_sensitive(), "no debug output shows it");
-    let requests: Vec<_> =
-        warm.requests.iter().map(|request| (request.path.as_str(), request.priority)).collect();
+    let requests: Vec<_> = warm.tasks.iter().map(|task| (task.get.as_str(), task.priority)).collect();
     assert_eq!(requests, [("/a?x=1", -5), ("/b", 100)]);
+}
+
+#[test]
+fn a_warm_task_says_what_for_whom_and_when() {
+    let text = "hosts: a.b\nidentity: {user: jwt:sub}\nwarm:\n  timezone: Europe/Berlin\n  rate: 50\n  users: {window: 10m, limit: 7}\n  \
+                requests:\n    - {get: /a, schedule: \"*/10 7-19 * * MON-FRI\", headers: {X-A: v}}\n    \
+                - {id: items, get: \"/a/{id}\", for_each: /list, select: \"$.items[*].id\", limit: 20, pages: \"query:page\"}\n    \
+                - {get: \"/a/{id}?l={l}\", params: {id: [1, 2], l: [de, en]}, origins: none https://app.example.com}\n    \
+                - {get: /a, for_users: active, every: 30m}\n";
+    let warm = good(text).warm;
+    let ids: Vec<_> = warm.tasks.iter().map(|task| task.id.as_str()).collect();
+    assert_eq!(ids, ["/a", "items", "/a/{id}?l={l}", "/a#2"]);
+    assert!(
+        matches!(warm.tasks[0].schedule, Schedule::Cron(..)) && warm.tasks[0].headers.contains_key("x-a")
+    );
+    let each = warm.tasks[1].each.as_ref().unwrap();
+    assert_eq!((each.from.as_str(), each.limit, &each.pages), ("/list", 20, &Pages::Query("page".into())));
+    assert_eq!(
+        (warm.tasks[2].origins.len(), warm.tasks[2].params[1].1.as_slice()),
+        (2, ["de", "en"].map(String::from).as_slice())
+    );
+    assert_eq!(warm.tasks[3].audience, Audience::Active);
+    assert!(matches!(warm.tasks[3].schedule, Schedule::Every(period) if period == Duration::from_secs(1800)));
+    let users = warm.users.unwrap();
+    assert_eq!((users.window, users.limit, warm.rate), (Duration::from_secs(600), 7, Some(50)));
+    assert!(warm.background);
+}
+
+#[test]
+fn nobody_is_remembered_unless_something_is_fetched_for_users() {
+    assert_eq!(good("warm: {requests: [{get: /a}]}\n").warm.users, None);
+    assert_eq!(
+        good("warm: {background: false, requests: [{get: /a, for_users: active}]}\n").warm.users,
+        None
+    );
+    assert!(good("warm: {requests: [{get: /a, for_users: active}]}\n").warm.users.is_some());
+    assert!(good("warm: {users: {limit: 1}}\n").warm.users.is_some(), "somebody may ask for it by hand");
 }
 
 #[test]

@@ -130,3 +130,23 @@ fn what_is_done_without_redis_where_nobody_waits_for_it() {
         Some(Coherence::Acked)
     );
 }
+
+#[test]
+fn warming_for_users_where_all_share_or_where_they_find_nothing() {
+    let task = |scope: &str, more: &str| {
+        format!(
+            "hosts: a.b\nroutes: {{/a: {{scope: {scope}}}}}\nwarm: {{{more}requests: [{{get: /a, for_users: active}}]}}\n"
+        )
+    };
+    assert!(warnings(&task("public", ""))[0].contains("one entry for all"));
+    assert!(warnings(&task("user", "")).is_empty() && warnings(&task("auto", "")).is_empty());
+    let named = warnings(&task("user", "as: {header: X-User-Id}, headers: {Authorization: v}, "));
+    assert!(named[0].contains("never find what is warmed"), "{named:?}");
+    let uncounted = warnings(&task("user", "as: {header: X-Who}, "));
+    assert!(uncounted[0].contains("is no credential"), "{uncounted:?}");
+    let good = format!(
+        "identity: {{credentials: X-User-Id}}\n{}",
+        task("user", "as: {header: X-User-Id}, headers: {Authorization: v}, ")
+    );
+    assert!(warnings(&good).is_empty());
+}

@@ -183,7 +183,7 @@ fn what_a_fastapi_team_expects_of_a_cache_is_there() {
             4,
             "a write was one, too"
         );
-        assert_eq!(proxy.admin("/api/cache/warm").await.status, 404);
+        assert_eq!(proxy.admin("/api/cache/warm").await.status, 405, "it is asked for by POST");
     });
 }
 

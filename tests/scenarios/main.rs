@@ -38,6 +38,7 @@ mod tags;
 mod tier;
 mod usage;
 mod variants;
+mod warm_runs;
 mod warming;
 mod webhooks;
 mod write_rules;

@@ -1,0 +1,208 @@
+//! Does one job after the other: fetches a path, or reads a list and adds what it names.
+//!
+//! ```text
+//! next ─ stopped? ─ pace ─┬ fetch ──────── counted, watched
+//!                         └ read a page ── its values, the next page ─► queue
+//! ```
+//! Invariant: whatever becomes of a job, its run is settled for it once; an origin that is away is asked again later, a bounded
+//! number of times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::clock::Now;
+use crate::warm::ask::{self, Asked, Page};
+use crate::warm::harvest::Watched;
+use crate::warm::paging::MAX_PAGES;
+use crate::warm::pattern::{Bindings, MAX_PATHS, picked};
+use crate::warm::plan::Place;
+use crate::warm::queue::{Errand, Job, Whom};
+use crate::warm::run::{Outcome, Trigger};
+use crate::warm::task::Each;
+use crate::warm::{Shared, wanted};
+
+/// How often a path is asked for at start while the origin is away; with the pauses between, some 40 seconds.
+pub(crate) const TRIES: u32 = 10;
+/// The same later: it is known to have been there.
+const TRIES_LATER: u32 = 3;
+/// The pause after the first try; it doubles, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// Works until it is aborted.
+pub(crate) async fn work(shared: Arc<Shared>) {
+    loop {
+        let job = shared.queue.next().await;
+        let run = Arc::clone(&job.run);
+        if run.is_cancelled() {
+            shared.settle(&run);
+            continue;
+        }
+        tokio::select! {
+            biased;
+            () = run.cancelled() => shared.settle(&run),
+            () = shared.carry_out(job) => {}
+        }
+    }
+}
+
+impl Shared {
+    /// Does a job, and settles it; or puts it back for later.
+    async fn carry_out(self: &Arc<Self>, mut job: Job) {
+        self.paced().await;
+        let asked = match &job.errand {
+            Errand::Fetch(..) => self.fetch(&job).await,
+            Errand::Read { .. } => match self.read(&job).await {
+                Ok(()) => return self.settle(&job.run),
+                Err(asked) => asked,
+            },
+        };
+        job.tries += 1;
+        let most = if job.run.trigger == Trigger::Start { TRIES } else { TRIES_LATER };
+        if asked.is_away() && job.tries < most {
+            return self.later(job);
+        }
+        self.count(&job, &asked);
+        self.settle(&job.run);
+    }
+
+    /// Waits until the next request may go.
+    async fn paced(&self) {
+        let at = self.lock_pace().reserve(tokio::time::Instant::now());
+        tokio::time::sleep_until(at).await;
+    }
+
+    async fn fetch(&self, job: &Job) -> Asked {
+        let Errand::Fetch(path, origin) = &job.errand else { return failed("nothing to fetch") };
+        let Some(headers) = self.fields(job, origin.as_ref()) else {
+            return failed("what is remembered of the identity does not open its entries any more");
+        };
+        let Some(request) = ask::request(path, headers) else { return failed("not a path of the upstream") };
+        let (head, body) = request.into_parts();
+        let again = head.clone();
+        let asked = match self.renewed(job, &head).await {
+            Some(asked) => asked,
+            None => ask::fetch(&*self.door, http::Request::from_parts(head, body)).await,
+        };
+        if asked.outcome == Outcome::Stored
+            && let Some(entry) = self.door.kept(again)
+        {
+            let whose = match &job.whom {
+                Whom::Person(person) => Some(person.digest()),
+                Whom::Nobody | Whom::As(_) => None,
+            };
+            let label = self.label(&job.task.id).into();
+            let (run, part) = (Arc::clone(&job.run), job.part);
+            let counted = entry.hits();
+            self.lock_harvest().watch(Watched { entry, run, part, label, whose, counted });
+        }
+        asked
+    }
+
+    /// Fetches anew what is fresh now, and would not be until the task is due again; `None`: that is not so.
+    async fn renewed(&self, job: &Job, head: &http::request::Parts) -> Option<Asked> {
+        let horizon = self.until_next(&job.task.id)?;
+        let (entry, now) = (self.door.kept(head.clone())?, self.clock.now());
+        let later = Now { mono: now.mono + horizon, wall: now.wall + horizon };
+        if !entry.life.is_fresh(now) || entry.life.is_fresh(later) {
+            return None;
+        }
+        let kept = self.door.renew(head.clone()).await?;
+        if kept.id() == entry.id() {
+            return Some(failed("the origin did not renew it"));
+        }
+        let bytes = kept.response.body.len() as u64;
+        Some(Asked { outcome: Outcome::Stored, status: None, bytes })
+    }
+
+    fn fields(&self, job: &Job, origin: Option<&http::HeaderValue>) -> Option<http::HeaderMap> {
+        let both = (&self.settings.headers, &job.task.headers);
+        ask::fields(both, (&job.whom, self.settings.named_in.as_ref()), origin, &*self.door)
+    }
+
+    /// Reads a page of a list, and has fetched what it names.
+    async fn read(self: &Arc<Self>, job: &Job) -> Result<(), Asked> {
+        let (Errand::Read { page, nth, left }, Some(each)) = (&job.errand, &job.task.each) else {
+            return Ok(());
+        };
+        let headers = self.fields(job, None).ok_or_else(|| failed("the identity is not known any more"))?;
+        let request = ask::request(page, headers).ok_or_else(|| failed("not a path of the upstream"))?;
+        let Page { headers, body } = ask::page(&*self.door, request).await?;
+        let selected = select(each.clone(), body, *left).await.map_err(failed)?;
+        let open = job.task.open();
+        let rows: Vec<Bindings> = selected.iter().filter_map(|value| picked(value, &open)).collect();
+        if rows.len() < selected.len() {
+            let names = open.join("`, `");
+            let why = format!("{} selected values say nothing of `{names}`", selected.len() - rows.len());
+            job.run.count(job.part, page, &Outcome::Failed(why), 0, self.clock.now());
+        }
+        let (found, left) = (selected.len(), left - selected.len());
+        self.expand(job, rows).await;
+        let next = each.pages.next(page, &headers, &self.door.authority());
+        if let Some(next) = next.filter(|_| found > 0 && left > 0 && nth + 1 < MAX_PAGES) {
+            let errand = Errand::Read { page: next, nth: nth + 1, left };
+            job.run.needs(1, 0);
+            self.queue.add([Job { errand, tries: 0, ..job.clone() }]);
+        }
+        Ok(())
+    }
+
+    /// Adds what a list names.
+    async fn expand(self: &Arc<Self>, job: &Job, rows: Vec<Bindings>) {
+        let mut paths = Vec::new();
+        for bound in rows {
+            let (more, unfit) = job.task.paths(&bound, MAX_PATHS - paths.len());
+            for why in unfit {
+                let outcome = Outcome::Failed(why);
+                job.run.count(job.part, job.task.get.as_str(), &outcome, 0, self.clock.now());
+            }
+            paths.extend(more);
+        }
+        let wanted = wanted(&job.task, job.part, &job.whom, paths);
+        self.want(&job.run, wanted).await;
+    }
+
+    /// Has it tried again after a while.
+    fn later(self: &Arc<Self>, job: Job) {
+        let pause = LONGEST_PAUSE.min(FIRST_PAUSE.saturating_mul(1 << (job.tries - 1).min(16)));
+        tracing::debug!(path = job.errand.path(), ?pause, "the origin is away: warming waits");
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = job.run.cancelled() => shared.settle(&job.run),
+                () = tokio::time::sleep(pause) => shared.queue.add([job]),
+            }
+        });
+    }
+
+    fn count(&self, job: &Job, asked: &Asked) {
+        self.metrics.warming().request(asked.outcome.label());
+        let refused = matches!(asked.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
+        if let (true, Whom::Person(person)) = (refused, &job.whom) {
+            self.door.forget(person.digest());
+        }
+        job.run.count(job.part, job.errand.path(), &asked.outcome, asked.bytes, self.clock.now());
+    }
+
+    /// The place of a request that is asked for now.
+    pub(crate) fn place(&self, priority: i64, written: Option<u64>) -> Place {
+        Place { priority, written, arrival: self.arrivals() }
+    }
+}
+
+/// What of a page is meant, the first of it. Parsing takes its time.
+async fn select(each: Each, body: bytes::Bytes, most: usize) -> Result<Vec<Value>, String> {
+    let read = move || {
+        let page: Value =
+            serde_json::from_slice(&body).map_err(|why| format!("the list is not JSON: {why}"))?;
+        Ok(each.select.query(&page).iter().take(most).map(|value| (*value).clone()).collect())
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| Err("the process is about to stop".to_owned()))
+}
+
+fn failed(why: impl Into<String>) -> Asked {
+    Asked { outcome: Outcome::Failed(why.into()), status: None, bytes: 0 }
+}
