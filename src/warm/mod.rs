@@ -4,6 +4,7 @@
 //! first. Paths only: a request never leaves the configured upstream, and no redirect is followed.
 //! It refuses to know how an answer is fetched and stored: that is the closure it is given.
 
+pub mod learn;
 mod plan;
 
 use std::future::Future;
