@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use larder::warm::learn::{Learner, Seen};
 
-use crate::trace::{BEGIN, DAY, Event, What, is_morning};
+use crate::trace::{BEGIN, DAY, Event, What};
 
 /// Seconds between two sets.
 const EVERY: f64 = 1800.0;
@@ -103,7 +103,7 @@ pub(crate) struct Result {
     pub(crate) warmed: u64,
     /// Warmed entries that answered somebody.
     pub(crate) earned: u64,
-    /// The same, and misses, in the first minutes of the working day alone.
+    /// The same, and misses, of the reports alone, which are read in the first minutes of the working day.
     morning: (u64, u64),
 }
 
@@ -118,7 +118,7 @@ impl Result {
         self.earned as f64 / (self.earned + self.misses) as f64
     }
 
-    /// The same for the first minutes of the working day.
+    /// The same for what is read in the first minutes of the working day.
     pub(crate) fn morning(&self) -> f64 {
         let (earned, misses) = self.morning;
         earned as f64 / (earned + misses).max(1) as f64
@@ -166,7 +166,7 @@ pub(crate) fn play(trace: &[(f64, Event)], mut warmer: Warmer) -> Result {
         match event {
             Event::Read(what) => {
                 result.requests += counts;
-                let morning = if is_morning(*now) { counts } else { 0 };
+                let morning = if matches!(what, What::Report(_)) { counts } else { 0 };
                 let entry = kept.get_mut(what).filter(|entry| entry.until > *now);
                 warmer.asked(*what, *now, entry.is_some());
                 match entry {

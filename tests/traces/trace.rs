@@ -111,7 +111,7 @@ pub(crate) fn trace(kind: Kind, seed: u64) -> Vec<(f64, Event)> {
     }
     for day in (0..DAYS).map(|day| day as f64 * DAY) {
         if kind.shifts {
-            more(&mut events, &mut random, (day + 8.0 * HOUR, MORNING), 0.15, |random| {
+            more(&mut events, &mut random, (day + 8.0 * HOUR, MORNING), 0.5, |random| {
                 Event::Read(What::Report(random.below(REPORTS) as u32))
             });
         }
@@ -136,11 +136,6 @@ pub(crate) fn trace(kind: Kind, seed: u64) -> Vec<(f64, Event)> {
 
 fn in_office(now: f64) -> bool {
     (8.0..18.0).contains(&(now % DAY / HOUR))
-}
-
-/// The first minutes of the working day.
-pub(crate) fn is_morning(now: f64) -> bool {
-    (8.0 * HOUR..8.0 * HOUR + MORNING).contains(&(now % DAY))
 }
 
 /// What comes `rate` times a second from a time on, for so long.

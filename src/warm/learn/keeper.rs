@@ -25,6 +25,8 @@ const NEIGHBOUR: f32 = 0.2;
 const BY_HOUR: f32 = 0.5;
 const BY_LATELY: f32 = 0.4;
 const BY_DAY: f32 = 0.1;
+/// And the hour of the day by itself, where that is more.
+const BY_HOUR_ALONE: f32 = 0.8;
 /// Most hours that are written down after a pause: two days without a request leave next to nothing.
 const MAX_PAUSE: u64 = 48;
 /// The share of the newest fetch in what is thought of a target.
@@ -150,7 +152,8 @@ impl<T> Keeper<T> {
         }
         let beside = self.hours[(hour + 1) % HOURS] + self.hours[(hour + HOURS - 1) % HOURS];
         let by_hour = ITSELF * self.hours[hour] + NEIGHBOUR * beside;
-        BY_HOUR * by_hour + BY_LATELY * lately + BY_DAY * a_day
+        // Where the hour brings something else than the one before, what was asked for lately says nothing of it.
+        (BY_HOUR * by_hour + BY_LATELY * lately + BY_DAY * a_day).max(BY_HOUR_ALONE * by_hour)
     }
 
     fn fade(&mut self, now: f64) {
