@@ -37,6 +37,7 @@ use crate::server::Server;
 use crate::store::Store;
 use crate::tier::Tier;
 use crate::upstream::Upstream;
+use crate::warm::learn::watch::watch;
 use crate::{admin, server, upstream, warm};
 
 /// Why the proxy does not start.
@@ -151,6 +152,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         subscription.storing_begins().await;
     }
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
+    let (wanted, at_once) = (config.warm.watch.clone(), config.warm.concurrency);
+    background.push(tokio::spawn(watch(wanted, at_once, flow.clone(), Arc::clone(&metrics))));
     background.push(tokio::spawn(warm_up(config.warm, flow.clone(), readiness.clone(), metrics)));
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;

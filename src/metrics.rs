@@ -8,6 +8,7 @@
 mod channels;
 mod fleet;
 mod invalidation;
+mod learn;
 mod tier;
 mod watched;
 
@@ -28,6 +29,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 pub use crate::metrics::channels::Channels;
 use crate::metrics::fleet::Fleet;
 use crate::metrics::invalidation::Invalidations;
+pub use crate::metrics::learn::Learn;
 pub use crate::metrics::tier::Tier;
 pub use crate::metrics::watched::CacheState;
 use crate::metrics::watched::Watched;
@@ -102,6 +104,8 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<DurationLabels, Histogram>,
     upstream_duration: Histogram,
+    /// How many that holds.
+    upstream_requests: AtomicU64,
     upstream_errors: Family<Reason, Counter>,
     bypasses: Family<RouteReason, Counter>,
     evictions: Family<Reason, Counter>,
@@ -116,6 +120,7 @@ pub struct Metrics {
     invalidations: Invalidations,
     fleet: Fleet,
     tier: Tier,
+    learn: Learn,
     cache: Watched,
 }
 
@@ -142,6 +147,7 @@ impl Metrics {
             ),
             durations,
             upstream_duration,
+            upstream_requests: AtomicU64::new(0),
             upstream_errors: declare(r, "upstream_errors", "Requests to the origin that got no whole answer"),
             bypasses: declare(
                 r,
@@ -168,6 +174,7 @@ impl Metrics {
             invalidations: Invalidations::declared(r),
             fleet: Fleet::declared(r),
             tier: Tier::declare(r),
+            learn: Learn::declare(r),
             cache,
             registry,
         }
@@ -208,6 +215,12 @@ impl Metrics {
     /// Records the time that the origin took to send the head of an answer.
     pub fn upstream_request(&self, duration: Duration) {
         self.upstream_duration.observe(duration.as_secs_f64());
+        self.upstream_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that the origin has answered so far, whoever they were for.
+    pub fn upstream_requests(&self) -> u64 {
+        self.upstream_requests.load(Ordering::Relaxed)
     }
 
     /// Counts a request to the origin that got no whole answer.

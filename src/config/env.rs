@@ -15,6 +15,7 @@ use crate::config::redis::{Redis, RedisUrl};
 use crate::config::scalar::Count;
 use crate::config::servers::Servers;
 use crate::config::shape::{At, Scalar, Words};
+use crate::config::warm;
 
 /// Largest file that `${file:…}` reads, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -82,8 +83,8 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     let mut vars = Vars { env, problems };
     let ttl = vars.either("CACHE_TTL", "CACHE_DEFAULT_TTL");
     let entries = vars.scalar::<Count>("CACHE_MAX_ENTRIES");
-    // validated only: nothing that is available yet warms or alarms by them
-    vars.either::<bool>("ENABLE_BACKGROUND_WARMING", "PERF_CACHE_WARMING");
+    let background = vars.either::<bool>("ENABLE_BACKGROUND_WARMING", "PERF_CACHE_WARMING");
+    // validated only: nothing that is available yet alarms by it
     vars.scalar::<Count>("PERF_RESPONSE_TIME_TARGET");
     let redis = vars.words::<RedisUrl>("REDIS_URL");
     let mut file = File {
@@ -94,6 +95,7 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     };
     file.defaults = ttl.map(|ttl| ttl.wrap(|ttl| Defaults { ttl: Some(ttl), ..Defaults::default() }));
     file.limits = entries.map(|n| n.wrap(|entries| Limits { entries: Some(entries), ..Limits::default() }));
+    file.warm = background.map(warm::by_variable);
     file.redis = redis.map(|At { value, source }| {
         let url = At { value: Servers::of(value), source };
         url.wrap(|url| Redis { url: Some(url), ..Redis::default() })

@@ -13,8 +13,7 @@ use crate::access_log::Access;
 use crate::config::address::{Host, Listen};
 use crate::config::answer::AnswerKeys;
 use crate::config::case::{CaseKeys, RawCase};
-use crate::config::collection::{Admin, Headers, Items, Routes};
-use crate::config::credential::WarmPath;
+use crate::config::collection::{Admin, Items, Routes};
 use crate::config::duration::Timeout;
 use crate::config::event::{Edges, Events};
 use crate::config::negative::Negative;
@@ -26,6 +25,7 @@ use crate::config::scalar::{
 use crate::config::servers::Sentinel;
 use crate::config::shape::{Words, section};
 use crate::config::token::{TokenKeys, Tokens};
+use crate::config::warm::Warm;
 use crate::config::webhook::{WebhookKeys, Webhooks};
 use crate::config::write::{WriteKeys, Writes};
 use crate::flow::ServerError;
@@ -274,32 +274,6 @@ section! {
         secret: NeededSecret,
     }
     later {}
-}
-
-section! {
-    /// `warm:`
-    Warm {
-        /// What is fetched at start.
-        requests: Items<WarmRequest>,
-        /// /readyz waits at most this long for the list.
-        before_ready: Duration = "10s",
-        /// How many at once.
-        concurrency: Count = "4",
-        /// Fields sent with every one of them; one that a placeholder leaves empty is not sent.
-        headers: Headers,
-    }
-    later { "learn" "timezone" }
-}
-
-section! {
-    /// One of `warm.requests`.
-    WarmRequest {
-        /// Path and query on the configured upstream.
-        get: WarmPath,
-        /// Higher goes first.
-        priority: i64 = "100",
-    }
-    later { "schedule" "every" "for_each" "select" "limit" "origins" "for_users" }
 }
 
 section! {

@@ -44,6 +44,7 @@ mod template;
 mod token;
 mod trap;
 mod tree;
+mod warm;
 mod webhook;
 mod write;
 
@@ -53,7 +54,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{
-    access_log, admin, fleet, flow, invalidate, route as routing, server, store, tier, upstream, warm,
+    access_log, admin, fleet, flow, invalidate, route as routing, server, store, tier, upstream,
+    warm as warming,
 };
 
 pub use crate::config::answer::Answer;
@@ -119,7 +121,7 @@ pub struct Config {
     /// `writes:`, in the order of the file.
     pub writes: Vec<routing::write::Rule>,
     /// What is fetched at start.
-    pub warm: warm::Settings,
+    pub warm: warming::Settings,
     /// The admin listener.
     pub admin: admin::Settings,
     /// What is logged.

@@ -12,7 +12,7 @@ use crate::config::case;
 use crate::config::check;
 use crate::config::collection::Admin;
 use crate::config::env;
-use crate::config::file::{AdminKeys, File, Limits, Warm, WarmRequest};
+use crate::config::file::{AdminKeys, File, Limits};
 use crate::config::invalidation;
 use crate::config::problem::{Problem, Report, Source};
 use crate::config::reader::Reader;
@@ -21,11 +21,12 @@ use crate::config::route;
 use crate::config::scalar::{Size, Upgrades};
 use crate::config::shape::{At, Entry, Scalar, Shape, Words};
 use crate::config::tree;
+use crate::config::warm;
 use crate::config::{Config, Env, Flags};
 use crate::route::identity;
 use crate::server::tls::Tls;
 use crate::upstream::Origin;
-use crate::{access_log, admin, flow, server, store, upstream, warm};
+use crate::{access_log, admin, flow, server, store, upstream};
 
 /// Resolves a file (path and text), the flags and the environment. Without an environment (`None`) placeholders are
 /// accepted as they are and an upstream that hangs on one is taken for `http://localhost:80`. `memory` is the
@@ -120,7 +121,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
     let limits = said(merged.limits.clone());
     let identity = identity(&merged);
     let routes = route::settle(&mut merged, &identity, problems);
-    let warm = warm(said(merged.warm.clone()));
+    let warm = warm::settle(&said(merged.warm.clone()), problems);
     check::limits(&merged, problems);
     check::warming(&merged, &warm, &identity, &routes, problems);
     check::tls(&merged, problems);
@@ -197,24 +198,6 @@ fn identity(merged: &File) -> identity::Settings {
         credentials: keys.credentials.map(|at| at.value.0),
         secret: keys.secret.map(|at| at.value.0.into_bytes()),
         user: said(keys.user).0,
-    }
-}
-
-fn warm(keys: Warm) -> warm::Settings {
-    let requests = said(keys.requests).0.into_iter().filter_map(|request| {
-        let request = request.value.over(WarmRequest::built_in().unwrap_or_default());
-        Some(warm::Request { path: request.get?.value.0.to_string(), priority: declared(&request.priority) })
-    });
-    let headers = said(keys.headers).0.into_iter().filter_map(|(name, text)| {
-        let mut value = http::HeaderValue::from_str(&text.value.0).ok()?;
-        value.set_sensitive(true);
-        Some((name, value))
-    });
-    warm::Settings {
-        requests: requests.collect(),
-        before_ready: declared(&keys.before_ready),
-        concurrency: declared(&keys.concurrency).size(),
-        headers: headers.collect(),
     }
 }
 

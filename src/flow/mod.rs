@@ -11,12 +11,14 @@
 //! It alone turns errors of the rooms into statuses.
 
 mod adopt;
+pub mod again;
 mod arriving;
 mod client;
 pub mod coalesce;
 mod collect;
 pub(crate) mod consequence;
 mod content;
+mod cost;
 pub mod demotion;
 mod egress;
 mod ending;
@@ -70,6 +72,7 @@ use crate::flow::arriving::Landing;
 pub use crate::flow::client::Client;
 use crate::flow::coalesce::Flights;
 use crate::flow::content::Content;
+use crate::flow::cost::Costs;
 use crate::flow::demotion::Demotions;
 pub use crate::flow::handling::Handling;
 use crate::flow::ingress::{Named, Refusal};
@@ -161,6 +164,8 @@ pub(crate) struct Shared {
     demoted: Demotions,
     /// What is not cached for now.
     pub(crate) switches: Switches,
+    /// What the origin charges.
+    costs: Costs,
 }
 
 impl std::ops::Deref for Shared {
@@ -191,10 +196,10 @@ impl Flow {
         let settling = routes.iter().map(|route| route.settings.settle);
         parts.store.settle_within(settling.max().unwrap_or_default());
         let demoted = routes.iter().map(|_| OnceLock::new()).collect();
-        let switches = Switches::new(routes.len());
+        let (switches, costs) = (Switches::new(routes.len()), Costs::of(routes.len()));
         let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
         let (flights, contents) = (Arc::default(), content::Room::default());
-        Self(Arc::new(Shared { parts, flights, contents, searches, refreshes, demoted, switches }))
+        Self(Arc::new(Shared { parts, flights, contents, searches, refreshes, demoted, switches, costs }))
     }
 
     /// What the walk is made of.

@@ -9,6 +9,7 @@ use http::header::RANGE;
 use http::request::Parts as Head;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::clock::Now;
 use crate::flow::arriving::{Landing, Own, Whence};
@@ -58,7 +59,7 @@ pub(crate) fn from_store(visit: &Visit<'_>, head: &Head, share: Share) -> Result
         Verdict::Ask(ask) => return Err(ask),
     };
     if is_refreshed {
-        refresh(visit, head, &selecting, share, &entry);
+        let _goes_on_behind = refresh(visit, head, &selecting, share, &entry);
     }
     entry.count_hit();
     Ok(serve::entry(&request(head), &entry, visit.target.route, cache, status, visit.now))
@@ -120,21 +121,26 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Fetches a stale entry anew in the background, once at a time.
-fn refresh(visit: &Visit<'_>, head: &Head, selecting: &HeaderMap, share: Share, entry: &Arc<Entry>) {
-    let Some(claim) = Refreshing::claim(entry) else { return };
+/// Fetches an entry anew in the background, once at a time; `None`: somebody does already.
+pub(crate) fn refresh(
+    visit: &Visit<'_>,
+    head: &Head,
+    selecting: &HeaderMap,
+    share: Share,
+    entry: &Arc<Entry>,
+) -> Option<JoinHandle<()>> {
+    let claim = Refreshing::claim(entry)?;
     let ask = Ask { why: Forward::Stale, base: Some(Arc::clone(entry)), together: true };
     let arrival = visit.flow.store.arrival(visit.now.mono);
     let question = Question::of(visit, head, selecting, share, ask, None, arrival);
     // Whoever has a flight that is not outdated does it already.
-    if let Role::Pilot(departure) = question.join() {
-        let fetch = question.fetch().in_background();
-        let (own, _) = oneshot::channel();
-        tokio::spawn(async move {
-            fetch.fly(departure, own).await;
-            drop(claim);
-        });
-    }
+    let Role::Pilot(departure) = question.join() else { return None };
+    let fetch = question.fetch().in_background();
+    let (own, _) = oneshot::channel();
+    Some(tokio::spawn(async move {
+        fetch.fly(departure, own).await;
+        drop(claim);
+    }))
 }
 
 impl Question<'_> {

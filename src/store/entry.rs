@@ -74,6 +74,17 @@ pub struct Entry {
     /// What its hits have in common.
     pub stamp: Stamp,
     refreshing: AtomicBool,
+    /// How many of those who asked were looked at: whoever had to fetch it is the first of them.
+    looked: AtomicU32,
+}
+
+/// Who asked for an entry since it was last looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gained {
+    /// Requests that it answered.
+    pub hits: u32,
+    /// The one for which it was fetched, if it was for a client.
+    pub misses: u32,
 }
 
 /// What is kept of a response.
@@ -169,6 +180,7 @@ impl Entry {
             life,
             stamp: Stamp::default(),
             refreshing: AtomicBool::new(false),
+            looked: AtomicU32::new(0),
         }
     }
 
@@ -239,6 +251,18 @@ impl Entry {
     /// Requests that it answered so far.
     pub fn hits(&self) -> u32 {
         self.hits.load(Ordering::Relaxed)
+    }
+
+    /// Who asked for it since this was last asked; each request is told of once, however many ask at once.
+    pub fn gained(&self) -> Gained {
+        let all = self.hits().saturating_add(1);
+        let before = self.looked.fetch_max(all, Ordering::Relaxed);
+        Gained { hits: all.saturating_sub(before.max(1)), misses: u32::from(before == 0) }
+    }
+
+    /// Notes that nobody waited for it when it was fetched.
+    pub fn not_asked_for(&self) {
+        self.looked.fetch_max(1, Ordering::Relaxed);
     }
 
     /// Ends its life; whether it had one.
@@ -397,6 +421,22 @@ pub(crate) mod tests {
         let entry = entry("k", vec![]);
         (0..3).for_each(|_| entry.count_hit());
         assert_eq!(entry.hits(), 3);
+    }
+
+    #[test]
+    fn who_asked_is_told_of_once_and_the_first_of_them_had_to_fetch_it() {
+        let (fetched, warmed) = (entry("k", vec![]), entry("w", vec![]));
+        warmed.not_asked_for();
+        assert_eq!(warmed.gained(), Gained::default());
+        for entry in [&fetched, &warmed] {
+            (0..3).for_each(|_| entry.count_hit());
+        }
+        assert_eq!(fetched.gained(), Gained { hits: 3, misses: 1 });
+        assert_eq!(warmed.gained(), Gained { hits: 3, misses: 0 });
+        fetched.count_hit();
+        assert_eq!(fetched.gained(), Gained { hits: 1, misses: 0 });
+        assert_eq!(fetched.gained(), Gained::default());
+        assert_eq!(fetched.hits(), 4, "the count itself is left alone");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! dead to be taken out of memory.
 
 pub mod author;
+pub mod departed;
 pub mod entry;
 pub mod floor;
 pub mod head;
@@ -26,6 +27,7 @@ mod undertaker;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::fault::{self, Fault, Mistake};
@@ -35,6 +37,7 @@ use crate::route::key::Key;
 use crate::route::reach::Reach;
 use crate::route::tag::Tag;
 use crate::store::author::Author;
+use crate::store::departed::{Departed, Departures};
 use crate::store::entry::{Candidate, Entry, EntryId};
 use crate::store::lease::Lease;
 use crate::store::memory::{Entries, Memory, Refusal};
@@ -59,6 +62,7 @@ pub struct Store {
     memory: Arc<Memory>,
     gate: Arc<Gate>,
     undertaker: Undertaker,
+    departures: Departures,
     lease: Lease,
 }
 
@@ -105,12 +109,15 @@ impl Store {
     /// An empty store at the beginning of `epoch`.
     pub fn in_epoch(epoch: u64, settings: &Settings, metrics: Arc<Metrics>) -> Self {
         let gate = Arc::new(Gate::new(epoch));
-        let index = Arc::clone(&gate);
+        let (index, departures) = (Arc::clone(&gate), Departures::default());
+        let evicted = departures.clone();
         let memory = Arc::new(Memory::new(settings.memory, settings.entries, move |entry| {
             index.forget(entry);
+            evicted.note(entry);
             metrics.evicted("size");
         }));
-        Self { undertaker: Undertaker::of(&memory, &gate), memory, gate, lease: Lease::default() }
+        let undertaker = Undertaker::of(&memory, &gate, &departures);
+        Self { undertaker, departures, memory, gate, lease: Lease::default() }
     }
 
     /// Until when what is kept may be served.
@@ -201,7 +208,10 @@ impl Store {
     fn show(&self, entry: &Arc<Entry>) {
         let mut gone = Vec::new();
         self.memory.change(entry.key(), |group| gone = group.put(entry));
-        gone.iter().for_each(|entry| self.gate.forget(entry));
+        for gone in gone {
+            self.gate.forget(&gone);
+            self.departures.note(&gone);
+        }
         if entry.is_dead() {
             // Who killed it on its way may have had it buried before it was there.
             self.memory.sweep(entry.key());
@@ -336,6 +346,18 @@ impl Store {
             }
         }
         first.into_values().collect()
+    }
+
+    /// Every entry that is kept, dead or alive, in no order; nobody waits for who goes through them, and none of them counts as
+    /// used.
+    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> + Send {
+        self.memory.entries()
+    }
+
+    /// Tells from now on of every entry that leaves what it was good for since it was last looked at; `None`: somebody is told
+    /// already.
+    pub fn departures(&self) -> Option<Receiver<Departed>> {
+        self.departures.watch()
     }
 
     /// The longest `settle` of a route: what a write outdated is remembered for so long.

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use crate::store::departed::Departures;
 use crate::store::entry::Entry;
 use crate::store::memory::Memory;
 use crate::store::position::Gate;
@@ -32,12 +33,14 @@ pub(in crate::store) struct Undertaker {
 struct Ground {
     memory: Arc<Memory>,
     gate: Arc<Gate>,
+    departures: Departures,
 }
 
 impl Undertaker {
-    /// For what died at `gate` and lies in `memory`.
-    pub(in crate::store) fn of(memory: &Arc<Memory>, gate: &Arc<Gate>) -> Self {
-        let ground = Ground { memory: Arc::clone(memory), gate: Arc::clone(gate) };
+    /// For what died at `gate` and lies in `memory`; `departures` hears of all of it.
+    pub(in crate::store) fn of(memory: &Arc<Memory>, gate: &Arc<Gate>, departures: &Departures) -> Self {
+        let departures = departures.clone();
+        let ground = Ground { memory: Arc::clone(memory), gate: Arc::clone(gate), departures };
         Self { ground, thread: OnceLock::new() }
     }
 
@@ -57,7 +60,10 @@ impl Undertaker {
 impl Ground {
     fn take(&self, dead: &Dead) {
         for some in dead.chunks(TOGETHER) {
-            some.iter().for_each(|entry| self.memory.sweep(entry.key()));
+            for entry in some {
+                self.memory.sweep(entry.key());
+                self.departures.note(entry);
+            }
             self.gate.tidy();
         }
         while self.gate.tidy() == Progress::More {}
@@ -85,7 +91,7 @@ mod tests {
             });
         }
         dead.kill();
-        let undertaker = Undertaker::of(&memory, &Arc::default());
+        let undertaker = Undertaker::of(&memory, &Arc::default(), &Departures::default());
         undertaker.bury(&Arc::new(vec![dead, live]));
         while memory.find(b"a").is_some() {
             thread::yield_now();

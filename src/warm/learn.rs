@@ -10,6 +10,7 @@
 
 mod keeper;
 mod sketch;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -208,4 +209,128 @@ impl<T> Learner<T> {
 /// Since the epoch, in seconds.
 fn seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
+
+    fn midnight() -> SystemTime {
+        SystemTime::UNIX_EPOCH + 20_000 * 24 * HOUR
+    }
+
+    fn seen(key: u64, hits: u32, misses: u32) -> Seen {
+        Seen { key, hits, misses, life: HOUR }
+    }
+
+    fn set(learner: &mut Learner<u64>, now: SystemTime) -> Vec<u64> {
+        learner.worth(now, HALF_AN_HOUR).into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn what_is_asked_for_most_comes_first_and_what_was_asked_for_once_does_not_come() {
+        let mut learner = Learner::new(10, midnight());
+        for (key, hits) in [(1, 3), (2, 9), (3, 0)] {
+            learner.observe(seen(key, hits, 1), midnight(), || Some(key));
+        }
+        assert_eq!(set(&mut learner, midnight()), [2, 1]);
+        assert_eq!(learner.standing().keys, 2);
+    }
+
+    #[test]
+    fn what_is_asked_for_at_eight_is_known_before_eight_the_next_day() {
+        let mut learner = Learner::new(10, midnight());
+        for day in 0..3 {
+            let eight = midnight() + (24 * day + 8) * HOUR;
+            learner.observe(seen(8, 19, 1), eight + HALF_AN_HOUR, || Some(8));
+            learner.observe(seen(20, 19, 1), eight + 12 * HOUR, || Some(20));
+        }
+        let day = midnight() + 3 * 24 * HOUR;
+        assert_eq!(set(&mut learner, day + 8 * HOUR).first(), Some(&8));
+        assert!(set(&mut learner, day + 13 * HOUR).is_empty(), "nobody asks for anything at noon");
+        assert_eq!(set(&mut learner, day + 20 * HOUR).first(), Some(&20));
+    }
+
+    #[test]
+    fn a_set_is_shortened_where_hits_do_not_follow_and_grows_again_where_they_do() {
+        let mut learner = Learner::new(64, midnight());
+        let mut now = midnight();
+        let mut length = 64;
+        let mut ask = |learner: &mut Learner<u64>, hits| {
+            now += HALF_AN_HOUR;
+            (0..64).for_each(|key| learner.observe(seen(key, hits, 0), now, || Some(key)));
+            learner.settle();
+            now
+        };
+        ask(&mut learner, 50);
+        for _ in 0..20 {
+            (0..64).for_each(|key| learner.fetched(key));
+            ask(&mut learner, 0);
+            assert!(learner.standing().length <= length);
+            length = learner.standing().length;
+        }
+        assert_eq!((length, learner.standing().earned), (8, Some(0.0)), "an eighth is always tried");
+        for _ in 0..20 {
+            (0..64).for_each(|key| learner.fetched(key));
+            ask(&mut learner, 50);
+        }
+        assert_eq!((learner.standing().length, learner.standing().earned), (64, Some(1.0)));
+    }
+
+    #[test]
+    fn a_hit_is_not_earned_where_a_client_had_to_fetch_before() {
+        let mut learner = Learner::new(64, midnight());
+        (0..8).for_each(|key| learner.observe(seen(key, 5, 0), midnight(), || Some(key)));
+        (0..8).for_each(|key| learner.fetched(key));
+        (0..6).for_each(|key| learner.observe(seen(key, 5, 0), midnight(), || None));
+        (6..8).for_each(|key| learner.observe(seen(key, 5, 1), midnight(), || None));
+        learner.settle();
+        assert_eq!(learner.standing().earned, Some(0.75));
+    }
+
+    #[test]
+    fn memory_is_constant_and_the_frequent_survive_the_many() {
+        let mut learner = Learner::new(MAX_TOP, midnight());
+        (0..100).for_each(|key| learner.observe(seen(key, 1000, 0), midnight(), || Some(key)));
+        (1000..30_000).for_each(|key| learner.observe(seen(key, 3, 0), midnight(), || Some(key)));
+        assert_eq!(learner.standing().keys, MAX_KEYS);
+        assert_eq!((learner.places.len(), learner.keepers.capacity()), (MAX_KEYS, MAX_KEYS));
+        let mut first = set(&mut learner, midnight());
+        first.truncate(100);
+        first.sort_unstable();
+        assert_eq!(first, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_again_is_not_learnt() {
+        let mut learner = Learner::<u64>::new(10, midnight());
+        learner.observe(seen(1, 50, 1), midnight(), || None);
+        assert_eq!(learner.standing().keys, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_clock_makes_a_set_longer_than_it_may_be_or_a_chance_that_is_none(
+            told in prop::collection::vec((0..40u64, 0..100u32, 0..3u32, -200_000..200_000i64), 1..200),
+            top in 1..20usize,
+        ) {
+            let mut learner = Learner::new(top, midnight());
+            let mut now = midnight();
+            for (key, hits, misses, pause) in told {
+                let by = Duration::from_secs(pause.unsigned_abs());
+                now = if pause < 0 { now - by } else { now + by };
+                learner.observe(seen(key, hits, misses), now, || Some(key));
+                let set = set(&mut learner, now);
+                prop_assert!(set.len() <= top);
+                set.iter().for_each(|key| learner.fetched(*key));
+                learner.settle();
+                let chances = learner.keepers.iter().map(|keeper| keeper.chance(&learner.day, learner.now, 1800.0));
+                prop_assert!(chances.into_iter().all(|chance| (0.0..=1.0).contains(&chance)));
+            }
+        }
+    }
 }

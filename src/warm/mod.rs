@@ -4,6 +4,7 @@
 //! first. Paths only: a request never leaves the configured upstream, and no redirect is followed.
 //! It refuses to know how an answer is fetched and stored: that is the closure it is given.
 
+pub mod ahead;
 pub mod learn;
 mod plan;
 
@@ -18,6 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::body::Body;
 use crate::metrics::{Cache, Metrics};
 use crate::ready::{Readiness, State};
+use crate::warm::learn::watch::Settings as Watch;
 
 /// How often a path is asked for while the origin is away; with the pauses between, some 40 seconds.
 const TRIES: u32 = 10;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// Fields sent with every one of them (`warm.headers`).
     pub headers: http::HeaderMap,
+    /// What goes on behind everybody's back; nothing where `warm.background` is off.
+    pub watch: Watch,
 }
 
 /// One entry of `warm.requests`.
@@ -230,6 +234,7 @@ mod tests {
             before_ready: Duration::from_secs(10),
             concurrency: 2,
             headers: http::HeaderMap::new(),
+            watch: Watch::default(),
         }
     }
 

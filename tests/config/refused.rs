@@ -44,7 +44,6 @@ fn every_key_of_later_is_refused_by_name() {
     refuses(&[
         ("routes:\n  /a: {mode: x}\n", "`mode` is not available yet"),
         ("defaults: {mode: x}\n", "`mode` is not available yet"),
-        ("warm: {learn: {top: 2}}\n", "`learn` is not available yet"),
         ("warm: {timezone: UTC}\n", "`timezone` is not available yet"),
     ]);
     for key in ["schedule", "every", "for_each", "select", "limit", "origins", "for_users"] {
@@ -220,6 +219,10 @@ fn warming_asks_for_paths_only() {
         ("warm: {requests: [{get: api/x}]}\n", "write /api/x"),
         ("warm: {requests: [{get: \"/a/{id}\"}]}\n", "is a template"),
         ("warm: {requests: [{priority: 1}]}\n", "has no `get`"),
+        ("warm: {learn: {every: 5m}}\n", "`warm.learn` has no `top`"),
+        ("warm: {learn: {top: 1025}}\n", "is at most 1024"),
+        ("warm: {learn: {top: 2, every: 0s}}\n", "has to be longer than zero"),
+        ("warm: {refresh_ahead: {budget: 5}}\n", "is no budget"),
         ("warm: {headers: {Host: x}}\n", "is set by Larder itself"),
         ("warm: {headers: {\"a b\": x}}\n", "is not a header name"),
         ("warm: {headers: {X-A: \"a\\nb\"}}\n", "control byte"),

@@ -19,6 +19,7 @@ mod freshness;
 mod head;
 mod identity;
 mod interim;
+mod learned;
 mod parts;
 mod patience;
 mod post_reads;

@@ -65,9 +65,32 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
+/// The lines of one trace, as the README has them.
+fn assert_read(readme: &str, table: &str) {
+    for line in table.lines() {
+        assert!(readme.contains(line), "the README says something else than\n{table}");
+    }
+}
+
 #[test]
 fn what_is_learnt_beats_recency() {
     let played = KINDS.map(|kind| thread::spawn(move || Row::of(kind)));
     let rows = played.map(|row| row.join().expect("it is played to its end"));
-    let _ = writeln!(std::io::stdout(), "sets of at most {TOP}, seed {SEED}\n{}", table(&rows));
+    let table = table(&rows);
+    let _ = writeln!(std::io::stdout(), "sets of at most {TOP}, seed {SEED}\n{table}");
+    for Row { trace, nothing, recency, further, learned } in &rows {
+        let best = recency.precision().max(further.precision());
+        assert!(learned.precision() > best, "{trace}: more of what is fetched is of use");
+        assert!(learned.recall() > recency.recall(), "{trace}: more of those who come first find it warm");
+        assert!(learned.hit_ratio() > recency.hit_ratio() && recency.hit_ratio() > nothing.hit_ratio());
+        assert!(learned.cost() < further.cost(), "{trace}");
+        assert!(learned.cost() < nothing.cost() + 0.02, "{trace}: and it costs the origin next to nothing");
+    }
+    for Row { trace, recency, further, learned, .. } in rows.iter().filter(|row| row.learned.morning() > 0.0)
+    {
+        let best = recency.morning().max(further.morning());
+        assert!(learned.morning() > best + 0.1, "{trace}: what comes every morning is known before it comes");
+    }
+    assert!(rows.iter().any(|row| row.learned.morning() > 0.0));
+    assert_read(include_str!("../../README.md"), &table);
 }

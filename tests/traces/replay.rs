@@ -152,8 +152,7 @@ pub(crate) fn play(trace: &[(f64, Event)], mut warmer: Warmer) -> Result {
                 next_look += LOOK;
                 continue;
             }
-            let is_gone =
-                |what: &What| kept.get(what).is_none_or(|entry| entry.until <= next_set + SOON);
+            let is_gone = |what: &What| kept.get(what).is_none_or(|entry| entry.until <= next_set + SOON);
             let fetched: Vec<What> = warmer.set(next_set).into_iter().filter(is_gone).take(TOP).collect();
             for what in fetched {
                 warmer.fetched(what);

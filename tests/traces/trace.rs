@@ -15,7 +15,7 @@ pub(crate) const BEGIN: u64 = 1_767_571_200;
 pub(crate) const HOUR: f64 = 3600.0;
 pub(crate) const DAY: f64 = 24.0 * HOUR;
 /// Days that are played; the first ones are for learning.
-pub(crate) const DAYS: usize = 6;
+pub(crate) const DAYS: usize = 5;
 /// Projects that there are.
 const PROJECTS: usize = 20_000;
 /// Requests in a second, in office hours and outside.
