@@ -34,7 +34,7 @@ fn what_clients_ask_for_is_fetched_again_before_they_do() {
         proxy.pass_secs(5);
         proxy.counts("larder_learn_keys", 2).await;
         let before = origin.count();
-        proxy.outdate("/**").await;
+        assert_eq!(proxy.outdate("/a").await + proxy.outdate("/b").await + proxy.outdate("/once").await, 3);
         proxy.pass_secs(1800);
         proxy.counts("larder_learn_requests_total{result=\"stored\"}", 2).await;
         assert_eq!(asked_since(&origin, before), ["/a", "/b?x=1"]);
@@ -72,8 +72,6 @@ fn what_an_invalidation_removed_has_been_learnt_from_all_the_same() {
         let proxy = Proxy::start(&origin, ALL).await;
         ask(&proxy, "/a", 5).await;
         assert_eq!(proxy.outdate("/a").await, 1);
-        proxy.counts("larder_learn_keys", 0).await;
-        proxy.pass_secs(5);
         proxy.counts("larder_learn_keys", 1).await;
     });
 }

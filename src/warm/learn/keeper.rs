@@ -27,6 +27,8 @@ const BY_LATELY: f32 = 0.4;
 const BY_DAY: f32 = 0.1;
 /// And the hour of the day by itself, where that is more.
 const BY_HOUR_ALONE: f32 = 0.8;
+/// Seconds within which a hit is of use, however soon the next set is: what is fetched is there until it is stale.
+const LEAST_AHEAD: f64 = 1800.0;
 /// Most hours that are written down after a pause: two days without a request leave next to nothing.
 const MAX_PAUSE: u64 = 48;
 /// The share of the newest fetch in what is thought of a target.
@@ -132,10 +134,10 @@ impl<T> Keeper<T> {
         self.day * (-(now - self.at) / HALF_LIFE).exp2() as f32
     }
 
-    /// The chance that an answer fetched at `now` (s) is of use to somebody within the next `ahead` seconds, and before it is
-    /// stale.
+    /// The chance that an answer fetched at `now` (s) is of use to somebody within the next `ahead` seconds (or half an hour),
+    /// and before it is stale.
     pub(super) fn chance(&self, day: &Day, now: f64, ahead: f64) -> f32 {
-        let time = (f64::from(self.life).min(ahead) / HOUR) as f32;
+        let time = (f64::from(self.life).min(ahead.max(LEAST_AHEAD)) / HOUR) as f32;
         let likely = 1.0 - (-self.an_hour(day, now, ahead) * time).exp();
         likely * self.trust
     }

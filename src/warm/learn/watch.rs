@@ -38,7 +38,7 @@ const ROUND: Duration = Duration::from_secs(5);
 const MAX_WAITING: usize = 1024;
 /// Of them are fetched at once.
 const AT_ONCE: usize = 16;
-/// An entry of the set that is fresh for so long, or less, is fetched anew.
+/// An entry of the set that is fresh for so long, or less, is fetched anew; of one that lives shortly, in its last quarter.
 const SOON: Duration = Duration::from_secs(60);
 
 /// What of it is wanted.
@@ -95,9 +95,6 @@ pub async fn watch(settings: Settings, concurrency: usize, flow: Flow, metrics: 
             tokio::time::sleep(TICK).await;
         }
         watch.horizon = 2 * watch.now().mono.saturating_sub(began).max(ROUND);
-        if let Some((_, learner)) = &watch.learner {
-            watch.metrics.learn().known(learner.standing().keys);
-        }
     }
 }
 
@@ -171,6 +168,9 @@ impl Watch {
         }
         while let Some(Ok(fetched)) = self.sets.try_join_next() {
             self.note(&fetched);
+        }
+        if let Some((_, learner)) = &self.learner {
+            self.metrics.learn().known(learner.standing().keys);
         }
         self.renew(now);
         self.keep_warm(now);
@@ -262,7 +262,7 @@ async fn keep(flow: Flow, key: u64, target: Target) -> (u64, Outcome) {
     let Some(entry) = flow.kept(&target) else {
         return (key, outcome(flow.warm_again(&target).await).await);
     };
-    if left(&entry, flow.parts().clock.now()) > SOON {
+    if left(&entry, flow.parts().clock.now()) > SOON.min(entry.life.fresh_for() / 4) {
         return (key, Outcome::Fresh);
     }
     let renewal = flow.renew(&entry);
