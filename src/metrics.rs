@@ -104,8 +104,6 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<DurationLabels, Histogram>,
     upstream_duration: Histogram,
-    /// How many that holds.
-    upstream_requests: AtomicU64,
     upstream_errors: Family<Reason, Counter>,
     bypasses: Family<RouteReason, Counter>,
     evictions: Family<Reason, Counter>,
@@ -147,7 +145,6 @@ impl Metrics {
             ),
             durations,
             upstream_duration,
-            upstream_requests: AtomicU64::new(0),
             upstream_errors: declare(r, "upstream_errors", "Requests to the origin that got no whole answer"),
             bypasses: declare(
                 r,
@@ -215,12 +212,7 @@ impl Metrics {
     /// Records the time that the origin took to send the head of an answer.
     pub fn upstream_request(&self, duration: Duration) {
         self.upstream_duration.observe(duration.as_secs_f64());
-        self.upstream_requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Requests that the origin has answered so far, whoever they were for.
-    pub fn upstream_requests(&self) -> u64 {
-        self.upstream_requests.load(Ordering::Relaxed)
+        self.learn.answered();
     }
 
     /// Counts a request to the origin that got no whole answer.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::config::collection::{Headers, Items};
 use crate::config::credential::WarmPath;
 use crate::config::duration::Timeout;
-use crate::config::problem::{Problem, Source};
+use crate::config::problem::Problem;
 use crate::config::resolve::{declared, said};
 use crate::config::scalar::Count;
 use crate::config::shape::{At, Refusal, Scalar, Shape, section};
@@ -18,6 +18,9 @@ use crate::warm::{Request, Settings};
 
 /// The declared duration type of keys where zero makes sense.
 type Duration = std::time::Duration;
+
+/// `warm.learn.every` where nobody says it.
+const EVERY: Duration = Duration::from_secs(30 * 60);
 
 section! {
     /// `warm:`
@@ -56,8 +59,8 @@ section! {
     LearnKeys {
         /// Most that are kept warm; at most 1024. Without it nothing is learnt.
         top: Count,
-        /// How often it is looked whether they are.
-        every: Timeout = "30m",
+        /// How often it is looked whether they are; default 30m.
+        every: Timeout,
     }
     later {}
 }
@@ -117,7 +120,8 @@ pub(crate) fn settle(keys: &Warm, problems: &mut Vec<Problem>) -> Settings {
     });
     let (learn, ahead) = (said(keys.learn.clone()), said(keys.refresh_ahead.clone()));
     complain(&learn, problems);
-    let learn = learn.top.map(|top| Learn { top: top.value.size(), every: declared(&learn.every).0 });
+    let every = learn.every.map_or(EVERY, |every| every.value.0);
+    let learn = learn.top.map(|top| Learn { top: top.value.size(), every });
     let background = watch::Settings { learn, ahead: ahead.budget.map(|budget| budget.value.0) };
     let is_on = declared(&keys.background);
     Settings {
@@ -135,9 +139,7 @@ fn complain(learn: &LearnKeys, problems: &mut Vec<Problem>) {
         problems
             .push(Problem::of(top.source, message).hint("what is asked for less often is not told apart"));
     }
-    if let (None, Some(every)) = (&learn.top, &learn.every)
-        && every.source != Source::Default
-    {
+    if let (None, Some(every)) = (&learn.top, &learn.every) {
         let problem = Problem::of(every.source, "`warm.learn` has no `top`");
         problems.push(problem.hint("say how many are kept warm: learn: { top: 200, every: 30m }"));
     }

@@ -1,6 +1,6 @@
 //! What is counted of warming that learns, and of entries that are fetched before they expire.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +17,8 @@ pub struct Learn {
     earned: Gauge<f64, AtomicU64>,
     fetches: Family<Outcome, Counter>,
     renewals: Family<Outcome, Counter>,
+    /// Answers of the origin, of which a budget may be a share.
+    answers: AtomicU64,
 }
 
 impl Learn {
@@ -35,6 +37,7 @@ impl Learn {
                 "refresh_ahead",
                 "Hot entries that were about to expire, by what became of them",
             ),
+            answers: AtomicU64::new(0),
         }
     }
 
@@ -47,6 +50,16 @@ impl Learn {
     pub fn set(&self, set: usize, earned: Option<f32>) {
         self.set.set(i64::try_from(set).unwrap_or(i64::MAX));
         self.earned.set(earned.map_or(-1.0, f64::from));
+    }
+
+    /// Counts an answer of the origin, whoever it was for.
+    pub(crate) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers of the origin so far.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Counts a member of a set (`stored`, `fresh`, `bypass`, `failed`).

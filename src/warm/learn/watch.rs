@@ -66,7 +66,7 @@ pub async fn watch(settings: Settings, concurrency: usize, flow: Flow, metrics: 
         return;
     };
     let now = flow.parts().clock.now();
-    let asked = metrics.upstream_requests();
+    let asked = metrics.learn().answers();
     let mut watch = Watch {
         learner: settings.learn.map(|learn| (learn, Learner::new(learn.top, now.wall))),
         due: now.mono + settings.learn.map_or(Duration::MAX / 2, |learn| learn.every),
@@ -202,7 +202,7 @@ impl Watch {
             if self.renewals.len() >= AT_ONCE {
                 return;
             }
-            if purse.take(now.mono, metrics.upstream_requests()).is_err() {
+            if purse.take(now.mono, metrics.learn().answers()).is_err() {
                 return metrics.learn().renewed("budget");
             }
             self.waiting.remove(&entry.id());
