@@ -131,7 +131,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let (monitor, harvest, watching) = watching::watch(&config, &flow, address.port())?;
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
-    let warmer = warming::warmer(config.warm, &flow, config.fleet.as_ref().zip(place.as_ref()));
+    let (warmer, renewing) = warming::warmer(config.warm, &flow, config.fleet.as_ref().zip(place.as_ref()));
     let joined = config.fleet.zip(place.clone());
     let events =
         joined.as_ref().map(|(settings, place)| joining::events(&flow, settings, place)).transpose()?;
@@ -166,6 +166,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     background.extend(upkeep::begin(&flow, config.monitor.targets.marks));
     background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
     background.push(tokio::spawn(warmer.live(readiness.clone())));
+    background.extend(renewing);
     let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
     let patience = config.server.shutdown_timeout;
     Ok(Running {

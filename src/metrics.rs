@@ -12,6 +12,7 @@ mod channels;
 mod fleet;
 mod histogram;
 mod invalidation;
+mod learn;
 mod reading;
 mod tier;
 mod totals;
@@ -39,6 +40,7 @@ use crate::metrics::fleet::Fleet;
 use crate::metrics::histogram::Histogram;
 pub use crate::metrics::histogram::Tally;
 use crate::metrics::invalidation::Invalidations;
+pub use crate::metrics::learn::Learn;
 pub use crate::metrics::reading::{Reading, RouteReading};
 pub use crate::metrics::tier::Tier;
 use crate::metrics::warming::Warming;
@@ -81,6 +83,7 @@ pub struct Metrics {
     fleet: Fleet,
     tier: Tier,
     warming: Warming,
+    learn: Learn,
     cache: Watched,
 }
 
@@ -136,6 +139,7 @@ impl Metrics {
             fleet: Fleet::declared(r),
             tier: Tier::declare(r),
             warming: Warming::declare(r),
+            learn: Learn::declare(r),
             cache,
             registry,
         }

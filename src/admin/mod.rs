@@ -374,8 +374,10 @@ mod tests {
             background: true,
             users: None,
             named_in: None,
+            learn: None,
+            ahead: None,
         };
-        Warmer::new(settings, Arc::new(flow.clone()), Clock::system(), Arc::clone(metrics), None)
+        Warmer::new(settings, Arc::new(flow.clone()), Clock::system(), Arc::clone(metrics), None, None)
     }
 
     /// A token of each role, named for it; the token is its name, too.

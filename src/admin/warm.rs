@@ -15,6 +15,7 @@ use crate::admin::Sources;
 use crate::admin::access::Caller;
 use crate::admin::body::{Document, flag, texts};
 use crate::admin::problem::{Problem, quoted};
+use crate::warm::pattern::Pattern;
 use crate::warm::run::{Run, Tally, Trigger};
 use crate::warm::schedule::Schedule;
 use crate::warm::task::Audience;
@@ -138,7 +139,7 @@ fn standing(standing: &Standing) -> Value {
     };
     json!({
         "id": task.id,
-        "get": task.get.as_str(),
+        "get": task.get.as_ref().map(Pattern::as_str),
         "priority": task.priority,
         "every": every,
         "schedule": cron,

@@ -139,8 +139,10 @@ pub(crate) fn warming(
     unheard(merged, warm, &identity, problems);
     for request in &requests.value.0 {
         let Some(get) = &request.value.get else { continue };
-        let Some(task) = warm.tasks.iter().find(|task| task.get == get.value.0) else { continue };
-        let path = task.get.as_str().split('?').next().unwrap_or_default();
+        let Some(task) = warm.tasks.iter().find(|task| task.get.as_ref() == Some(&get.value.0)) else {
+            continue;
+        };
+        let path = task.text().split('?').next().unwrap_or_default();
         let route = &table.find(Path::of(path).decoded()).settings;
         let warning = helps_nobody(path, task, warm, &identity, (route.bypass, route.rule.scope));
         problems.extend(warning.map(|(message, hint)| Problem::of(get.source, message).hint(hint).warning()));

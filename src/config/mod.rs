@@ -24,6 +24,7 @@ mod home;
 mod interpolate;
 mod invalidation;
 mod language;
+mod learn;
 mod limits;
 mod methods;
 mod monitor;

@@ -12,6 +12,7 @@ use serde_json_path::JsonPath;
 use crate::config::collection::{HeaderText, Headers, Items};
 use crate::config::credential::WarmPath;
 use crate::config::file::File;
+use crate::config::learn::{self, AheadKeys, LearnKeys};
 use crate::config::problem::{Problem, Source};
 use crate::config::resolve::{declared, said};
 use crate::config::scalar::Count;
@@ -20,9 +21,9 @@ use crate::config::warm_text::{CronText, ForUsers, PagesText, Params, WarmOrigin
 use crate::flow::identities;
 use crate::warm::Settings;
 use crate::warm::paging::Pages;
-use crate::warm::pattern::MAX_PATHS;
+use crate::warm::pattern::{MAX_PATHS, Pattern};
 use crate::warm::schedule::Schedule;
-use crate::warm::task::{Audience, Each, Task};
+use crate::warm::task::{Audience, Each, LEARNT, Task};
 
 /// Shortest period of a task.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -48,8 +49,12 @@ section! {
         users: WarmUsers,
         /// How a user is named to the origin where his own credential is not sent: `headers` carry that of a service.
         as_user as "as": WarmAs,
+        /// Keeps warm what clients really ask for, by the hour of the day.
+        learn: LearnKeys,
+        /// Fetches hot entries anew shortly before they expire.
+        refresh_ahead: AheadKeys,
     }
-    later { "learn" }
+    later {}
 }
 
 section! {
@@ -114,20 +119,26 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
         let is_named = value.id.is_some();
         let request = value.over(WarmRequest::built_in().unwrap_or_default());
         let Some(mut task) = task(request, source, &zone, problems) else { continue };
-        let is_taken = |id: &str| tasks.iter().any(|known| known.id == id);
+        let is_taken = |id: &str| tasks.iter().any(|known| known.id == id) || id == LEARNT;
         if is_named && is_taken(&task.id) {
             let message = format!("two warm tasks are called `{}`", task.id);
-            problems.push(Problem::of(source, message).hint("give each an `id` of its own"));
+            let hint = format!("give each an `id` of its own; `{LEARNT}` is that of what is learnt");
+            problems.push(Problem::of(source, message).hint(hint));
             continue;
         }
         let mut copies = 2_u32;
         while is_taken(&task.id) {
-            task.id = format!("{}#{copies}", task.get.as_str());
+            task.id = format!("{}#{copies}", task.text());
             copies += 1;
         }
         tasks.push(Arc::new(task));
     }
     let background = declared(&keys.background);
+    let learn = learn::settle(keys.learn.clone(), problems).filter(|_| background);
+    if let Some((_, every)) = learn {
+        tasks.push(Arc::new(Task::learnt(every)));
+    }
+    let ahead = said(keys.refresh_ahead.clone()).budget.map(|budget| budget.value.0);
     let is_for_users = tasks.iter().any(|task| task.audience == Audience::Active);
     let users = merged.warm.as_ref().and_then(|warm| warm.value.users.as_ref());
     let is_wanted = is_for_users || users.is_some_and(|users| users.source != Source::Default);
@@ -143,6 +154,8 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
         background,
         users: (background && is_wanted).then_some(users),
         named_in: said(keys.as_user).header.map(|at| at.value),
+        learn: learn.map(|(top, _)| top),
+        ahead: ahead.filter(|_| background),
     }
 }
 
@@ -159,7 +172,7 @@ fn task(request: WarmRequest, source: Source, zone: &TimeZone, problems: &mut Ve
     let params = said(request.params.clone()).0.into_iter().map(|(name, values)| (name, values.value.0));
     let task = Task {
         id: request.id.as_ref().map_or_else(|| get.value.0.as_str().to_owned(), |id| id.value.clone()),
-        get: get.value.0.clone(),
+        get: Some(get.value.0.clone()),
         priority: declared(&request.priority),
         schedule,
         each,
@@ -223,7 +236,8 @@ fn each(request: &WarmRequest, source: Source) -> Result<Option<Each>, (Source, 
 
 /// Whether every placeholder is filled, and everything that fills one has it.
 fn placeholders(task: &Task) -> Result<(), Refusal> {
-    let (text, names, open) = (task.get.as_str(), task.get.names(), task.open());
+    let (text, open) = (task.text(), task.open());
+    let names: Vec<&str> = task.get.iter().flat_map(Pattern::names).collect();
     if let Some((name, _)) = task.params.iter().find(|(name, _)| !names.contains(&name.as_str())) {
         let message = format!("`params` say what `{{{name}}}` is, and `{text}` has no such placeholder");
         return Err(Refusal::new(message, "take it out, or put it into `get`"));

@@ -2,6 +2,8 @@
 //!
 //! Invariant: only a body that came to its clean end is stored, and before its last reader learns of the end.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::AGE;
 use http::{HeaderName, Response};
@@ -14,9 +16,9 @@ use crate::flow::pass;
 use crate::flow::relay::{self, Writer};
 use crate::policy::{NoStore, Selector, Storable};
 use crate::store::Found;
-use crate::store::entry::Candidate;
+use crate::store::entry::{Candidate, Entry};
 use crate::store::memory::Stage;
-use crate::upstream::BodyFailure;
+use crate::upstream::{BodyFailure, Priority};
 
 impl Fetch {
     /// Hands the body on as it comes, and stores it once it is whole.
@@ -122,7 +124,7 @@ impl Fetch {
         arriving.share();
         match filled {
             Ok(entry) if entry.part().is_none() => {
-                self.tell(&entry);
+                self.settled(&entry);
                 arriving.flight().departure.land(Landing::Entry(entry, Whence::Fetched));
             }
             Ok(_part) => {}
@@ -131,6 +133,14 @@ impl Fetch {
                 self.flow.metrics.fill_discarded(why);
             }
         }
+    }
+
+    /// It is kept: others may be told, and what was fetched behind everybody's back has been asked for by nobody so far.
+    pub(crate) fn settled(&self, entry: &Arc<Entry>) {
+        if self.how.priority != Priority::Client {
+            entry.not_asked_for();
+        }
+        self.tell(entry);
     }
 
     /// It is not kept after all: whoever comes from now on asks for himself.

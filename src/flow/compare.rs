@@ -75,7 +75,7 @@ fn plain<'b>(headers: &HeaderMap, body: &'b [u8]) -> std::borrow::Cow<'b, [u8]> 
 impl Flow {
     /// Whether an entry can be asked for again: it is everybody's, and all that it was asked with is in its key.
     pub fn is_askable(&self, entry: &Entry) -> bool {
-        self.0.wanted(entry).is_some()
+        self.0.again(entry).is_some()
     }
 
     /// Asks the origin, behind everybody else, for what `entry` was fetched for.
@@ -83,9 +83,9 @@ impl Flow {
     /// # Errors
     /// [`NotSaid`].
     pub async fn ask_beside(&self, entry: &Entry) -> Result<Said, NotSaid> {
-        let wanted = self.0.wanted(entry).ok_or(NotSaid::NotAskable)?;
+        let (head, ..) = self.0.again(entry).ok_or(NotSaid::NotAskable)?;
         let tls = entry.key().told().is_some_and(|told| told.scheme == Scheme::Https);
-        let (head, client) = (wanted.head, Client::auditor(tls));
+        let client = Client::auditor(tls);
         let named = Named::by(&head).map_err(|_| NotSaid::NotAskable)?;
         let target = self.0.target(&named, &client).map_err(|_| NotSaid::NotAskable)?;
         let visit = Visit::new(&self.0, client, &target, &head, self.0.clock.now());

@@ -223,7 +223,7 @@ impl Fetch {
             tracing::debug!(%error, "the origin gave no answer");
         })?;
         let received = self.flow.clock.now();
-        self.flow.metrics.upstream_request(received.mono.saturating_sub(requested.mono));
+        self.flow.charged(self.route.index, received.mono.saturating_sub(requested.mono));
         Ok((response, ResponseTimes { requested, received }))
     }
 
@@ -306,7 +306,7 @@ impl Fetch {
         let late = fault::is(Fault::RevivedBy304).then(|| self.flow.store.ticket(times.received.mono));
         let ticket = late.as_ref().unwrap_or(flight.ticket);
         let renewed = self.flow.renew(base, storable, tags, &self.selecting, settings, ticket);
-        renewed.iter().for_each(|entry| self.tell(entry));
+        renewed.iter().for_each(|entry| self.settled(entry));
         let entry = renewed.unwrap_or_else(|refused| refused.entry);
         Ok(Landing::Entry(entry, Whence::Confirmed(StatusCode::NOT_MODIFIED)))
     }

@@ -11,6 +11,7 @@
 //! It alone turns errors of the rooms into statuses.
 
 mod adopt;
+pub mod again;
 mod arriving;
 mod client;
 pub mod coalesce;
@@ -18,6 +19,7 @@ mod collect;
 pub mod compare;
 pub(crate) mod consequence;
 mod content;
+mod cost;
 pub mod demotion;
 mod egress;
 mod ending;
@@ -73,6 +75,7 @@ use crate::flow::arriving::Landing;
 pub use crate::flow::client::Client;
 use crate::flow::coalesce::Flights;
 use crate::flow::content::Content;
+use crate::flow::cost::Costs;
 use crate::flow::demotion::Demotions;
 pub use crate::flow::handling::Handling;
 use crate::flow::identities::Identities;
@@ -167,6 +170,8 @@ pub(crate) struct Shared {
     pub(crate) switches: Switches,
     /// Who was here lately, if somebody wants to know.
     pub(crate) identities: OnceLock<Identities>,
+    /// What the origin charges.
+    costs: Costs,
 }
 
 impl std::ops::Deref for Shared {
@@ -197,7 +202,7 @@ impl Flow {
         let settling = routes.iter().map(|route| route.settings.settle);
         parts.store.settle_within(settling.max().unwrap_or_default());
         let demoted = routes.iter().map(|_| OnceLock::new()).collect();
-        let switches = Switches::new(routes.len());
+        let (switches, costs) = (Switches::new(routes.len()), Costs::of(routes.len()));
         let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
         let (flights, contents) = (Arc::default(), content::Room::default());
         let identities = OnceLock::new();
@@ -210,6 +215,7 @@ impl Flow {
             demoted,
             switches,
             identities,
+            costs,
         }))
     }
 

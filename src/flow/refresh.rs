@@ -13,24 +13,17 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use http::header::HOST;
 use http::request::Parts as Head;
-use http::{HeaderValue, Method, Request, Version};
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use crate::body::Body;
 use crate::clock::Now;
 use crate::drain::Phase;
-use crate::flow::ingress::Named;
 use crate::flow::{Client, Shared};
 use crate::invalidate::applied::Reached;
-use crate::policy::Selector;
-use crate::route::Reads;
-use crate::route::host::Scheme;
 use crate::route::key::Key;
 use crate::route::reach::Reach;
-use crate::route::share::Share;
 use crate::store::Found;
 use crate::store::entry::Entry;
 use crate::store::position::Outdated;
@@ -117,36 +110,9 @@ impl Shared {
     }
 
     /// How an entry is asked for again; `None`: it is a part, somebody's own, or not by its target alone.
-    pub(crate) fn wanted(&self, entry: &Entry) -> Option<Wanted> {
-        if entry.part().is_some() {
-            return None;
-        }
-        let told = entry.key().told().filter(|told| !told.is_of_a_credential && !told.is_by_content)?;
-        let mut headers = entry.selector.example()?;
-        headers.insert(HOST, HeaderValue::from_str(told.authority).ok()?);
-        let target = if told.query.is_empty() {
-            told.path.to_owned()
-        } else {
-            format!("{}?{}", told.path, told.query)
-        };
-        let mut request = Request::new(());
-        *request.uri_mut() = target.parse().ok()?;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
-        let ((head, ()), client) = (request.into_parts(), Client::refresher(told.scheme == Scheme::Https));
-        let settle = self.settle_of(entry.key(), &entry.selector, &head, &client)?;
+    fn wanted(&self, entry: &Entry) -> Option<Wanted> {
+        let (head, client, settle) = self.again(entry)?;
         Some(Wanted { key: entry.key().clone(), head, client, settle })
-    }
-
-    /// The `settle` of its route; `None`: what would be asked is another entry, or goes by a credential.
-    fn settle_of(&self, key: &Key, selector: &Selector, head: &Head, client: &Client) -> Option<Duration> {
-        let named = Named::by(head).ok()?;
-        let target = self.target(&named, client).ok()?;
-        let (settings, identity) = (&target.route.settings, &self.rules.identity);
-        let reads = target.bypass().is_none() && settings.reads(&Method::GET) == Reads::ByTarget;
-        let same =
-            *target.key(Share::Shared, &head.headers, &[]) == **key && self.fits(selector, &head.headers);
-        (reads && same && !identity.has_credentials(&head.headers)).then_some(settings.settle)
     }
 
     async fn fetch_again(self: &Arc<Self>, wanted: Vec<Wanted>) {

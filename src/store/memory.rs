@@ -203,7 +203,7 @@ impl Memory {
     }
 
     /// Every entry that is kept, in no order; nobody waits for who goes through them.
-    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
+    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> + Send {
         self.groups.iter().flat_map(|(_, known)| known.entries().cloned().collect::<Entries>())
     }
 

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 
 use crate::body::Body;
 use crate::metrics::Cache;
-use crate::warm::door::Door;
+use crate::warm::door::{Asking, Door};
 use crate::warm::queue::Whom;
 use crate::warm::run::Outcome;
 
@@ -45,12 +45,11 @@ pub(crate) struct Page {
 }
 
 /// A GET for `path`; `None` if it is not a path of the configured upstream.
-pub(crate) fn request(path: &str, headers: HeaderMap) -> Option<Request<Body>> {
-    let uri: http::Uri = path.parse().ok().filter(|_| path.starts_with('/'))?;
-    let mut request = Request::new(Body::Empty);
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    Some(request)
+pub(crate) fn path(path: &str, headers: HeaderMap) -> Option<Asking> {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.uri = path.parse().ok().filter(|_| path.starts_with('/'))?;
+    head.headers = headers;
+    Some(Asking::Path(Box::new(head)))
 }
 
 /// The fields of a request: what all have, what the task has, and in whose name it is; `None`: it cannot be in that name.
@@ -76,8 +75,8 @@ pub(crate) fn fields(
 }
 
 /// Asks, and reads the answer to its end: only a whole one is stored.
-pub(crate) async fn fetch(door: &dyn Door, request: Request<Body>) -> Asked {
-    let response = door.ask(request).await;
+pub(crate) async fn fetch(door: &dyn Door, asking: Asking) -> Asked {
+    let response = door.ask(asking).await;
     let (status, cache) = (response.status(), response.extensions().get::<Cache>().copied());
     if is_error(status) {
         return Asked::failed(status.to_string(), Some(status), 0);
@@ -104,10 +103,12 @@ pub(crate) async fn fetch(door: &dyn Door, request: Request<Body>) -> Asked {
 ///
 /// # Errors
 /// What came of it instead.
-pub(crate) async fn page(door: &dyn Door, mut request: Request<Body>) -> Result<Page, Asked> {
-    // It is read here, as it is.
-    request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let response: Response<Body> = door.ask(request).await;
+pub(crate) async fn page(door: &dyn Door, mut asking: Asking) -> Result<Page, Asked> {
+    if let Asking::Path(head) = &mut asking {
+        // It is read here, as it is.
+        head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    let response: Response<Body> = door.ask(asking).await;
     let status = response.status();
     if !status.is_success() {
         return Err(Asked::failed(status.to_string(), Some(status), 0));

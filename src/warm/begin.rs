@@ -95,17 +95,18 @@ impl Shared {
         let labels = order.tasks.iter().map(|task| (task.id.clone(), self.label(&task.id)));
         let run = Run::new(self.name(), trigger, self.clock.now(), labels.collect());
         self.runs.add(Arc::clone(&run));
-        let (mut found, mut lists) = (Vec::new(), Vec::new());
+        let (mut found, mut lists, mut learnt) = (Vec::new(), Vec::new(), Vec::new());
         for (part, task) in order.tasks.iter().enumerate() {
             for whom in order.whom.clone().unwrap_or_else(|| self.audience(task)) {
                 match &task.each {
+                    _ if task.get.is_none() => learnt.extend(self.learnt(&run, part, task)),
                     Some(each) => lists.push(self.list(&run, part, task, each, whom)),
                     None => {
                         let room = MAX_PATHS.saturating_sub(found.len());
                         let (paths, unfit) = task.paths(&Bindings::new(), room);
                         for why in unfit {
                             let outcome = Outcome::Failed(why);
-                            run.count(part, task.get.as_str(), &outcome, 0, self.clock.now());
+                            run.count(part, task.text(), &outcome, 0, self.clock.now());
                         }
                         found.extend(wanted(task, part, &whom, paths));
                     }
@@ -114,6 +115,8 @@ impl Shared {
         }
         run.needs(lists.len(), 0);
         self.queue.add(lists);
+        run.needs(learnt.len(), learnt.len());
+        self.queue.add(learnt);
         self.want(&run, found).await;
         self.settle(&run);
         run
@@ -142,6 +145,22 @@ impl Shared {
         let jobs: Vec<Job> = wanted.into_iter().enumerate().map(job).collect();
         run.needs(jobs.len(), jobs.len());
         self.queue.add(jobs);
+    }
+
+    /// What is worth keeping warm until the task is due again, the best first.
+    fn learnt(&self, run: &Arc<Run>, part: usize, task: &Arc<Task>) -> Vec<Job> {
+        let ahead = self.until_next(&task.id);
+        let set = self.pupil.as_ref().zip(ahead).map(|(pupil, ahead)| pupil.set(ahead));
+        let job = |(key, target)| Job {
+            place: self.place(task.priority, None),
+            run: Arc::clone(run),
+            part,
+            task: Arc::clone(task),
+            errand: Errand::Again(target, key),
+            whom: Whom::Nobody,
+            tries: 0,
+        };
+        set.unwrap_or_default().into_iter().map(job).collect()
     }
 
     fn list(&self, run: &Arc<Run>, part: usize, task: &Arc<Task>, each: &Each, whom: Whom) -> Job {

@@ -8,21 +8,30 @@ use http::{HeaderMap, Request, Response};
 
 use crate::body::Body;
 use crate::flow::Flow;
+use crate::flow::again::Target;
 use crate::flow::identities::Person;
 use crate::route::identity::Digest;
 use crate::store::entry::Entry;
 
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub enum Asking {
+    /// A GET of the configuration's, or of somebody who asks for a path: an origin-form target, and no Host.
+    Path(Box<Head>),
+    /// What clients asked for.
+    Again(Target),
+}
+
 /// The walk of requests that nobody waits for.
 pub trait Door: Send + Sync {
-    /// Answers a GET with an origin-form target and no Host; the answer has a [`crate::metrics::Cache`] among its extensions,
-    /// else it counts as stored.
-    fn ask(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>>;
+    /// The answer; it has a [`crate::metrics::Cache`] among its extensions, else it counts as stored.
+    fn ask(&self, asking: Asking) -> BoxFuture<'static, Response<Body>>;
 
-    /// What is kept for such a request.
-    fn kept(&self, head: Head) -> Option<Arc<Entry>>;
+    /// What is kept for that.
+    fn kept(&self, asking: Asking) -> Option<Arc<Entry>>;
 
     /// Fetches that anew, while it is served; gives what is kept then, `None` if somebody does it already.
-    fn renew(&self, head: Head) -> BoxFuture<'static, Option<Arc<Entry>>>;
+    fn renew(&self, asking: Asking) -> BoxFuture<'static, Option<Arc<Entry>>>;
 
     /// For each path the position at which it was last outdated, if that is remembered. It may take its time.
     fn last_written(&self, paths: &[&str]) -> Vec<Option<u64>>;
@@ -44,18 +53,31 @@ pub trait Door: Send + Sync {
 }
 
 impl Door for Flow {
-    fn ask(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+    fn ask(&self, asking: Asking) -> BoxFuture<'static, Response<Body>> {
         let flow = self.clone();
-        Box::pin(async move { flow.warm(request).await })
+        Box::pin(async move {
+            match asking {
+                Asking::Path(head) => flow.warm(Request::from_parts(*head, Body::Empty)).await,
+                Asking::Again(target) => flow.warm_again(&target).await,
+            }
+        })
     }
 
-    fn kept(&self, head: Head) -> Option<Arc<Entry>> {
-        Flow::kept(self, head)
+    fn kept(&self, asking: Asking) -> Option<Arc<Entry>> {
+        match asking {
+            Asking::Path(head) => Flow::kept(self, *head),
+            Asking::Again(target) => self.kept_for(&target),
+        }
     }
 
-    fn renew(&self, head: Head) -> BoxFuture<'static, Option<Arc<Entry>>> {
+    fn renew(&self, asking: Asking) -> BoxFuture<'static, Option<Arc<Entry>>> {
         let flow = self.clone();
-        Box::pin(async move { Flow::renew(&flow, head).await })
+        Box::pin(async move {
+            match asking {
+                Asking::Path(head) => Flow::renew(&flow, *head).await,
+                Asking::Again(target) => flow.renew_again(&target).await,
+            }
+        })
     }
 
     fn last_written(&self, paths: &[&str]) -> Vec<Option<u64>> {

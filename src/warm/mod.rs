@@ -8,15 +8,18 @@
 //! Invariant: readiness is released at the end of the start-up list, after `before_ready`, or when warming is given up, whichever
 //! comes first. It refuses to know how an answer is fetched and stored: that is behind the [`Door`].
 
+pub mod ahead;
 mod ask;
 mod begin;
 pub mod door;
 mod harvest;
+pub mod learn;
 mod pace;
 pub mod paging;
 pub mod pattern;
 mod plan;
 mod queue;
+pub mod renewal;
 pub mod run;
 pub mod schedule;
 pub mod task;
@@ -36,15 +39,17 @@ use crate::clock::Clock;
 use crate::flow::identities;
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
+use crate::warm::ahead::Budget;
 pub use crate::warm::begin::Refused;
 use crate::warm::begin::{Order, wanted};
 use crate::warm::door::Door;
 use crate::warm::harvest::Harvest;
+use crate::warm::learn::pupil::Pupil;
 use crate::warm::pace::Pace;
 use crate::warm::queue::Queue;
 use crate::warm::run::{Run, Runs, Trigger};
 use crate::warm::schedule::{Diary, Schedule};
-use crate::warm::task::{Audience, Task};
+use crate::warm::task::Task;
 use crate::warm::turn::{Turn, Turns};
 
 /// How often it is looked whether anything is due, and what was earned.
@@ -72,6 +77,10 @@ pub struct Settings {
     pub users: Option<identities::Settings>,
     /// The field that names the user to the origin where his own credential is not sent (`warm.as`).
     pub named_in: Option<HeaderName>,
+    /// Most that are kept warm of what clients ask for (`warm.learn.top`); `None`: nothing is learnt.
+    pub learn: Option<usize>,
+    /// How much may be fetched anew before it expires (`warm.refresh_ahead.budget`); `None`: nothing is.
+    pub ahead: Option<Budget>,
 }
 
 /// The one who warms. Cheap to clone.
@@ -89,6 +98,7 @@ pub(crate) struct Shared {
     diary: Mutex<Diary>,
     pace: Mutex<Pace>,
     harvest: Mutex<Harvest>,
+    pupil: Option<Arc<Pupil>>,
     random: RandomState,
     counter: AtomicU64,
 }
@@ -105,13 +115,14 @@ pub struct Standing {
 }
 
 impl Warmer {
-    /// One that fetches through `door`. In a fleet `turns` say which node runs what is scheduled.
+    /// One that fetches through `door`, and what `pupil` has learnt. In a fleet `turns` say which node runs what is scheduled.
     pub fn new(
         settings: Settings,
         door: Arc<dyn Door>,
         clock: Clock,
         metrics: Arc<Metrics>,
         turns: Option<Turns>,
+        pupil: Option<Arc<Pupil>>,
     ) -> Self {
         let random = RandomState::new();
         let mut drawn = 0;
@@ -132,6 +143,7 @@ impl Warmer {
             diary: Mutex::new(diary),
             pace,
             harvest: Mutex::default(),
+            pupil,
             random,
             counter: AtomicU64::new(0),
         }))
@@ -145,7 +157,9 @@ impl Warmer {
         for _ in 0..self.0.settings.concurrency.max(1) {
             workers.spawn(worker::work(Arc::clone(&self.0)));
         }
-        let run = self.0.begin(Trigger::Start, Order::of(&self.0.settings.tasks)).await;
+        let listed: Vec<_> =
+            self.0.settings.tasks.iter().filter(|task| task.get.is_some()).cloned().collect();
+        let run = self.0.begin(Trigger::Start, Order::of(&listed)).await;
         workers.spawn(show(Arc::clone(&run)));
         let before_ready = self.0.settings.before_ready;
         if tokio::time::timeout(before_ready, run.ended()).await.is_err() {
@@ -210,6 +224,7 @@ impl Warmer {
     fn look(&self) {
         let asked = self.0.lock_harvest().look(self.0.clock.now(), &self.0.metrics);
         asked.into_iter().for_each(|whose| self.0.door.seen(whose));
+        self.0.pupil.iter().for_each(|pupil| pupil.tell());
     }
 }
 
@@ -232,10 +247,7 @@ impl Shared {
                 Schedule::Start | Schedule::Cron(..) => None,
             };
             let turn = match &self.turns {
-                // Those who were here are known where they were, and nowhere else.
-                Some(turns) if task.audience == Audience::Anybody => {
-                    turns.take(&task.id, due.slot, lasting).await
-                }
+                Some(turns) if task.is_for_all() => turns.take(&task.id, due.slot, lasting).await,
                 _ => Turn::Ours,
             };
             if turn != Turn::Taken {

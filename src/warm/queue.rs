@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderValue;
 use tokio::sync::Notify;
 
+use crate::flow::again::Target;
 use crate::flow::identities::Person;
 use crate::warm::plan::Place;
 use crate::warm::run::Run;
@@ -33,6 +34,8 @@ pub(crate) struct Job {
 pub(crate) enum Errand {
     /// A path is fetched into the cache, with this `Origin`.
     Fetch(String, Option<HeaderValue>),
+    /// What clients asked for is fetched; so the learner names it.
+    Again(Target, u64),
     /// A page of the task's list is read, the n-th; so many values may still be taken.
     Read { page: String, nth: usize, left: usize },
 }
@@ -42,6 +45,7 @@ impl Errand {
     pub(crate) fn path(&self) -> &str {
         match self {
             Self::Fetch(path, _) | Self::Read { page: path, .. } => path,
+            Self::Again(target, _) => target.path(),
         }
     }
 }

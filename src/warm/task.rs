@@ -2,6 +2,8 @@
 //!
 //! Invariant: a value; what it says is checked where it is read. It refuses to know how anything is fetched.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue};
 use serde_json_path::JsonPath;
 
@@ -12,6 +14,9 @@ use crate::warm::schedule::Schedule;
 /// Most values that a task takes from its list unless it says otherwise (`limit`).
 pub const LIMIT: usize = 1_000;
 
+/// The id of the task that keeps warm what is learnt.
+pub const LEARNT: &str = "learn";
+
 /// The priority of a task that says none.
 pub const PRIORITY: i64 = 100;
 
@@ -20,8 +25,8 @@ pub const PRIORITY: i64 = 100;
 pub struct Task {
     /// Its name: in runs, metrics, and for `larder warm`.
     pub id: String,
-    /// What is asked for.
-    pub get: Pattern,
+    /// What is asked for; `None`: what clients ask for, as far as that is learnt.
+    pub get: Option<Pattern>,
     /// Higher goes first.
     pub priority: i64,
     /// How often, beside at the start.
@@ -66,7 +71,7 @@ impl Task {
         let get = Pattern::parse(path).ok().filter(|get| get.names().is_empty())?;
         Some(Self {
             id: path.to_owned(),
-            get,
+            get: Some(get),
             priority: PRIORITY,
             schedule: Schedule::Start,
             each: None,
@@ -77,19 +82,45 @@ impl Task {
         })
     }
 
+    /// What clients ask for, kept warm; whatever the file names goes first.
+    pub fn learnt(every: Duration) -> Self {
+        Self {
+            id: LEARNT.to_owned(),
+            get: None,
+            priority: 0,
+            schedule: Schedule::Every(every),
+            each: None,
+            params: Vec::new(),
+            origins: Vec::new(),
+            audience: Audience::Anybody,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// Whether one node can do it for all: who was here, and what was asked for, each knows for itself.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.get.is_some() && self.audience == Audience::Anybody
+    }
+
+    /// What is asked for, as it is written.
+    pub fn text(&self) -> &str {
+        self.get.as_ref().map_or(LEARNT, Pattern::as_str)
+    }
+
     /// The placeholders that no list of the task says.
     pub fn open(&self) -> Vec<&str> {
         let said = |name: &&str| !self.params.iter().any(|(param, _)| param == name);
-        self.get.names().into_iter().filter(said).collect()
+        self.get.iter().flat_map(Pattern::names).filter(said).collect()
     }
 
     /// The paths for what is bound already, at most `most`; of those that cannot be, why.
     pub(crate) fn paths(&self, bound: &Bindings, most: usize) -> (Vec<String>, Vec<String>) {
         let (mut paths, mut unfit) = (Vec::new(), Vec::new());
         for values in product(bound, &self.params, most) {
-            match self.get.bind(&values) {
-                Ok(path) => paths.push(path),
-                Err(why) => unfit.push(why.to_string()),
+            match self.get.as_ref().map(|get| get.bind(&values)) {
+                Some(Ok(path)) => paths.push(path),
+                Some(Err(why)) => unfit.push(why.to_string()),
+                None => {}
             }
         }
         (paths, unfit)

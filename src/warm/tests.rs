@@ -13,6 +13,7 @@ use crate::flow::identities::Person;
 use crate::metrics::Cache;
 use crate::route::identity::Digest;
 use crate::store::entry::Entry;
+use crate::warm::door::Asking;
 use crate::warm::pattern::Pattern;
 use crate::warm::run::{Ending, Tally};
 use crate::warm::task::Each;
@@ -25,15 +26,18 @@ type Answer = dyn Fn(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send
 struct Played(Box<Answer>);
 
 impl Door for Played {
-    fn ask(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
-        (self.0)(request)
+    fn ask(&self, asking: Asking) -> BoxFuture<'static, Response<Body>> {
+        match asking {
+            Asking::Path(head) => (self.0)(Request::from_parts(*head, Body::Empty)),
+            Asking::Again(_) => unreachable!("nothing is learnt here"),
+        }
     }
 
-    fn kept(&self, _head: http::request::Parts) -> Option<Arc<Entry>> {
+    fn kept(&self, _asking: Asking) -> Option<Arc<Entry>> {
         None
     }
 
-    fn renew(&self, _head: http::request::Parts) -> BoxFuture<'static, Option<Arc<Entry>>> {
+    fn renew(&self, _asking: Asking) -> BoxFuture<'static, Option<Arc<Entry>>> {
         async { None }.boxed()
     }
 
@@ -70,6 +74,8 @@ fn settings(paths: &[&str]) -> Settings {
         background: true,
         users: None,
         named_in: None,
+        learn: None,
+        ahead: None,
     }
 }
 
@@ -98,7 +104,7 @@ impl Bench {
     {
         let metrics = Arc::new(Metrics::new(&[]));
         let door = Played(Box::new(move |request| fetch(request).boxed()));
-        let warmer = Warmer::new(settings, Arc::new(door), Clock::system(), Arc::clone(&metrics), None);
+        let warmer = Warmer::new(settings, Arc::new(door), Clock::system(), Arc::clone(&metrics), None, None);
         Self { readiness: Readiness::warming(), metrics, warmer }
     }
 
@@ -280,8 +286,12 @@ fn listed(pages: paging::Pages, limit: usize) -> Settings {
     let each = Each { from: "/list".into(), select: "$.items[*].id".parse().unwrap(), limit, pages };
     let mut settings = settings(&[]);
     let get = Pattern::parse("/item/{id}").unwrap();
-    settings.tasks =
-        vec![Arc::new(Task { id: "items".into(), get, each: Some(each), ..Task::of_path("/x").unwrap() })];
+    settings.tasks = vec![Arc::new(Task {
+        id: "items".into(),
+        get: Some(get),
+        each: Some(each),
+        ..Task::of_path("/x").unwrap()
+    })];
     settings.concurrency = 1;
     settings
 }

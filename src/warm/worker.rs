@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::clock::Now;
 use crate::warm::ask::{self, Asked, Page};
+use crate::warm::door::Asking;
 use crate::warm::harvest::Watched;
 use crate::warm::paging::MAX_PAGES;
 use crate::warm::pattern::{Bindings, MAX_PATHS, picked};
@@ -31,6 +32,9 @@ const TRIES_LATER: u32 = 3;
 /// The pause after the first try; it doubles, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// What is learnt is fetched anew if it is fresh for so long at most, or for a quarter of its life: more would cost the origin
+/// more than it saves (`tests/traces`).
+const SOON: Duration = Duration::from_secs(60);
 
 /// Works until it is aborted.
 pub(crate) async fn work(shared: Arc<Shared>) {
@@ -54,7 +58,7 @@ impl Shared {
     async fn carry_out(self: &Arc<Self>, mut job: Job) {
         self.paced().await;
         let asked = match &job.errand {
-            Errand::Fetch(..) => self.fetch(&job).await,
+            Errand::Fetch(..) | Errand::Again(..) => self.fetch(&job).await,
             Errand::Read { .. } => match self.read(&job).await {
                 Ok(()) => return self.settle(&job.run),
                 Err(asked) => asked,
@@ -76,19 +80,16 @@ impl Shared {
     }
 
     async fn fetch(&self, job: &Job) -> Asked {
-        let Errand::Fetch(path, origin) = &job.errand else { return failed("nothing to fetch") };
-        let Some(headers) = self.fields(job, origin.as_ref()) else {
-            return failed("what is remembered of the identity does not open its entries any more");
+        let asking = match self.asking(job) {
+            Ok(asking) => asking,
+            Err(why) => return failed(why),
         };
-        let Some(request) = ask::request(path, headers) else { return failed("not a path of the upstream") };
-        let (head, body) = request.into_parts();
-        let again = head.clone();
-        let asked = match self.renewed(job, &head).await {
+        let asked = match self.renewed(job, &asking).await {
             Some(asked) => asked,
-            None => ask::fetch(&*self.door, http::Request::from_parts(head, body)).await,
+            None => ask::fetch(&*self.door, asking.clone()).await,
         };
         if asked.outcome == Outcome::Stored
-            && let Some(entry) = self.door.kept(again)
+            && let Some(entry) = self.door.kept(asking)
         {
             let whose = match &job.whom {
                 Whom::Person(person) => Some(person.digest()),
@@ -102,20 +103,35 @@ impl Shared {
         asked
     }
 
-    /// Fetches anew what is fresh now, and would not be until the task is due again; `None`: that is not so.
-    async fn renewed(&self, job: &Job, head: &http::request::Parts) -> Option<Asked> {
-        let horizon = self.until_next(&job.task.id)?;
-        let (entry, now) = (self.door.kept(head.clone())?, self.clock.now());
+    /// Fetches anew what is fresh now, and would not be until the task is due again, or, of what is learnt, expires soon; `None`:
+    /// that is not so.
+    async fn renewed(&self, job: &Job, asking: &Asking) -> Option<Asked> {
+        let (entry, now) = (self.door.kept(asking.clone())?, self.clock.now());
+        let horizon = match job.errand {
+            Errand::Again(..) => SOON.min(entry.life.fresh_for() / 4),
+            Errand::Fetch(..) | Errand::Read { .. } => self.until_next(&job.task.id)?,
+        };
         let later = Now { mono: now.mono + horizon, wall: now.wall + horizon };
         if !entry.life.is_fresh(now) || entry.life.is_fresh(later) {
             return None;
         }
-        let kept = self.door.renew(head.clone()).await?;
+        let kept = self.door.renew(asking.clone()).await?;
         if kept.id() == entry.id() {
             return Some(failed("the origin did not renew it"));
         }
         let bytes = kept.response.body.len() as u64;
         Some(Asked { outcome: Outcome::Stored, status: None, bytes })
+    }
+
+    fn asking(&self, job: &Job) -> Result<Asking, &'static str> {
+        let (path, origin) = match &job.errand {
+            Errand::Again(target, _) => return Ok(Asking::Again(target.clone())),
+            Errand::Fetch(path, origin) => (path, origin.as_ref()),
+            Errand::Read { page, .. } => (page, None),
+        };
+        let unknown = "what is remembered of the identity does not open its entries any more";
+        let headers = self.fields(job, origin).ok_or(unknown)?;
+        ask::path(path, headers).ok_or("not a path of the upstream")
     }
 
     fn fields(&self, job: &Job, origin: Option<&http::HeaderValue>) -> Option<http::HeaderMap> {
@@ -128,9 +144,8 @@ impl Shared {
         let (Errand::Read { page, nth, left }, Some(each)) = (&job.errand, &job.task.each) else {
             return Ok(());
         };
-        let headers = self.fields(job, None).ok_or_else(|| failed("the identity is not known any more"))?;
-        let request = ask::request(page, headers).ok_or_else(|| failed("not a path of the upstream"))?;
-        let Page { headers, body } = ask::page(&*self.door, request).await?;
+        let asking = self.asking(job).map_err(failed)?;
+        let Page { headers, body } = ask::page(&*self.door, asking).await?;
         let selected = select(each.clone(), body, *left).await.map_err(failed)?;
         let open = job.task.open();
         let rows: Vec<Bindings> = selected.iter().filter_map(|value| picked(value, &open)).collect();
@@ -157,7 +172,7 @@ impl Shared {
             let (more, unfit) = job.task.paths(&bound, MAX_PATHS - paths.len());
             for why in unfit {
                 let outcome = Outcome::Failed(why);
-                job.run.count(job.part, job.task.get.as_str(), &outcome, 0, self.clock.now());
+                job.run.count(job.part, job.task.text(), &outcome, 0, self.clock.now());
             }
             paths.extend(more);
         }
@@ -180,6 +195,9 @@ impl Shared {
 
     fn count(&self, job: &Job, asked: &Asked) {
         self.metrics.warming().request(asked.outcome.label());
+        if let (Errand::Again(_, key), Some(pupil)) = (&job.errand, &self.pupil) {
+            pupil.fetched(*key, &asked.outcome);
+        }
         let refused = matches!(asked.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
         if let (true, Whom::Person(person)) = (refused, &job.whom) {
             self.door.forget(person.digest());

@@ -42,7 +42,6 @@ fn every_key_of_later_is_refused_by_name() {
         ("mode: {a: b}\n", "`mode` is not available yet"),
         ("routes:\n  /a: {mode: x}\n", "`mode` is not available yet"),
         ("defaults: {mode: x}\n", "`mode` is not available yet"),
-        ("warm: {learn: {top: 2}}\n", "`learn` is not available yet"),
     ]);
 }
 
@@ -241,6 +240,10 @@ fn warming_asks_for_paths_only() {
         ("warm: {requests: [{get: \"http://other/{id}\", params: {id: 1}}]}\n", "is a URL"),
         ("warm: {requests: [{get: \"/a/{id}\", for_each: http://other/x, select: $.id}]}\n", "is a URL"),
         ("warm: {requests: [{priority: 1}]}\n", "has no `get`"),
+        ("warm: {learn: {every: 5m}}\n", "`warm.learn` has no `top`"),
+        ("warm: {learn: {top: 1025}}\n", "is at most 1024"),
+        ("warm: {learn: {top: 2, every: 0s}}\n", "has to be longer than zero"),
+        ("warm: {refresh_ahead: {budget: 5}}\n", "is no budget"),
         ("warm: {headers: {Host: x}}\n", "is set by Larder itself"),
         ("warm: {headers: {\"a b\": x}}\n", "is not a header name"),
         ("warm: {headers: {X-A: \"a\\nb\"}}\n", "control byte"),

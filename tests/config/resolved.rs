@@ -238,7 +238,7 @@ fn warming_arrives_and_a_header_without_its_token_is_not_sent() {
     let warm = good(text).warm;
     assert_eq!(warm.headers.len(), 1);
     assert!(warm.headers["x-a"].is_sensitive(), "no debug output shows it");
-    let requests: Vec<_> = warm.tasks.iter().map(|task| (task.get.as_str(), task.priority)).collect();
+    let requests: Vec<_> = warm.tasks.iter().map(|task| (task.text(), task.priority)).collect();
     assert_eq!(requests, [("/a?x=1", -5), ("/b", 100)]);
 }
 

@@ -19,6 +19,7 @@ mod freshness;
 mod head;
 mod identity;
 mod interim;
+mod learned;
 mod monitor;
 mod parts;
 mod patience;
