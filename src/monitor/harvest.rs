@@ -1,7 +1,7 @@
 //! Looks at what is kept, in turns, and is told what becomes of it; so what is counted costs a hit nothing.
 //!
 //! ```text
-//! every LOOK, and when somebody asks ─ all entries, SLICE at a time ─ what their counters gained ─► usage, lottery ─► auditor
+//! every LOOK, and when somebody asks ─ all entries, a slice at a time ─ what their counters gained ─► usage, lottery ─► auditor
 //! stored, gone (store) ───────────────────────────────────────────────────────────────────────────► usage
 //! ```
 //! Invariant: the lock on what is counted is held for a slice, or for one event, and never while anything is waited for.
@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 
 use crate::clock::Now;
 use crate::flow::Flow;
@@ -25,13 +24,14 @@ use crate::monitor::usage::report::{Asked, Named, Report};
 use crate::monitor::usage::reuse::Rates;
 use crate::monitor::usage::{Answered, End, Ended, Usage};
 use crate::store::entry::Entry;
+use crate::store::room::Hand;
+use crate::store::tag_index::Progress;
 use crate::store::watch::{Gained, Gone, Told};
 
 /// How often everything is looked at.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// Entries that are looked at under one lock.
-const SLICE: usize = 256;
+/// So many times as long as a look takes nobody looks: of a million entries every half a minute, at a hundredth of a core.
+const REST: u32 = 100;
 
 /// Longest name of a key that is remembered, in bytes; the rest is cut off.
 const LONGEST_NAME: usize = 256;
@@ -129,12 +129,12 @@ impl Harvest {
     }
 
     async fn looks(&self) {
-        let mut turns = tokio::time::interval(LOOK);
-        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = LOOK;
         loop {
-            turns.tick().await;
-            let looking = self.clone();
+            tokio::time::sleep(pause).await;
+            let (looking, began) = (self.clone(), tokio::time::Instant::now());
             let _over = tokio::task::spawn_blocking(move || looking.look()).await;
+            pause = LOOK.max(began.elapsed() * REST);
         }
     }
 
@@ -188,12 +188,11 @@ impl Shared {
     fn gather(&self, now: Now, lottery: &mut Lottery<Arc<Entry>>) {
         let mut rates = vec![Rates::default(); self.named.len()];
         let store = &self.flow.parts().store;
-        let mut entries = store.entries().filter(|entry| entry.part().is_none());
-        loop {
-            let slice: Vec<Arc<Entry>> = entries.by_ref().take(SLICE).collect();
-            if slice.is_empty() {
-                break;
-            }
+        let (mut hand, mut progress) = (Hand::default(), Progress::More);
+        while progress == Progress::More {
+            let mut slice;
+            (slice, progress) = store.look_on(&mut hand);
+            slice.retain(|entry| entry.part().is_none());
             let gained: Vec<u32> = slice.iter().map(|entry| store.look_at(entry).hits).collect();
             let mut usage = self.usage();
             for (entry, gained) in slice.iter().zip(gained) {

@@ -343,11 +343,6 @@ impl Store {
         self.memory.entries().find(|entry| entry.id() == id && !entry.is_dead())
     }
 
-    /// Every live entry, in no order; nobody waits for who goes through them.
-    pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> {
-        self.memory.entries().filter(|entry| !entry.is_dead())
-    }
-
     /// How many live entries carry `tag`.
     pub fn count(&self, tag: &Tag) -> usize {
         self.gate.count(tag)

@@ -50,6 +50,10 @@ impl Hand {
     fn is_resting(&self) -> bool {
         self.left == 0
     }
+
+    fn progress(&self) -> Progress {
+        if self.is_resting() { Progress::Done } else { Progress::More }
+    }
 }
 
 impl Store {
@@ -82,16 +86,27 @@ impl Store {
         })
     }
 
+    /// The next slice of what is kept and alive, of one round over all of it; nothing counts as used by that.
+    pub fn look_on(&self, hand: &mut Hand) -> (Vec<Arc<Entry>>, Progress) {
+        let (slice, _) = self.next(hand, 1);
+        (slice, hand.progress())
+    }
+
     fn go_on(&self, hand: &mut Hand, rounds: usize, act: impl FnOnce(&[Arc<Entry>], usize)) -> Progress {
+        let (slice, seats) = self.next(hand, rounds);
+        act(&slice, seats);
+        self.gate.tidy();
+        hand.progress()
+    }
+
+    fn next(&self, hand: &mut Hand, rounds: usize) -> (Vec<Arc<Entry>>, usize) {
         let (mut slice, at, seats) = self.gate.lock().index.seated(hand.at, SLICE);
         slice.retain(|entry| !entry.is_dead());
         if hand.is_resting() {
             hand.left = seats * rounds;
         }
         (hand.at, hand.left) = (at, hand.left.saturating_sub(SLICE));
-        act(&slice, seats);
-        self.gate.tidy();
-        if hand.is_resting() { Progress::Done } else { Progress::More }
+        (slice, seats)
     }
 
     fn let_go(&self, entry: &Entry, why: Gone) {

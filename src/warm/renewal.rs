@@ -16,12 +16,14 @@ use crate::clock::Now;
 use crate::flow::again::Target;
 use crate::flow::{Flow, Parts};
 use crate::store::entry::{Entry, EntryId};
+use crate::store::room::Hand;
+use crate::store::tag_index::Progress;
 use crate::warm::ahead::{Budget, Hot, Purse};
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(100);
-/// Entries that are looked at in one tick: a million of them in half a minute, and at some percents of one core.
-const SLICE: usize = 4096;
+/// Slices of all entries that are looked at in one tick: a million entries in half a minute.
+const SLICES: usize = 16;
 /// From the beginning of one round over all entries to the next, at least.
 const ROUND: Duration = Duration::from_secs(5);
 /// Hot entries that are about to expire, at most.
@@ -41,14 +43,17 @@ pub async fn renew(budget: Budget, flow: Flow) {
     };
     let store = Arc::clone(&watch.flow.parts().store);
     loop {
-        let (began, mut entries) = (watch.now().mono, store.entries());
-        let mut is_done = false;
-        while !is_done || watch.now().mono < began + ROUND {
+        let (began, mut hand) = (watch.now().mono, Hand::default());
+        let mut progress = Progress::More;
+        while progress == Progress::More || watch.now().mono < began + ROUND {
             let now = watch.now();
-            let slice: Vec<Arc<Entry>> = entries.by_ref().take(SLICE).collect();
-            is_done |= slice.len() < SLICE;
-            slice.iter().for_each(|entry| watch.look(entry, now));
-            drop(slice);
+            for _ in 0..SLICES {
+                if progress == Progress::More {
+                    let slice;
+                    (slice, progress) = store.look_on(&mut hand);
+                    slice.iter().for_each(|entry| watch.look(entry, now));
+                }
+            }
             watch.act(now);
             tokio::time::sleep(TICK).await;
         }
