@@ -64,11 +64,17 @@ pub async fn renew(budget: Budget, flow: Flow) {
 struct Watch {
     purse: Purse,
     /// Hot, and about to expire.
-    waiting: HashMap<EntryId, Arc<Entry>, ahash::RandomState>,
+    waiting: HashMap<EntryId, Waiting, ahash::RandomState>,
     renewals: JoinSet<Target>,
     /// An entry that lives longer is looked at again in time.
     horizon: Duration,
     flow: Flow,
+}
+
+struct Waiting {
+    entry: Arc<Entry>,
+    /// How long the origin takes for it, as of when it began to wait.
+    cost: Duration,
 }
 
 impl Watch {
@@ -78,10 +84,7 @@ impl Watch {
 
     /// Looks at one entry of those that are kept.
     fn look(&mut self, entry: &Arc<Entry>, now: Now) {
-        if entry.is_dead() || entry.part().is_some() {
-            return;
-        }
-        if entry.hits() > 0 && left(entry, now) < self.horizon {
+        if entry.part().is_none() && entry.hits() > 0 && left(entry, now) < self.horizon {
             self.wait_for(entry, now);
         }
     }
@@ -89,9 +92,12 @@ impl Watch {
     fn wait_for(&mut self, entry: &Arc<Entry>, now: Now) {
         let is_fresh =
             entry.softened().is_none() && entry.life.is_fresh(now) && !entry.life.always_validate();
-        if is_fresh && self.waiting.len() < MAX_WAITING {
-            self.waiting.insert(entry.id(), Arc::clone(entry));
+        if !is_fresh || self.waiting.len() >= MAX_WAITING || hot(entry, Duration::ZERO, now).lead().is_none()
+        {
+            return;
         }
+        let waiting = Waiting { entry: Arc::clone(entry), cost: self.flow.cost(entry) };
+        self.waiting.insert(entry.id(), waiting);
     }
 
     fn act(&mut self, now: Now) {
@@ -109,17 +115,11 @@ impl Watch {
         let (flow, purse) = (&self.flow, &mut self.purse);
         let metrics = &flow.parts().metrics;
         let mut due: Vec<(f32, Arc<Entry>)> = Vec::new();
-        self.waiting.retain(|_, entry| {
+        self.waiting.retain(|_, Waiting { entry, cost }| {
             if entry.is_dead() || entry.softened().is_some() || !entry.life.is_fresh(now) {
                 return false;
             }
-            let left = left(entry, now);
-            let hot = Hot {
-                hits: entry.hits(),
-                kept: now.mono.saturating_sub(entry.life.received()),
-                life: entry.life.fresh_for().saturating_sub(entry.life.initial_age()),
-                cost: flow.cost(entry),
-            };
+            let (left, hot) = (left(entry, now), hot(entry, *cost, now));
             if hot.lead().is_some_and(|lead| left <= lead) {
                 due.push((hot.worth(), Arc::clone(entry)));
             }
@@ -146,6 +146,15 @@ impl Watch {
                 None => metrics.learn().renewed("skipped"),
             }
         }
+    }
+}
+
+fn hot(entry: &Entry, cost: Duration, now: Now) -> Hot {
+    Hot {
+        hits: entry.hits(),
+        kept: now.mono.saturating_sub(entry.life.received()),
+        life: entry.life.fresh_for().saturating_sub(entry.life.initial_age()),
+        cost,
     }
 }
 
