@@ -1,10 +1,10 @@
 //! Looks at what is kept, in turns, and is told what becomes of it; so what is counted costs a hit nothing.
 //!
 //! ```text
-//! every LOOK, and when somebody asks ─ all entries, SLICE at a time ─ what their counters gained ─► usage, lottery ─► auditor
-//! stored, gone (store) ───────────────────────────────────────────────────────────────────────────► usage
+//! every LOOK, and when somebody asks ─ all entries ─ what their counters gained ─► usage, lottery ─► auditor
+//! stored, gone (store) ──────────────────────────────────────────────────────────► usage
 //! ```
-//! Invariant: the lock on what is counted is held for a slice, or for one event, and never while anything is waited for.
+//! Invariant: the lock on what is counted is held for one event, and never while anything is waited for.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,9 +29,6 @@ use crate::store::watch::{Gained, Gone, Told};
 
 /// How often everything is looked at.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// Entries that are looked at under one lock.
-const SLICE: usize = 256;
 
 /// Longest name of a key that is remembered, in bytes; the rest is cut off.
 const LONGEST_NAME: usize = 256;
@@ -188,27 +185,18 @@ impl Shared {
     fn gather(&self, now: Now, lottery: &mut Lottery<Arc<Entry>>) {
         let mut rates = vec![Rates::default(); self.named.len()];
         let store = &self.flow.parts().store;
-        let mut entries = store.entries().filter(|entry| entry.part().is_none());
-        loop {
-            let slice: Vec<Arc<Entry>> = entries.by_ref().take(SLICE).collect();
-            if slice.is_empty() {
-                break;
+        for entry in store.entries().filter(|entry| entry.part().is_none()) {
+            let (route, gained) = (self.route(&entry), store.look_at(&entry).hits);
+            // Once it has expired it is not read any more, however often its key is.
+            let age = now.mono.saturating_sub(entry.life.received()).min(granted(&entry)).as_secs_f64();
+            if age >= YOUNGEST {
+                // Half a read stands for what was not read yet.
+                rates[route].add(f64::from(entry.hits()).max(0.5) / age);
             }
-            let gained: Vec<u32> = slice.iter().map(|entry| store.look_at(entry).hits).collect();
-            let mut usage = self.usage();
-            for (entry, gained) in slice.iter().zip(gained) {
-                let route = self.route(entry);
-                // Once it has expired it is not read any more, however often its key is.
-                let age = now.mono.saturating_sub(entry.life.received()).min(granted(entry)).as_secs_f64();
-                if age >= YOUNGEST {
-                    // Half a read stands for what was not read yet.
-                    rates[route].add(f64::from(entry.hits()).max(0.5) / age);
-                }
-                if !entry.life.is_fresh(now) {
-                    leave(&mut usage, route, entry, End::Expired, now);
-                } else if entry.softened().is_none() && is_everybodys(entry) {
-                    lottery.tell(entry, gained, || self.random());
-                }
+            if !entry.life.is_fresh(now) {
+                store.expired(&entry);
+            } else if entry.softened().is_none() && is_everybodys(&entry) {
+                lottery.tell(&entry, gained, || self.random());
             }
         }
         self.count(now.mono, rates);
@@ -295,13 +283,6 @@ impl Shared {
         const BITS: u64 = 1 << 53;
         let drawing = self.drawings.fetch_add(1, Ordering::Relaxed);
         (self.hasher.hash_one(drawing) % BITS) as f64 / BITS as f64
-    }
-}
-
-/// Tells that an entry's life has ended, unless it was told before.
-fn leave(usage: &mut Usage, route: usize, entry: &Entry, how: End, now: Now) {
-    if entry.leave() {
-        usage.ended(route, ended(entry, how), now.mono);
     }
 }
 
