@@ -206,9 +206,8 @@ fn the_admin_door_needs_a_lock_and_a_place_of_its_own() {
 
 /// What is read of a task that is registered while the process runs.
 fn registered(text: &str) -> Result<Task, String> {
-    let file = "upstream: http://a:1\nwarm: { timezone: Europe/Berlin }\n";
-    let config = load_str("f", file, &Flags::default(), &Env::default()).unwrap();
-    (config.warm.grammar.read)(text, &config.warm.grammar.zone)
+    let grammar = good("warm: { timezone: Europe/Berlin }\n").warm.grammar;
+    (grammar.read)(text, &grammar.zone)
 }
 
 #[test]
