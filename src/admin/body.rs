@@ -68,12 +68,7 @@ impl Document {
     /// # Errors
     /// 400: there is none; 422: it is something else, has other keys, or one of them twice.
     pub(crate) fn object(self, known: &[&str]) -> Result<Map<String, Value>, Problem> {
-        let object = match self.value {
-            Some(Value::Object(_)) => serde_json::from_slice::<Object>(&self.bytes),
-            Some(_) => return Err(Problem::unprocessable("The body has to be a JSON object.")),
-            None => return Err(Problem::bad_request("There is no body; it has to be a JSON object.")),
-        };
-        let Object(object) = object.map_err(|why| Problem::unprocessable(why.to_string()))?;
+        let object = self.members()?;
         match object.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(object),
             Some(stranger) => {
@@ -84,6 +79,19 @@ impl Document {
                 Err(Problem::unprocessable(format!("The key {} is not known; {hint}", quoted(stranger))))
             }
         }
+    }
+
+    /// The object that it is, whatever its keys.
+    ///
+    /// # Errors
+    /// 400: there is none; 422: it is something else, or has a key twice.
+    pub(crate) fn members(self) -> Result<Map<String, Value>, Problem> {
+        let object = match self.value {
+            Some(Value::Object(_)) => serde_json::from_slice::<Object>(&self.bytes),
+            Some(_) => return Err(Problem::unprocessable("The body has to be a JSON object.")),
+            None => return Err(Problem::bad_request("There is no body; it has to be a JSON object.")),
+        };
+        object.map(|Object(object)| object).map_err(|why| Problem::unprocessable(why.to_string()))
     }
 }
 

@@ -122,7 +122,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 31] = [
+const API: [Route; 33] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
@@ -141,6 +141,8 @@ const API: [Route; 31] = [
     Route("/v1/events", Some(Role::Purge), || post(purge::events)),
     Route("/v1/warm", Some(Role::Read), || get(warm::list)),
     Route("/v1/warm", Some(Role::Purge), || post(warm::warm)),
+    Route("/v1/warm/tasks", Some(Role::All), || post(warm::register)),
+    Route("/v1/warm/tasks/{id}", Some(Role::All), || delete(warm::withdraw)),
     Route("/v1/warm/{run}", Some(Role::Read), || get(warm::one)),
     Route("/v1/warm/{run}", Some(Role::Purge), || delete(warm::cancel)),
     Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
@@ -376,6 +378,10 @@ mod tests {
             named_in: None,
             learn: None,
             ahead: None,
+            grammar: crate::warm::task::Grammar {
+                zone: jiff::tz::TimeZone::UTC,
+                read: |_, _| Err("nothing is read here".into()),
+            },
         };
         Warmer::new(settings, Arc::new(flow.clone()), Clock::system(), Arc::clone(metrics), None, None)
     }

@@ -16,6 +16,7 @@ use crate::admin::access::Caller;
 use crate::admin::body::{Document, flag, texts};
 use crate::admin::problem::{Problem, quoted};
 use crate::warm::pattern::Pattern;
+use crate::warm::roster::Unlisted;
 use crate::warm::run::{Run, Tally, Trigger};
 use crate::warm::schedule::Schedule;
 use crate::warm::task::Audience;
@@ -44,6 +45,27 @@ pub(crate) async fn warm(
     let wait = flag(&object, "wait")?.unwrap_or(false);
     let (run, status) = begun(&sources, &caller, &object, wait).await?;
     Ok((status, Json(report(&run))).into_response())
+}
+
+/// `POST /v1/warm/tasks`: 201 with the task that was added, until this process ends.
+pub(crate) async fn register(
+    State(sources): State<Sources>,
+    Extension(caller): Extension<Caller>,
+    document: Document,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let text = Value::Object(document.members()?).to_string();
+    let added = sources.warmer.register(&text, &caller.name).map_err(unlisted)?;
+    Ok((StatusCode::CREATED, Json(standing(&added))))
+}
+
+/// `DELETE /v1/warm/tasks/{id}`: 204; a run of it goes on.
+pub(crate) async fn withdraw(
+    State(sources): State<Sources>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    sources.warmer.withdraw(&id, &caller.name).map_err(unlisted)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /v1/warm/{run}`
@@ -110,6 +132,7 @@ async fn begun(
 fn refused(why: Refused) -> Problem {
     let status = match why {
         Refused::Off => StatusCode::CONFLICT,
+        Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
         Refused::Task(_) | Refused::Identity => StatusCode::NOT_FOUND,
         Refused::Path(_) | Refused::Nothing => StatusCode::UNPROCESSABLE_ENTITY,
     };
@@ -123,12 +146,21 @@ fn refused(why: Refused) -> Problem {
     Problem::new(status, detail)
 }
 
+fn unlisted(why: Unlisted) -> Problem {
+    let status = match why {
+        Unlisted::Unread(_) | Unlisted::Nobody => StatusCode::UNPROCESSABLE_ENTITY,
+        Unlisted::Off | Unlisted::Taken(_) | Unlisted::Full | Unlisted::Configured(_) => StatusCode::CONFLICT,
+        Unlisted::Unknown(_) => StatusCode::NOT_FOUND,
+    };
+    Problem::new(status, format!("{why}."))
+}
+
 fn unknown() -> Problem {
     Problem::not_found("No run has this id, or it was long ago: the last 100 are remembered.")
 }
 
 fn standing(standing: &Standing) -> Value {
-    let Standing { task, next, last } = standing;
+    let Standing { task, is_registered, next, last } = standing;
     let every = match &task.schedule {
         Schedule::Every(period) => Some(humantime::format_duration(*period).to_string()),
         Schedule::Start | Schedule::Cron(..) => None,
@@ -139,6 +171,7 @@ fn standing(standing: &Standing) -> Value {
     };
     json!({
         "id": task.id,
+        "registered": is_registered,
         "get": task.get.as_ref().map(Pattern::as_str),
         "priority": task.priority,
         "every": every,

@@ -119,6 +119,9 @@ fn told(report: &Value) -> String {
     if untold > 0 {
         text.push_str(&format!("  and {untold} more\n"));
     }
+    if count("total") == 0 && report["state"] == "ok" {
+        text.push_str("there was nothing to ask for: the lists named nothing, or nobody was here lately\n");
+    }
     if report["state"] == "cancelled" {
         text.push_str("it was stopped\n");
     }
@@ -152,12 +155,18 @@ mod tests {
     #[test]
     fn a_report_tells_what_failed_and_why() {
         let report = json!({
-            "run": "r1", "state": "partial", "stored": 3, "fresh": 1, "bypassed": 0, "failed": 2, "bytes": 512,
+            "run": "r1", "state": "partial", "total": 6, "stored": 3, "fresh": 1, "bypassed": 0, "failed": 2, "bytes": 512,
             "seconds": 1.25, "errors": [{ "path": "/a", "why": "404 Not Found" }],
         });
         assert_eq!(
             told(&report),
             "run r1: 3 stored, 1 fresh already, 0 not kept, 2 failed; 512 bytes in 1.2 s\n  /a: 404 Not Found\n  and 1 more\n"
+        );
+        let nothing = told(&json!({ "run": "r1", "state": "ok", "total": 0 }));
+        assert!(
+            nothing.ends_with(
+                "there was nothing to ask for: the lists named nothing, or nobody was here lately\n"
+            )
         );
         let begun = told(&json!({ "run": "r1", "state": "running", "total": 7 }));
         assert!(begun.starts_with("run r1 has begun: 7 requests"), "{begun}");

@@ -14,16 +14,18 @@ use crate::config::credential::WarmPath;
 use crate::config::file::File;
 use crate::config::learn::{self, AheadKeys, LearnKeys};
 use crate::config::problem::{Problem, Source};
+use crate::config::reader::Reader;
 use crate::config::resolve::{declared, said};
 use crate::config::scalar::Count;
 use crate::config::shape::{At, Refusal, Shape, Words, section};
+use crate::config::tree;
 use crate::config::warm_text::{CronText, ForUsers, PagesText, Params, WarmOrigin, WarmTarget, Zone};
 use crate::flow::identities;
 use crate::warm::Settings;
 use crate::warm::paging::Pages;
 use crate::warm::pattern::{MAX_PATHS, Pattern};
 use crate::warm::schedule::Schedule;
-use crate::warm::task::{Audience, Each, LEARNT, Task};
+use crate::warm::task::{Audience, Each, Grammar, LEARNT, Task};
 
 /// Shortest period of a task.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -117,7 +119,7 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
     let mut tasks: Vec<Arc<Task>> = Vec::new();
     for At { value, source } in said(keys.requests.clone()).0 {
         let is_named = value.id.is_some();
-        let request = value.over(WarmRequest::built_in().unwrap_or_default());
+        let request = value.over(built_in());
         let Some(mut task) = task(request, source, &zone, problems) else { continue };
         let is_taken = |id: &str| tasks.iter().any(|known| known.id == id) || id == LEARNT;
         if is_named && is_taken(&task.id) {
@@ -156,7 +158,43 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
         named_in: said(keys.as_user).header.map(|at| at.value),
         learn: learn.map(|(top, _)| top),
         ahead: ahead.filter(|_| background),
+        grammar: Grammar { zone, read },
     }
+}
+
+/// Reads one of `warm.requests` that is told in JSON while the process runs. What only the file may have is not filled: variables
+/// and files.
+///
+/// # Errors
+/// All that is wrong with it, in words.
+fn read(text: &str, zone: &TimeZone) -> Result<Task, String> {
+    let node = tree::parse(text).map_err(words)?;
+    let mut reader = Reader::new(None);
+    let request = WarmRequest::read(&node, &mut reader);
+    let mut problems = reader.problems;
+    if let Some(key) = reader.open.first() {
+        let problem = Problem::general(format!("`{key}`: placeholders are not filled here"));
+        problems.push(problem.hint("write what they stand for"));
+    }
+    let request = request.filter(|_| problems.is_empty()).map(|said| said.over(built_in()));
+    let task = request.and_then(|request| task(request, Source::Default, zone, &mut problems));
+    match task {
+        Some(task) if task.id == LEARNT => Err(format!("`{LEARNT}` is the id of what is learnt")),
+        Some(task) => Ok(task),
+        None => Err(words(problems)),
+    }
+}
+
+fn words(problems: Vec<Problem>) -> String {
+    let told = problems.into_iter().map(|problem| match problem.hint {
+        Some(hint) => format!("{}: {hint}", problem.message),
+        None => problem.message,
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+fn built_in() -> WarmRequest {
+    WarmRequest::built_in().unwrap_or_default()
 }
 
 /// `None`: it is no task, and that is told.

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
@@ -59,8 +60,8 @@ impl fmt::Debug for Person {
     }
 }
 
-/// Fields that make the digest, as they came. Each value is overwritten on drop.
-struct Credential(Vec<(HeaderName, Zeroizing<Vec<u8>>)>);
+/// Fields that make the digest, as they came. Requests that show one share its memory, and whoever lets it go last overwrites it.
+struct Credential(Vec<(HeaderName, HeaderValue)>);
 
 impl Credential {
     /// What of `headers` is a credential; `None`: nothing, or too much.
@@ -69,18 +70,21 @@ impl Credential {
         let shown = headers
             .iter()
             .filter(|(name, _)| identity.is_credential(name) || (with_cookies && **name == COOKIE));
+        let own = |value: &HeaderValue| {
+            let bytes = Bytes::from_owner(Zeroizing::new(value.as_bytes().to_vec()));
+            let mut own = HeaderValue::from_maybe_shared(bytes).ok()?;
+            own.set_sensitive(true);
+            Some(own)
+        };
         let fields: Vec<_> =
-            shown.map(|(name, value)| (name.clone(), Zeroizing::new(value.as_bytes().to_vec()))).collect();
+            shown.map(|(name, value)| Some((name.clone(), own(value)?))).collect::<Option<_>>()?;
         let size: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         (!fields.is_empty() && size <= MAX_CREDENTIAL).then_some(Self(fields))
     }
 
     fn show(&self, headers: &mut HeaderMap) {
         for (name, value) in &self.0 {
-            if let Ok(mut value) = HeaderValue::from_bytes(value) {
-                value.set_sensitive(true);
-                headers.append(name.clone(), value);
-            }
+            headers.append(name.clone(), value.clone());
         }
     }
 }
@@ -259,6 +263,10 @@ mod tests {
         credential.show(&mut shown);
         assert_eq!(identity.digest(&shown), identity.digest(&headers));
         assert!(!shown.contains_key("accept") && shown["x-api-key"].is_sensitive());
+        let kept = credential.0.iter().find(|(name, _)| name == "x-api-key").unwrap();
+        let memory = |value: &HeaderValue| value.as_bytes().as_ptr();
+        assert_eq!(memory(&shown["x-api-key"]), memory(&kept.1), "there is no copy that nobody overwrites");
+        assert_ne!(memory(&kept.1), memory(&headers["x-api-key"]));
         assert!(!format!("{:?}", person("hunter4")).contains("hunter4"));
         headers.insert("x-auth", "x".repeat(MAX_CREDENTIAL).parse().unwrap());
         assert!(Credential::of(&identity, &headers).is_none());

@@ -4,7 +4,7 @@
 //! every LOOK, and when somebody asks ─ all entries, a slice at a time ─ what their counters gained ─► usage, lottery ─► auditor
 //! stored, gone (store) ───────────────────────────────────────────────────────────────────────────► usage
 //! ```
-//! Invariant: the lock on what is counted is held for a slice, or for one event, and never while anything is waited for.
+//! Invariant: the lock on what is counted is held for one event, and never while anything is waited for.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -190,13 +190,10 @@ impl Shared {
         let store = &self.flow.parts().store;
         let (mut hand, mut progress) = (Hand::default(), Progress::More);
         while progress == Progress::More {
-            let mut slice;
+            let slice;
             (slice, progress) = store.look_on(&mut hand);
-            slice.retain(|entry| entry.part().is_none());
-            let gained: Vec<u32> = slice.iter().map(|entry| store.look_at(entry).hits).collect();
-            let mut usage = self.usage();
-            for (entry, gained) in slice.iter().zip(gained) {
-                let route = self.route(entry);
+            for entry in slice.iter().filter(|entry| entry.part().is_none()) {
+                let (route, gained) = (self.route(entry), store.look_at(entry).hits);
                 // Once it has expired it is not read any more, however often its key is.
                 let age = now.mono.saturating_sub(entry.life.received()).min(granted(entry)).as_secs_f64();
                 if age >= YOUNGEST {
@@ -204,7 +201,7 @@ impl Shared {
                     rates[route].add(f64::from(entry.hits()).max(0.5) / age);
                 }
                 if !entry.life.is_fresh(now) {
-                    leave(&mut usage, route, entry, End::Expired, now);
+                    store.expired(entry);
                 } else if entry.softened().is_none() && is_everybodys(entry) {
                     lottery.tell(entry, gained, || self.random());
                 }
@@ -294,13 +291,6 @@ impl Shared {
         const BITS: u64 = 1 << 53;
         let drawing = self.drawings.fetch_add(1, Ordering::Relaxed);
         (self.hasher.hash_one(drawing) % BITS) as f64 / BITS as f64
-    }
-}
-
-/// Tells that an entry's life has ended, unless it was told before.
-fn leave(usage: &mut Usage, route: usize, entry: &Entry, how: End, now: Now) {
-    if entry.leave() {
-        usage.ended(route, ended(entry, how), now.mono);
     }
 }
 

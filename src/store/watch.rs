@@ -96,6 +96,11 @@ impl Store {
     pub fn look_at(&self, entry: &Entry) -> Gained {
         self.watchers.look_at(entry)
     }
+
+    /// Tells everybody that `entry` has expired, though it may be kept to be asked about or for want of a better.
+    pub fn expired(&self, entry: &Entry) {
+        self.watchers.gone(entry, Gone::Expired);
+    }
 }
 
 /// The whole of a life, as the share of it that had passed is remembered; 0: it was never read.
@@ -132,9 +137,14 @@ impl Entry {
         Some(f64::from(read) / WHOLE)
     }
 
+    /// Whether what is counted of its life has ended: it is gone, or was seen to have expired.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
+    }
+
     /// Ends what is counted of its life; whether this is the first to do so.
-    pub fn leave(&self) -> bool {
-        !self.is_over.swap(true, Ordering::Relaxed)
+    fn leave(&self) -> bool {
+        !self.is_over.swap(true, Ordering::SeqCst)
     }
 }
 

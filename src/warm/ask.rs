@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use crate::body::Body;
 use crate::metrics::Cache;
@@ -44,10 +45,11 @@ pub(crate) struct Page {
     pub(crate) body: Bytes,
 }
 
-/// A GET for `path`; `None` if it is not a path of the configured upstream.
+/// A GET for `path`, in the spelling that clients have for it (RFC 3986 §2.5); `None` if it is not a path of the configured upstream.
 pub(crate) fn path(path: &str, headers: HeaderMap) -> Option<Asking> {
     let (mut head, ()) = Request::new(()).into_parts();
-    head.uri = path.parse().ok().filter(|_| path.starts_with('/'))?;
+    let spelt = utf8_percent_encode(path, &AsciiSet::EMPTY).to_string();
+    head.uri = spelt.parse().ok().filter(|_| path.starts_with('/'))?;
     head.headers = headers;
     Some(Asking::Path(Box::new(head)))
 }

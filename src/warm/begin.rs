@@ -13,8 +13,11 @@ use crate::warm::Shared;
 use crate::warm::pattern::{Bindings, MAX_PATHS};
 use crate::warm::plan::distinct;
 use crate::warm::queue::{Errand, Job, Whom};
-use crate::warm::run::{Outcome, Run, Trigger};
+use crate::warm::run::{Run, Trigger};
 use crate::warm::task::{Audience, Each, Task};
+
+/// Most runs under way that somebody asked for.
+pub(crate) const MAX_ASKED: usize = 16;
 
 /// Why a run is not begun.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -22,6 +25,9 @@ pub enum Refused {
     /// `warm.background: false`.
     #[error("warming beside the list at start is switched off (`warm.background`)")]
     Off,
+    /// [`MAX_ASKED`]
+    #[error("{MAX_ASKED} runs that somebody asked for are under way: wait for one, or stop it")]
+    Busy,
     /// No task has this id.
     #[error("no warm task has the id {0}")]
     Task(String),
@@ -105,8 +111,7 @@ impl Shared {
                         let room = MAX_PATHS.saturating_sub(found.len());
                         let (paths, unfit) = task.paths(&Bindings::new(), room);
                         for why in unfit {
-                            let outcome = Outcome::Failed(why);
-                            run.count(part, task.text(), &outcome, 0, self.clock.now());
+                            run.fails(part, task.text(), why, self.clock.now());
                         }
                         found.extend(wanted(task, part, &whom, paths));
                     }
@@ -208,9 +213,9 @@ impl Shared {
         if !self.settings.background {
             return Err(Refused::Off);
         }
-        let known = &self.settings.tasks;
-        let by_id = |id: &String| known.iter().find(|task| task.id == *id).cloned();
-        let mut tasks = if ids.is_empty() && paths.is_empty() { known.clone() } else { Vec::new() };
+        let roster = self.lock_roster();
+        let by_id = |id: &String| roster.find(id).cloned();
+        let mut tasks = if ids.is_empty() && paths.is_empty() { roster.tasks().to_vec() } else { Vec::new() };
         for id in ids {
             tasks.push(by_id(id).ok_or_else(|| Refused::Task(id.clone()))?);
         }
@@ -227,6 +232,7 @@ impl Shared {
         if tasks.is_empty() {
             return Err(Refused::Nothing);
         }
+        let tasks = distinct(tasks, |_| 0, |task: &Arc<Task>| task.id.clone());
         let whom = identity.map(|identity| self.known_as(identity)).transpose()?;
         Ok(Order { tasks, whom })
     }

@@ -12,6 +12,7 @@ use crate::flow::again::Target;
 use crate::flow::identities::Person;
 use crate::route::identity::Digest;
 use crate::store::entry::Entry;
+use crate::store::watch::Told;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -21,6 +22,9 @@ pub enum Asking {
     /// What clients asked for.
     Again(Target),
 }
+
+/// Who is told what becomes of entries.
+pub type Watch = Box<dyn Fn(Told<'_>) + Send + Sync>;
 
 /// The walk of requests that nobody waits for.
 pub trait Door: Send + Sync {
@@ -35,6 +39,9 @@ pub trait Door: Send + Sync {
 
     /// For each path the position at which it was last outdated, if that is remembered. It may take its time.
     fn last_written(&self, paths: &[&str]) -> Vec<Option<u64>>;
+
+    /// Tells `watch` what becomes of entries from now on; it must be quick.
+    fn watch(&self, watch: Watch);
 
     /// Who was here lately, the latest first.
     fn active(&self) -> Vec<Person>;
@@ -82,6 +89,10 @@ impl Door for Flow {
 
     fn last_written(&self, paths: &[&str]) -> Vec<Option<u64>> {
         Flow::last_written(self, paths)
+    }
+
+    fn watch(&self, watch: Watch) {
+        self.parts().store.watch(watch);
     }
 
     fn active(&self) -> Vec<Person> {

@@ -20,6 +20,7 @@ pub mod pattern;
 mod plan;
 mod queue;
 pub mod renewal;
+pub mod roster;
 pub mod run;
 pub mod schedule;
 pub mod task;
@@ -35,24 +36,25 @@ use http::{HeaderMap, HeaderName};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::flow::identities;
 use crate::metrics::Metrics;
 use crate::ready::{Readiness, State};
 use crate::warm::ahead::Budget;
 pub use crate::warm::begin::Refused;
-use crate::warm::begin::{Order, wanted};
+use crate::warm::begin::{MAX_ASKED, Order, wanted};
 use crate::warm::door::Door;
 use crate::warm::harvest::Harvest;
 use crate::warm::learn::pupil::Pupil;
 use crate::warm::pace::Pace;
 use crate::warm::queue::Queue;
+use crate::warm::roster::{MAX_TEXT, Roster, Unlisted};
 use crate::warm::run::{Run, Runs, Trigger};
-use crate::warm::schedule::{Diary, Schedule};
-use crate::warm::task::Task;
+use crate::warm::schedule::Schedule;
+use crate::warm::task::{Audience, Grammar, Task};
 use crate::warm::turn::{Turn, Turns};
 
-/// How often it is looked whether anything is due, and what was earned.
+/// How often it is looked whether anything is due.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What metrics call a path that is no task's.
@@ -81,6 +83,8 @@ pub struct Settings {
     pub learn: Option<usize>,
     /// How much may be fetched anew before it expires (`warm.refresh_ahead.budget`); `None`: nothing is.
     pub ahead: Option<Budget>,
+    /// How tasks are read that are registered while this runs.
+    pub grammar: Grammar,
 }
 
 /// The one who warms. Cheap to clone.
@@ -95,9 +99,9 @@ pub(crate) struct Shared {
     turns: Option<Turns>,
     queue: Queue,
     runs: Runs,
-    diary: Mutex<Diary>,
+    roster: Mutex<Roster>,
     pace: Mutex<Pace>,
-    harvest: Mutex<Harvest>,
+    harvest: Arc<Harvest>,
     pupil: Option<Arc<Pupil>>,
     random: RandomState,
     counter: AtomicU64,
@@ -108,6 +112,8 @@ pub(crate) struct Shared {
 pub struct Standing {
     /// The task.
     pub task: Arc<Task>,
+    /// Whether somebody registered it since the start; else it stands in the configuration.
+    pub is_registered: bool,
     /// When it is due next; `None`: it is run when somebody asks for it.
     pub next: Option<SystemTime>,
     /// The last run that it was part of.
@@ -126,12 +132,12 @@ impl Warmer {
     ) -> Self {
         let random = RandomState::new();
         let mut drawn = 0;
-        let schedules = settings.tasks.iter().map(|task| task.schedule.clone());
-        let diary = Diary::new(schedules, clock.now(), &mut || {
+        let roster = Roster::new(settings.tasks.clone(), clock.now(), &mut || {
             drawn += 1;
             random.hash_one(drawn)
         });
         let pace = Mutex::new(Pace::new(settings.rate));
+        let harvest = Harvest::of(Arc::clone(&door), Arc::clone(&metrics));
         Self(Arc::new(Shared {
             settings,
             door,
@@ -140,9 +146,9 @@ impl Warmer {
             turns,
             queue: Queue::default(),
             runs: Runs::default(),
-            diary: Mutex::new(diary),
+            roster: Mutex::new(roster),
             pace,
-            harvest: Mutex::default(),
+            harvest,
             pupil,
             random,
             counter: AtomicU64::new(0),
@@ -170,7 +176,7 @@ impl Warmer {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.look();
+            self.0.pupil.iter().for_each(|pupil| pupil.tell());
             if self.0.settings.background {
                 self.0.run_what_is_due().await;
             }
@@ -189,24 +195,55 @@ impl Warmer {
         actor: &str,
     ) -> Result<Arc<Run>, Refused> {
         let order = self.0.order(tasks, paths, identity)?;
+        let is_asked =
+            |run: &&Arc<Run>| matches!(run.trigger, Trigger::Asked(_)) && run.state().ended.is_none();
+        if self.0.runs.all().iter().filter(is_asked).count() >= MAX_ASKED {
+            return Err(Refused::Busy);
+        }
         Ok(self.0.begin(Trigger::Asked(actor.to_owned()), order).await)
     }
 
-    /// The tasks, in the order of the file.
-    pub fn tasks(&self) -> Vec<Standing> {
-        let (runs, now) = (self.0.runs.all(), self.0.clock.now());
-        let diary = self.0.diary.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |(at, task): (usize, &Arc<Task>)| Standing {
-            task: Arc::clone(task),
-            next: diary.next(at, now).filter(|_| self.0.settings.background),
-            last: runs.iter().rev().find(|run| run.is_of(&task.id)).cloned(),
-        };
-        self.0.settings.tasks.iter().enumerate().map(of).collect()
+    /// Adds the task that `text` tells in JSON, by the grammar of `warm.requests`, until this process ends; `actor` is who says
+    /// so. It is run by its schedule, and when somebody asks for it.
+    ///
+    /// # Errors
+    /// [`Unlisted`]
+    pub fn register(&self, text: &str, actor: &str) -> Result<Standing, Unlisted> {
+        if !self.is_on() {
+            return Err(Unlisted::Off);
+        }
+        if text.len() > MAX_TEXT {
+            return Err(Unlisted::Unread(format!("a task is {MAX_TEXT} bytes long at most")));
+        }
+        let task = self.0.settings.grammar.read(text).map_err(Unlisted::Unread)?;
+        if task.audience == Audience::Active && self.0.settings.users.is_none() {
+            return Err(Unlisted::Nobody);
+        }
+        let now = self.0.clock.now();
+        let mut roster = self.0.lock_roster();
+        let task = roster.add(task, now, &mut || self.0.draw())?;
+        tracing::info!(actor, task = task.id, "a warm task is registered");
+        Ok(self.0.standing(&roster, &task, now))
     }
 
-    /// The last runs, oldest first, with what they have earned by now.
+    /// Takes a registered task away; a run of it goes on.
+    ///
+    /// # Errors
+    /// [`Unlisted`]
+    pub fn withdraw(&self, id: &str, actor: &str) -> Result<(), Unlisted> {
+        let task = self.0.lock_roster().remove(id)?;
+        tracing::info!(actor, task = task.id, "a warm task is taken away");
+        Ok(())
+    }
+
+    /// The tasks, in the order of the file, and behind them those that were registered.
+    pub fn tasks(&self) -> Vec<Standing> {
+        let (roster, now) = (self.0.lock_roster(), self.0.clock.now());
+        roster.tasks().iter().map(|task| self.0.standing(&roster, task, now)).collect()
+    }
+
+    /// The last runs, oldest first.
     pub fn runs(&self) -> Vec<Arc<Run>> {
-        self.look();
         self.0.runs.all()
     }
 
@@ -219,24 +256,13 @@ impl Warmer {
     pub fn is_on(&self) -> bool {
         self.0.settings.background
     }
-
-    /// Counts what was earned since the last look.
-    fn look(&self) {
-        let asked = self.0.lock_harvest().look(self.0.clock.now(), &self.0.metrics);
-        asked.into_iter().for_each(|whose| self.0.door.seen(whose));
-        self.0.pupil.iter().for_each(|pupil| pupil.tell());
-    }
 }
 
 impl Shared {
     /// Begins what is due, if it is this node's turn and the last run of it has ended.
     async fn run_what_is_due(self: &Arc<Self>) {
-        let due = {
-            let mut diary = self.diary.lock().unwrap_or_else(PoisonError::into_inner);
-            diary.due(self.clock.now(), &mut || self.random.hash_one(self.arrivals()))
-        };
-        for due in due {
-            let Some(task) = self.settings.tasks.get(due.task) else { continue };
+        let due = self.lock_roster().due(self.clock.now(), &mut || self.draw());
+        for (task, slot) in due {
             let is_going_on = |run: &Arc<Run>| run.is_of(&task.id) && run.state().ended.is_none();
             if self.runs.all().iter().any(is_going_on) {
                 tracing::debug!(task = task.id, "a warm task is due that has not ended yet");
@@ -247,11 +273,11 @@ impl Shared {
                 Schedule::Start | Schedule::Cron(..) => None,
             };
             let turn = match &self.turns {
-                Some(turns) if task.is_for_all() => turns.take(&task.id, due.slot, lasting).await,
+                Some(turns) if task.is_for_all() => turns.take(&task.id, slot, lasting).await,
                 _ => Turn::Ours,
             };
             if turn != Turn::Taken {
-                self.begin(Trigger::Schedule, Order::of(std::slice::from_ref(task))).await;
+                self.begin(Trigger::Schedule, Order::of(std::slice::from_ref(&task))).await;
             }
         }
     }
@@ -272,15 +298,32 @@ impl Shared {
 
     /// How long it is until a task is due again; `None`: it never is.
     pub(crate) fn until_next(&self, task: &str) -> Option<Duration> {
-        let (at, now) = (self.settings.tasks.iter().position(|known| known.id == task)?, self.clock.now());
-        let diary = self.diary.lock().unwrap_or_else(PoisonError::into_inner);
-        diary.next(at, now)?.duration_since(now.wall).ok().filter(|_| self.settings.background)
+        let now = self.clock.now();
+        self.next(&self.lock_roster(), task, now)?.duration_since(now.wall).ok()
     }
 
     /// What metrics call a task.
     pub(crate) fn label(&self, task: &str) -> String {
-        let is_configured = self.settings.tasks.iter().any(|known| known.id == task);
-        if is_configured { task.to_owned() } else { ASKED.to_owned() }
+        if self.lock_roster().is_configured(task) { task.to_owned() } else { ASKED.to_owned() }
+    }
+
+    /// When a task is due next, by the wall; `None`: it is run when somebody asks for it.
+    fn next(&self, roster: &Roster, task: &str, now: Now) -> Option<SystemTime> {
+        roster.next(task, now).filter(|_| self.settings.background)
+    }
+
+    fn standing(&self, roster: &Roster, task: &Arc<Task>, now: Now) -> Standing {
+        Standing {
+            task: Arc::clone(task),
+            is_registered: !roster.is_configured(&task.id),
+            next: self.next(roster, &task.id, now),
+            last: self.runs.all().into_iter().rev().find(|run| run.is_of(&task.id)),
+        }
+    }
+
+    /// A number that nobody foresees.
+    fn draw(&self) -> u64 {
+        self.random.hash_one(self.arrivals())
     }
 
     /// The next of all numbers that are given out.
@@ -299,8 +342,8 @@ impl Shared {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn lock_harvest(&self) -> MutexGuard<'_, Harvest> {
-        self.harvest.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock_roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

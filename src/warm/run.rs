@@ -289,6 +289,12 @@ impl Run {
         });
     }
 
+    /// Counts a request that it would need, and that cannot be made.
+    pub(crate) fn fails(&self, part: usize, what: &str, why: String, now: Now) {
+        self.needs(0, 1);
+        self.count(part, what, &Outcome::Failed(why), 0, now);
+    }
+
     /// Counts what an entry of it earned since that was last looked at.
     pub(crate) fn earned(&self, part: usize, hits: u64) {
         self.state.send_modify(|state| {

@@ -68,15 +68,24 @@ impl Diary {
         now: Now,
         random: &mut dyn FnMut() -> u64,
     ) -> Self {
-        let page = |schedule: Schedule| {
-            let next = match &schedule {
-                Schedule::Start => None,
-                Schedule::Every(period) => Some(Next::of(now.mono + *period, now, &schedule, random)),
-                Schedule::Cron(..) => schedule.by_cron(now, random),
-            };
-            Page { schedule, next }
+        let mut diary = Self(Vec::new());
+        schedules.into_iter().for_each(|schedule| diary.add(schedule, now, random));
+        diary
+    }
+
+    /// Adds a schedule behind the others; periods are counted from now.
+    pub fn add(&mut self, schedule: Schedule, now: Now, random: &mut dyn FnMut() -> u64) {
+        let next = match &schedule {
+            Schedule::Start => None,
+            Schedule::Every(period) => Some(Next::of(now.mono + *period, now, &schedule, random)),
+            Schedule::Cron(..) => schedule.by_cron(now, random),
         };
-        Self(schedules.into_iter().map(page).collect())
+        self.0.push(Page { schedule, next });
+    }
+
+    /// Takes the n-th schedule away; those behind it move up.
+    pub fn remove(&mut self, nth: usize) {
+        self.0.remove(nth);
     }
 
     /// What is due now, in the order of the list, each once; its next time is noted.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
+use jiff::tz::TimeZone;
 use serde_json_path::JsonPath;
 
 use crate::warm::paging::Pages;
@@ -19,6 +20,21 @@ pub const LEARNT: &str = "learn";
 
 /// The priority of a task that says none.
 pub const PRIORITY: i64 = 100;
+
+/// How a task is read that is told in JSON, with the words of `warm.requests`.
+#[derive(Clone, Debug)]
+pub struct Grammar {
+    /// The time zone of every `schedule`.
+    pub zone: TimeZone,
+    /// Reads one, or says all that is wrong with it.
+    pub read: fn(&str, &TimeZone) -> Result<Task, String>,
+}
+
+impl Grammar {
+    pub(crate) fn read(&self, text: &str) -> Result<Task, String> {
+        (self.read)(text, &self.zone)
+    }
+}
 
 /// One entry of `warm.requests`.
 #[derive(Clone, Debug)]

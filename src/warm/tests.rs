@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode};
+use jiff::tz::TimeZone;
 use tokio::sync::Semaphore;
 
 use crate::body::Body;
@@ -13,7 +14,7 @@ use crate::flow::identities::Person;
 use crate::metrics::Cache;
 use crate::route::identity::Digest;
 use crate::store::entry::Entry;
-use crate::warm::door::Asking;
+use crate::warm::door::{Asking, Watch};
 use crate::warm::pattern::Pattern;
 use crate::warm::run::{Ending, Tally};
 use crate::warm::task::Each;
@@ -46,6 +47,8 @@ impl Door for Played {
         paths.iter().map(|path| path.chars().last()?.to_digit(10).map(u64::from)).collect()
     }
 
+    fn watch(&self, _watch: Watch) {}
+
     fn active(&self) -> Vec<Person> {
         Vec::new()
     }
@@ -76,6 +79,10 @@ fn settings(paths: &[&str]) -> Settings {
         named_in: None,
         learn: None,
         ahead: None,
+        grammar: Grammar {
+            zone: TimeZone::UTC,
+            read: |path, _| Task::of_path(path).ok_or_else(|| format!("{path} is no path")),
+        },
     }
 }
 
@@ -343,7 +350,7 @@ async fn a_list_that_cannot_be_read_is_a_failure_that_says_why() {
     ];
     for (lists, why) in cases {
         let (_, state) = fetched(listed(paging::Pages::One, 100), lists).await;
-        assert_eq!(counts(&state), [0, 0, 0, 1], "{why}");
+        assert_eq!((counts(&state), state.total), ([0, 0, 0, 1], 1), "{why}");
         assert!(state.errors[0].why.contains(why), "{:?}", state.errors);
         assert_eq!(state.ended.unwrap().0, Ending::Failed);
     }
@@ -360,6 +367,37 @@ async fn what_is_asked_for_by_hand_is_a_run_of_its_own_that_can_be_stopped() {
     let state = run.ended().await;
     assert_eq!(state.ended.unwrap().0, Ending::Cancelled);
     task.abort();
+}
+
+#[tokio::test]
+async fn who_asks_again_and_again_is_refused_until_a_run_has_ended_and_a_task_named_twice_is_one() {
+    let bench =
+        Bench::new(settings(&["/a"]), async |_request| std::future::pending::<Response<Body>>().await);
+    let ids = ["/a".to_owned(), "/a".to_owned()];
+    let ask = async || bench.warmer.warm((&ids, &ids[..1]), None, "ci").await;
+    let first = ask().await.unwrap();
+    assert_eq!((first.state().parts.len(), first.state().total), (1, 1));
+    for _ in 1..begin::MAX_ASKED {
+        ask().await.unwrap();
+    }
+    assert_eq!(ask().await.unwrap_err(), Refused::Busy);
+    let task = tokio::spawn(bench.warmer.clone().live(bench.readiness.clone()));
+    first.cancel();
+    first.ended().await;
+    ask().await.unwrap();
+    task.abort();
+}
+
+#[tokio::test]
+async fn what_is_not_ascii_is_asked_for_as_clients_spell_it() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let bench = Bench::new(settings(&["/ä?q=😀&r=%41"]), move |request: Request<Body>| {
+        noted.lock().unwrap().push(request.uri().to_string());
+        async { answer(StatusCode::OK, Cache::Miss) }
+    });
+    bench.started().await;
+    assert_eq!(*seen.lock().unwrap(), ["/%C3%A4?q=%F0%9F%98%80&r=%41"]);
 }
 
 #[tokio::test]

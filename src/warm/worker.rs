@@ -69,6 +69,10 @@ impl Shared {
         if asked.is_away() && job.tries < most {
             return self.later(job);
         }
+        if matches!(job.errand, Errand::Read { .. }) {
+            // Of a list only what it names was counted on.
+            job.run.needs(0, 1);
+        }
         self.count(&job, &asked);
         self.settle(&job.run);
     }
@@ -97,8 +101,7 @@ impl Shared {
             };
             let label = self.label(&job.task.id).into();
             let (run, part) = (Arc::clone(&job.run), job.part);
-            let counted = entry.hits();
-            self.lock_harvest().watch(Watched { entry, run, part, label, whose, counted });
+            self.harvest.watch(&entry, Watched { run, part, label, whose });
         }
         asked
     }
@@ -152,7 +155,7 @@ impl Shared {
         if rows.len() < selected.len() {
             let names = open.join("`, `");
             let why = format!("{} selected values say nothing of `{names}`", selected.len() - rows.len());
-            job.run.count(job.part, page, &Outcome::Failed(why), 0, self.clock.now());
+            job.run.fails(job.part, page, why, self.clock.now());
         }
         let (found, left) = (selected.len(), left - selected.len());
         self.expand(job, rows).await;
@@ -171,8 +174,7 @@ impl Shared {
         for bound in rows {
             let (more, unfit) = job.task.paths(&bound, MAX_PATHS - paths.len());
             for why in unfit {
-                let outcome = Outcome::Failed(why);
-                job.run.count(job.part, job.task.text(), &outcome, 0, self.clock.now());
+                job.run.fails(job.part, job.task.text(), why, self.clock.now());
             }
             paths.extend(more);
         }

@@ -1,6 +1,8 @@
 //! What is refused, and in which words.
 
 use larder::config::{Env, Flags, Severity, load_str};
+use larder::warm::schedule::Schedule;
+use larder::warm::task::Task;
 
 use crate::{bad, good, with};
 
@@ -202,6 +204,31 @@ fn the_admin_door_needs_a_lock_and_a_place_of_its_own() {
     assert!(off.admin.listen.is_none(), "a token turns nothing on");
 }
 
+/// What is read of a task that is registered while the process runs.
+fn registered(text: &str) -> Result<Task, String> {
+    let grammar = good("warm: { timezone: Europe/Berlin }\n").warm.grammar;
+    (grammar.read)(text, &grammar.zone)
+}
+
+#[test]
+fn a_task_that_is_registered_is_read_like_the_files_but_for_what_only_the_file_may_have() {
+    let json = r#"{"get": "/a/{id}", "params": {"id": [1, "\u00e4"]}, "priority": -1, "schedule": "0 7 * * *", "headers": {"X-A": "b"}}"#;
+    let task = registered(json).unwrap();
+    assert_eq!((task.id.as_str(), task.priority, task.params[0].1.join(" ")), ("/a/{id}", -1, "1 ä".into()));
+    assert!(matches!(&task.schedule, Schedule::Cron(_, zone) if zone.iana_name() == Some("Europe/Berlin")));
+    assert_eq!(task.headers["x-a"], "b");
+    for (text, why) in [
+        (r#"{"get": "/a", "headers": {"X-A": "${file:/etc/hostname}"}}"#, "placeholders are not filled here"),
+        (r#"{"get": "/${HOME}"}"#, "placeholders are not filled here"),
+        (r#"{"get": "/a", "id": "learn"}"#, "the id of what is learnt"),
+        (r#"{"get": ["/a"]}"#, "this is a list"),
+        ("{}", "has no `get`"),
+    ] {
+        let refusal = registered(text).unwrap_err();
+        assert!(refusal.contains(why), "{text}: {refusal}");
+    }
+}
+
 #[test]
 fn a_warm_task_can_be_run() {
     for (task, why) in [
@@ -222,6 +249,8 @@ fn a_warm_task_can_be_run() {
         ("get: /a, evry: 30m", "did you mean `every`?"),
     ] {
         refuses(&[(&format!("warm: {{requests: [{{{task}}}]}}\n"), why)]);
+        let refusal = registered(&format!("{{{task}}}")).unwrap_err();
+        assert!(refusal.contains(why), "{refusal}");
     }
     refuses(&[
         ("warm: {timezone: Mars/Olympus}\n", "no time zone"),

@@ -1,6 +1,7 @@
 """Three proxies before one backend, and a Redis between them: what one of them has acknowledged holds on all."""
 
 import contextlib
+import re
 import signal
 import subprocess
 import threading
@@ -10,7 +11,7 @@ import pytest
 import redis
 
 from origin import free_port, until
-from proxy import BINARY, Larder, cached
+from proxy import BINARY, ROOT, Larder, cached
 
 CONFIG = """
 hosts: [api.example]
@@ -128,6 +129,58 @@ def test_what_is_warmed_at_start_is_kept(larder, between, origin):
     node = Node(larder(CONFIG.format(url=between.url) + warming))
     until(lambda: node.fleet()["node"]["lease_left"], "it has a lease")
     assert origin.count(PROJECT) == 1 and cached(node.get()) == "HIT"
+
+
+def runs(node):
+    """The tasks of the runs that a schedule has begun on a node, oldest first."""
+    known = httpx.get(f"{node.proxy.admin}/v1/warm", trust_env=False).json()["runs"]
+    return [run["run"] for run in reversed(known) if run["trigger"] == "schedule"]
+
+
+TURNS = """
+warm:
+  learn: {{ top: 10, every: 2s }}
+  requests:
+    - {{ id: shared, get: /api/stats, every: 2s }}
+    - {{ id: own, get: /api/dashboard, for_users: active, every: 2s }}
+"""
+
+
+def ran(node, task):
+    """In how many runs of a schedule a node had this task."""
+    count = 0
+    for run in runs(node):
+        report = httpx.get(f"{node.proxy.admin}/v1/warm/{run}", trust_env=False).json()
+        count += any(part["task"] == task for part in report["tasks"])
+    return count
+
+
+@pytest.mark.parametrize("user", ["", "larder:PASSWORD@"], ids=["everything", "the readme's"])
+def test_of_all_nodes_one_runs_what_is_scheduled_and_each_what_it_alone_knows(larder, between, origin, user):
+    """Also where Redis allows no more than the README asks for."""
+    (rule,) = re.findall(r"^ACL (SETUSER larder .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    with redis.Redis.from_url(between.url) as client:
+        client.execute_command("ACL", *rule.split())
+        url = between.url.replace("//", f"//{user}")
+        pair = [Node(larder(CONFIG.format(url=url) + TURNS.format())) for _ in range(2)]
+        for node in pair:
+            node.keeps()
+        until(lambda: sum(ran(node, "shared") for node in pair) >= 4, "four of its times have come")
+        taken = {key.rsplit(b":", 1)[1] for key in client.scan_iter("{larder}:warm:shared:*")}
+        kept = {key.split(b":")[2] for key in client.scan_iter("{larder}:warm:*")}
+        assert kept == {b"shared"}, "nobody takes a turn in what each knows by itself"
+        assert all(0 < client.pttl(key) <= 600_000 for key in client.scan_iter("{larder}:warm:*"))
+        # What was begun meanwhile has its turn, too; a turn is taken before the run begins.
+        begun = sum(ran(node, "shared") for node in pair)
+        assert len(taken) <= begun <= len(set(client.scan_iter("{larder}:warm:shared:*")))
+        for task in ("own", "learn"):
+            for node in pair:
+                until(lambda node=node, task=task: ran(node, task) >= 2, f"{task} is run by each")
+        assert not [entry for entry in client.acl_log() if "warm" in str(entry["object"])]
+        between.kill()
+        for node in pair:
+            before = ran(node, "shared")
+            until(lambda node=node, before=before: ran(node, "shared") >= before + 2, "without Redis each runs it")
 
 
 def test_what_one_node_acknowledges_holds_on_all(nodes):

@@ -27,6 +27,11 @@ async fn report(proxy: &Proxy, run: &Value) -> Value {
     }
 }
 
+/// Has all that is kept looked at: what it earned is told then.
+async fn look(proxy: &Proxy) {
+    assert_eq!(proxy.admin("/v1/usage").await.status, 200);
+}
+
 fn targets(origin: &Origin) -> Vec<String> {
     origin.seen().into_iter().map(|seen| seen.target).collect()
 }
@@ -94,9 +99,7 @@ warm:
             // What was warmed is there before it is asked for, and hit.
             while get().await.cache() != "HIT" {}
             assert_eq!(origin.count(), round, "she never waits");
-            proxy.admin("/v1/warm").await;
             proxy.outdate("/dash").await;
-            proxy.admin("/v1/warm").await;
         }
     });
 }
@@ -195,6 +198,48 @@ fn a_client_who_asks_for_what_is_being_warmed_overtakes_the_rest_of_it() {
 }
 
 #[test]
+fn whatever_hangs_while_it_is_warmed_clients_find_a_slot_and_go_first() {
+    play(async {
+        let gates: [Gate; 2] = Default::default();
+        let [warming, asked] = gates.clone();
+        let origin = Origin::start(move |seen| {
+            let gate = if seen.target.starts_with("/w") { &warming } else { &asked };
+            Answer::json(seen.number()).held(gate)
+        })
+        .await;
+        let yaml =
+            "limits: { upstream_concurrency: 4 }\nroutes: { '/{rest:path}': 1h }\nwarm: { concurrency: 64 }";
+        let proxy = Proxy::start(&origin, yaml).await;
+        proxy.ready().await;
+        let paths: Vec<String> = (0..20).map(|nth| format!("/w{nth}")).collect();
+        let run = proxy.admin_ask("POST", "/v1/warm").json(&json!({ "paths": paths })).reply().await.json();
+        origin.arrived(2).await;
+        proxy.settled().await;
+        assert_eq!(origin.count(), 2, "half of the slots, however many wait");
+        let mut clients: Vec<_> = (0..2).map(|nth| proxy.get(&format!("/c{nth}")).under_way()).collect();
+        origin.arrived(4).await;
+        // Now there is no slot left, and warming has waited for longer.
+        clients.extend((2..8).map(|nth| proxy.get(&format!("/c{nth}")).under_way()));
+        proxy.settled().await;
+        let [warming, asked] = gates;
+        warming.open();
+        origin.arrived(6).await;
+        assert!(
+            targets(&origin)[2..].iter().all(|target| target.starts_with("/c")),
+            "{:?}",
+            targets(&origin)
+        );
+        asked.open();
+        for client in clients {
+            assert_eq!(client.await.unwrap().status, 200);
+        }
+        let order = targets(&origin);
+        assert!(order[2..10].iter().all(|target| target.starts_with("/c")), "{order:?}");
+        assert_eq!(report(&proxy, &run).await["stored"], 20);
+    });
+}
+
+#[test]
 fn a_report_says_what_was_fetched_what_failed_and_what_it_earned() {
     play(async {
         let origin = Origin::start(|seen| match seen.target.as_str() {
@@ -210,6 +255,7 @@ warm: { requests: [{ id: items, get: '/item/{id}', for_each: /list, select: '$.i
         for _ in 0..3 {
             assert_eq!(proxy.get("/item/1").reply().await.cache(), "HIT");
         }
+        look(&proxy).await;
         let tasks = proxy.admin("/v1/warm").await.json();
         let run = &tasks["runs"][0];
         assert_eq!(
@@ -218,6 +264,7 @@ warm: { requests: [{ id: items, get: '/item/{id}', for_each: /list, select: '$.i
         );
         assert_eq!(tasks["tasks"][0]["last_run"]["run"], run["run"]);
         proxy.pass_secs(3601);
+        look(&proxy).await;
         let told = report(&proxy, run).await;
         let counts = ["stored", "failed", "bytes", "hits_earned", "wasted", "total", "done"]
             .map(|key| told[key].as_u64().unwrap());
