@@ -9,6 +9,7 @@ pub mod clock;
 pub mod drain;
 pub mod fault;
 pub mod metrics;
+pub mod process;
 pub mod ready;
 pub mod redis;
 pub mod token;

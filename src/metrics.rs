@@ -37,6 +37,7 @@ use crate::metrics::background::RouteResult;
 pub use crate::metrics::cache::Cache;
 pub use crate::metrics::channels::Channels;
 use crate::metrics::fleet::Fleet;
+pub use crate::metrics::fleet::FleetRedis;
 use crate::metrics::histogram::Histogram;
 pub use crate::metrics::histogram::Tally;
 use crate::metrics::invalidation::Invalidations;
@@ -414,10 +415,16 @@ mod tests {
     fn what_the_cache_is_like_is_asked_for_at_the_scrape() {
         let metrics = metrics();
         assert_line(&metrics, "larder_cache_entries 0");
-        metrics.watch_cache(|| CacheState { entries: 3, bytes: 4096, is_disabled: true });
+        metrics.watch_cache(|| CacheState {
+            entries: 3,
+            bytes: 4096,
+            is_disabled: true,
+            resident: Some(8192),
+        });
         assert_line(&metrics, "larder_cache_entries 3");
         assert_line(&metrics, "larder_cache_bytes 4096");
         assert_line(&metrics, "larder_disabled 1");
+        assert_line(&metrics, "larder_process_resident_bytes 8192");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::admin::problem::Problem;
 use crate::metrics::Cache;
 use crate::monitor::series::{self, Trends};
 use crate::monitor::trend::Verdict;
-use crate::monitor::window::{MAX_WINDOWS, Memory, Redis, Ring, Times, Traffic, Window};
+use crate::monitor::window::{MAX_ROUTES, MAX_WINDOWS, Memory, Redis, Ring, Times, Traffic, Window};
 use crate::monitor::{Report, rfc3339};
 
 /// `GET /v1/monitor`; `?windows=` shows so many of the newest.
@@ -44,11 +44,11 @@ pub(crate) async fn monitor(
     })))
 }
 
-/// The trends of every route that the ring knows of.
+/// The trends of the routes that the ring knows of, those of the newest windows if there are too many.
 fn routes(ring: &Ring) -> Value {
     let mut routes = Map::new();
-    for (route, _) in ring.iter().flat_map(|window| &window.routes) {
-        if !routes.contains_key(&**route) {
+    for (route, _) in ring.iter().rev().flat_map(|window| &window.routes) {
+        if routes.len() < MAX_ROUTES && !routes.contains_key(&**route) {
             let of_route = series::of(ring, |window| {
                 window.routes.iter().find(|(other, _)| other == route).map(|(_, traffic)| traffic)
             });
@@ -60,7 +60,7 @@ fn routes(ring: &Ring) -> Value {
 
 fn window(of: &Window) -> Value {
     let routes = of.routes.iter().map(|(route, traffic)| (route.to_string(), self::traffic(of, traffic)));
-    let Memory { entries, most_entries, bytes, most_bytes, used } = of.memory;
+    let Memory { entries, most_entries, bytes, most_bytes, used, resident, most_resident } = of.memory;
     json!({
         "at": rfc3339(of.at),
         "seconds": of.span.as_secs_f64(),
@@ -88,6 +88,7 @@ fn window(of: &Window) -> Value {
                 "latency": times(of.origin.times),
             },
         },
+        "process": { "resident": resident, "most_resident": most_resident },
         "warming": { "requests": of.warmed.0, "failed": of.warmed.1 },
         "acknowledgements": times(of.acks),
         "redis": of.redis.map(|redis| match redis {

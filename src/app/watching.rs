@@ -12,6 +12,7 @@ use crate::flow::Flow;
 use crate::monitor::harvest::Harvest;
 use crate::monitor::window::Memory;
 use crate::monitor::{Monitor, Sources};
+use crate::process;
 
 /// What watches a process that clients reach at `port`, and what that lives by.
 pub(super) fn watch(
@@ -22,6 +23,7 @@ pub(super) fn watch(
     let (parts, store) = (flow.parts(), config.store.clone());
     let (held, watched) = (flow.clone(), flow.clone());
     parts.metrics.watch_cache(move || watched.state());
+    let most_resident = process::limit();
     let sources = Sources {
         metrics: Arc::clone(&parts.metrics),
         clock: parts.clock.clone(),
@@ -33,6 +35,8 @@ pub(super) fn watch(
                 bytes: state.bytes,
                 most_bytes: store.memory,
                 used: held.parts().store.used(),
+                resident: process::resident(),
+                most_resident,
             }
         }),
         node: format!("{}:{port}", host()),

@@ -18,6 +18,7 @@ use crate::config::scalar::Count;
 use crate::config::servers::Servers;
 use crate::config::shape::{At, Scalar, Words};
 use crate::config::warm::Warm;
+use crate::process;
 
 /// Largest file that `${file:…}` reads, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -34,7 +35,7 @@ impl Env {
     pub fn system() -> Self {
         let vars = std::env::vars_os()
             .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-        Self { vars: vars.collect(), memory_limit: cgroup_limit() }
+        Self { vars: vars.collect(), memory_limit: process::limit() }
     }
 
     /// The given variables and nothing else.
@@ -146,14 +147,4 @@ impl Vars<'_> {
             }
         }
     }
-}
-
-/// The memory limit of this process's cgroup, version 2 or 1; `None` without one.
-fn cgroup_limit() -> Option<u64> {
-    /// Version 1 says "no limit" with a number near 2^63.
-    const NO_LIMIT: u64 = 1 << 60;
-    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .into_iter()
-        .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok())
-        .find(|limit| *limit < NO_LIMIT)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config::duration::Timeout;
 use crate::config::file::File;
+use crate::config::problem::Problem;
 use crate::config::resolve::{declared, said};
 use crate::config::scalar::Count;
 use crate::config::shape::{At, REDACTED, Refusal, Scalar, Words, choice, section};
@@ -32,8 +33,8 @@ section! {
         target_latency: Timeout,
         /// An http or https URL to which every alert is posted as JSON, when it begins and when it ends.
         webhook: AlertUrl,
-        /// Which alerts there are.
-        alerts: Words<Kind> = "hit-ratio latency memory evictions redis warming acknowledgements",
+        /// Which alerts there are; `none`: none at all.
+        alerts: Words<Word> = "hit-ratio latency memory evictions redis warming acknowledgements",
         /// Which hits are held against the origin, behind everybody's back: GETs that everybody shares. What that asks of the
         /// origin is at most a hundredth of what it is asked otherwise.
         audit: Audit,
@@ -56,16 +57,43 @@ section! {
     later {}
 }
 
-choice!(Kind, "an alert", {
-    "hit-ratio" => Kind::HitRatio, "latency" => Kind::Latency, "memory" => Kind::Memory, "evictions" => Kind::Evictions,
-    "redis" => Kind::Redis, "warming" => Kind::Warming, "acknowledgements" => Kind::Acknowledgements,
+/// A word of `alerts:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// There are to be none; it stands alone.
+    None,
+    /// This one.
+    Of(Kind),
+}
+
+choice!(Word, "an alert", {
+    "none" => Word::None,
+    "hit-ratio" => Word::Of(Kind::HitRatio), "latency" => Word::Of(Kind::Latency), "memory" => Word::Of(Kind::Memory),
+    "evictions" => Word::Of(Kind::Evictions), "redis" => Word::Of(Kind::Redis), "warming" => Word::Of(Kind::Warming),
+    "acknowledgements" => Word::Of(Kind::Acknowledgements),
 });
+
+/// `none`, and others beside it.
+pub(crate) fn complain(merged: &File, problems: &mut Vec<Problem>) {
+    let alerts = merged.monitor.as_ref().and_then(|keys| keys.value.alerts.as_ref());
+    if let Some(At { value: Words(words), source }) = alerts
+        && words.contains(&Word::None)
+        && words.iter().any(|word| *word != Word::None)
+    {
+        let problem = Problem::of(*source, "`monitor.alerts` has `none`, and others".to_owned());
+        problems.push(problem.hint("write `none` alone, or leave it out"));
+    }
+}
 
 /// What a merged file says of it.
 pub(crate) fn settle(merged: &File) -> Settings {
     let keys = said(merged.monitor.clone());
     let limits = said(merged.limits.clone());
-    let mut alerts = declared(&keys.alerts).0;
+    let named = |word| match word {
+        Word::Of(kind) => Some(kind),
+        Word::None => None,
+    };
+    let mut alerts: Vec<_> = declared(&keys.alerts).0.into_iter().filter_map(named).collect();
     alerts.sort_unstable();
     alerts.dedup();
     Settings {

@@ -126,6 +126,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
     let warm = warm::settle(&merged, problems);
     check::limits(&merged, problems);
     check::marks(&merged, problems);
+    monitor::complain(&merged, problems);
     check::warming(&merged, &warm, &identity, &routes, problems);
     check::tls(&merged, problems);
     let mut sources = Vec::new();

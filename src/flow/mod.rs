@@ -87,6 +87,7 @@ use crate::guard::Interim;
 use crate::invalidate::hooks::Hooks;
 use crate::invalidate::{Invalidation, Invalidator, Source};
 use crate::metrics::{Cache, CacheState, Metrics};
+use crate::process;
 use crate::route::host::Scheme;
 use crate::route::reach::Reach;
 use crate::route::share::Share;
@@ -234,7 +235,12 @@ impl Flow {
         let now = self.0.clock.mono();
         let (entries, bytes) = self.0.store.size(now);
         let is_off = !self.0.switches.list(now).is_empty();
-        CacheState { entries, bytes, is_disabled: is_off || !self.0.settings.enabled }
+        CacheState {
+            entries,
+            bytes,
+            is_disabled: is_off || !self.0.settings.enabled,
+            resident: process::resident(),
+        }
     }
 
     /// Whether the origin can be connected to now.

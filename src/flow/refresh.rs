@@ -28,7 +28,7 @@ use crate::store::Found;
 use crate::store::entry::Entry;
 use crate::store::position::Outdated;
 
-/// Hits that make an entry hot, however old it is; a fresh one is by its first.
+/// Hits that make an entry hot, however old it is; a fresh one is by its first, or by those of what was there before it.
 const HOT: u32 = 3;
 /// Most that one write has fetched again.
 const MOST: usize = 32;
@@ -67,6 +67,7 @@ pub(crate) struct Wanted {
     pub(crate) head: Head,
     client: Client,
     settle: Duration,
+    heat: u8,
 }
 
 impl Shared {
@@ -94,15 +95,12 @@ impl Shared {
     }
 
     fn hottest(&self, dropped: &[Reached], reach: &Reach, now: Now) -> Vec<Wanted> {
-        let is_hot = |entry: &Entry| match entry.hits() {
-            0 => false,
-            hits => hits >= HOT || entry.life.is_fresh(now),
-        };
+        let is_hot = |entry: &Entry| entry.hits() >= HOT || (entry.heat() > 0 && entry.life.is_fresh(now));
         let is_meant =
             |entry: &&Arc<Entry>| is_hot(entry) && entry.tags().iter().any(|tag| reach.covers(tag));
         let mut hot: Vec<&Arc<Entry>> =
             dropped.iter().flat_map(|reached| reached.iter()).filter(is_meant).collect();
-        hot.sort_by_key(|entry| std::cmp::Reverse(entry.hits()));
+        hot.sort_by_key(|entry| std::cmp::Reverse((entry.hits(), entry.heat())));
         let mut seen: HashSet<(&Key, String), ahash::RandomState> = HashSet::default();
         let distinct =
             hot.into_iter().filter(|entry| seen.insert((entry.key(), format!("{:?}", entry.selector))));
@@ -112,7 +110,7 @@ impl Shared {
     /// How an entry is asked for again; `None`: it is a part, somebody's own, or not by its target alone.
     fn wanted(&self, entry: &Entry) -> Option<Wanted> {
         let (head, client, settle) = self.again(entry)?;
-        Some(Wanted { key: entry.key().clone(), head, client, settle })
+        Some(Wanted { key: entry.key().clone(), head, client, settle, heat: entry.heat() })
     }
 
     async fn fetch_again(self: &Arc<Self>, wanted: Vec<Wanted>) {
@@ -135,7 +133,7 @@ impl Shared {
             // Its flight ends by itself; the turn is given back when it has.
             let mut body = answer.response.into_body();
             while let Some(Ok(_)) = body.frame().await {}
-            if !self.is_overtaken(&wanted.key, now.mono) {
+            if self.is_stored_again(&wanted) || !self.is_overtaken(&wanted.key, now.mono) {
                 return;
             }
             pause = 2 * pause.max(PAUSE);
@@ -148,9 +146,16 @@ impl Shared {
         self.store.refusal(key).is_some_and(|refusal| refusal.at >= begun && by_writes.contains(&refusal.why))
     }
 
+    /// Whether it is there again, whoever fetched it: then writes may follow one another faster than reads, and it stays hot
+    /// for some of them.
     fn is_stored_again(&self, wanted: &Wanted) -> bool {
         let now = self.clock.now();
         let found = self.lookup(&wanted.head.headers, &wanted.key, now.mono);
-        matches!(found, Found::Entry(entry) if entry.softened().is_none() && entry.life.is_fresh(now))
+        let Found::Entry(entry) = found else { return false };
+        let is_there = entry.softened().is_none() && entry.life.is_fresh(now);
+        if is_there {
+            entry.inherit(wanted.heat);
+        }
+        is_there
     }
 }

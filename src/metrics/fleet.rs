@@ -9,6 +9,18 @@ use prometheus_client::registry::Registry;
 
 use crate::metrics::{Metrics, Reason, declare};
 
+/// How it stands with the fleet's Redis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FleetRedis {
+    /// There is none, or nobody knows yet.
+    #[default]
+    None,
+    /// It is of use to this node.
+    There,
+    /// It is not, and why.
+    Away(&'static str),
+}
+
 /// The metrics of a fleet's node.
 #[derive(Debug)]
 pub(in crate::metrics) struct Fleet {
@@ -17,7 +29,7 @@ pub(in crate::metrics) struct Fleet {
     unconfirmed: Counter,
     away: Family<Reason, Gauge>,
     /// What `away` shows, for who asks.
-    is_away: Mutex<Option<&'static str>>,
+    redis: Mutex<FleetRedis>,
     intents: Gauge,
     orphans: Counter,
     unheld: Counter,
@@ -42,7 +54,7 @@ impl Fleet {
                 "Invalidations that nobody knew to hold everywhere within redis.ack_timeout",
             ),
             away: declare(r, "fleet_away", "1 while this node cannot go by the fleet's Redis, and why"),
-            is_away: Mutex::new(None),
+            redis: Mutex::default(),
             intents: declare(
                 r,
                 "fleet_intents_open",
@@ -61,9 +73,9 @@ impl Fleet {
         }
     }
 
-    /// Why the fleet's Redis is of no use; `None`: it is.
-    pub(in crate::metrics) fn away(&self) -> Option<&'static str> {
-        *self.is_away.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How it stands with the fleet's Redis.
+    pub(in crate::metrics) fn redis(&self) -> FleetRedis {
+        *self.redis.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +92,8 @@ impl Metrics {
 
     /// Shows why the fleet's Redis is of no use; `None`: it is.
     pub fn fleet_away(&self, reason: Option<&'static str>) {
-        *self.fleet.is_away.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        *self.fleet.redis.lock().unwrap_or_else(PoisonError::into_inner) =
+            reason.map_or(FleetRedis::There, FleetRedis::Away);
         self.fleet.away.clear();
         if let Some(reason) = reason {
             self.fleet.away.get_or_create(&Reason { reason }).set(1);

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
 use crate::metrics::histogram::Histogram;
-use crate::metrics::{Cache, Metrics, Reason, Route, Tally};
+use crate::metrics::{Cache, FleetRedis, Metrics, Reason, Route, Tally};
 
 /// Everything that the monitor goes by, counted since the process began.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +33,8 @@ pub struct Reading {
     pub acks: Tally,
     /// Whether the channels of `redis.subscribe` are heard; `None`: there are none.
     pub channels: Option<bool>,
-    /// Why the fleet's Redis is of no use to this node; `None`: it is, or there is none.
-    pub away: Option<&'static str>,
+    /// How it stands with the fleet's Redis.
+    pub fleet: FleetRedis,
 }
 
 /// One route's share of it, in the order of [`Cache::ALL`].
@@ -62,7 +62,7 @@ impl Metrics {
             warm_failed,
             acks: self.invalidations.acks(),
             channels: self.channels.connected(),
-            away: self.fleet.away(),
+            fleet: self.fleet.redis(),
         }
     }
 }
@@ -113,12 +113,15 @@ mod tests {
     #[test]
     fn redis_is_away_only_where_there_is_one_and_it_is() {
         let metrics = Metrics::new(&[]);
-        assert_eq!((metrics.read().channels, metrics.read().away), (None, None));
+        assert_eq!((metrics.read().channels, metrics.read().fleet), (None, FleetRedis::None));
         metrics.channels().set_connected(false);
         metrics.fleet_away(Some("unreachable"));
-        assert_eq!((metrics.read().channels, metrics.read().away), (Some(false), Some("unreachable")));
+        assert_eq!(
+            (metrics.read().channels, metrics.read().fleet),
+            (Some(false), FleetRedis::Away("unreachable"))
+        );
         metrics.channels().set_connected(true);
         metrics.fleet_away(None);
-        assert_eq!((metrics.read().channels, metrics.read().away), (Some(true), None));
+        assert_eq!((metrics.read().channels, metrics.read().fleet), (Some(true), FleetRedis::There));
     }
 }

@@ -1,4 +1,4 @@
-//! What is not counted but asked for at the scrape: entries, bytes, and whether caching is on.
+//! What is not counted but asked for at the scrape: entries, bytes, memory of the process, and whether caching is on.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,6 +16,8 @@ pub struct CacheState {
     pub bytes: u64,
     /// Whether caching is switched off, for everything or for a route.
     pub is_disabled: bool,
+    /// Bytes that the process holds; `None`: nobody knows.
+    pub resident: Option<u64>,
 }
 
 /// Asked for at the scrape: the cache is the only one who knows.
@@ -40,16 +42,25 @@ impl std::fmt::Debug for Watched {
 impl Collector for Watched {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let state = self.0.get().map_or(CacheState::default(), |state| state());
-        for (name, help, unit, value) in [
-            ("cache_entries", "Entries in memory.", None, state.entries),
-            ("cache", "What the entries weigh, with their keys and index.", Some(Unit::Bytes), state.bytes),
+        let resident = "What the whole process holds in memory.";
+        let each = [
+            ("cache_entries", "Entries in memory.", None, Some(state.entries)),
+            (
+                "cache",
+                "What the entries weigh, with their keys and index.",
+                Some(Unit::Bytes),
+                Some(state.bytes),
+            ),
             (
                 "disabled",
                 "1 while caching is switched off, for everything or for a route.",
                 None,
-                state.is_disabled.into(),
+                Some(state.is_disabled.into()),
             ),
-        ] {
+            ("process_resident", resident, Some(Unit::Bytes), state.resident),
+        ];
+        for (name, help, unit, value) in each {
+            let Some(value) = value else { continue };
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?)?;
         }

@@ -8,15 +8,19 @@
 //! Invariant: a window is made of differences, so what it says holds for its span alone; what nobody asked for in it has no
 //! ratio and no percentile, rather than zero. It refuses to know what is good and what is bad.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::clock::Now;
-use crate::metrics::{Cache, Reading, RouteReading, Tally};
+use crate::metrics::{Cache, FleetRedis, Reading, RouteReading, Tally};
 
 /// Windows that are kept: an hour, if one is made every minute.
 pub const MAX_WINDOWS: usize = 60;
+
+/// Routes of which a window speaks; the others count in [`Window::all`].
+pub const MAX_ROUTES: usize = 100;
 
 /// One look.
 #[derive(Clone, Debug)]
@@ -42,6 +46,10 @@ pub struct Memory {
     pub most_bytes: u64,
     /// How much of the nearer of the two limits is used, from 0.
     pub used: f64,
+    /// Bytes that the whole process holds, entries among them; `None`: nobody knows.
+    pub resident: Option<u64>,
+    /// Bytes that its cgroup lets it hold; `None`: as many as there are.
+    pub most_resident: Option<u64>,
 }
 
 /// Between two looks.
@@ -53,7 +61,7 @@ pub struct Window {
     pub span: Duration,
     /// All routes together.
     pub all: Traffic,
-    /// Those routes of which anything was asked.
+    /// Those routes of which anything was asked; of more than [`MAX_ROUTES`], those that were asked most.
     pub routes: Vec<(Arc<str>, Traffic)>,
     /// What the memory tier held at its end.
     pub memory: Memory,
@@ -146,7 +154,7 @@ impl Window {
             at: later.at.wall,
             span,
             all: Traffic::of(&all, span),
-            routes: each.into_iter().map(traffic).filter(|(_, traffic)| traffic.count() > 0).collect(),
+            routes: busiest(each.into_iter().map(traffic)),
             memory: later.memory,
             evicted: is.evicted - was.evicted,
             tier: (asked > 0).then(|| Tier {
@@ -170,6 +178,17 @@ impl Window {
     pub fn rate(&self, count: u64) -> f64 {
         count as f64 / self.span.as_secs_f64()
     }
+}
+
+/// Thousands of routes, in each of many windows, would be more than anybody keeps or reads.
+fn busiest(each: impl Iterator<Item = (Arc<str>, Traffic)>) -> Vec<(Arc<str>, Traffic)> {
+    let mut routes: Vec<_> = each.filter(|(_, traffic)| traffic.count() > 0).collect();
+    if routes.len() > MAX_ROUTES {
+        routes.sort_by_key(|(_, traffic)| Reverse(traffic.count()));
+        routes.truncate(MAX_ROUTES);
+        routes.shrink_to_fit();
+    }
+    routes
 }
 
 fn since(is: &RouteReading, was: &RouteReading) -> [Tally; Cache::COUNT] {
@@ -246,11 +265,11 @@ impl Times {
 
 impl Redis {
     fn of(reading: &Reading) -> Option<Self> {
-        match (reading.away, reading.channels) {
-            (Some(why), _) => Some(Self::Away(why)),
-            (None, Some(false)) => Some(Self::Away("channels")),
-            (None, Some(true)) => Some(Self::There),
-            (None, None) => None,
+        match (reading.fleet, reading.channels) {
+            (FleetRedis::Away(why), _) => Some(Self::Away(why)),
+            (_, Some(false)) => Some(Self::Away("channels")),
+            (FleetRedis::There, _) | (_, Some(true)) => Some(Self::There),
+            (FleetRedis::None, None) => None,
         }
     }
 }
@@ -337,6 +356,24 @@ pub(in crate::monitor) mod tests {
     }
 
     #[test]
+    fn of_very_many_routes_only_the_busiest_are_named_and_all_are_counted() {
+        let names: Vec<_> = (0..2 * MAX_ROUTES).map(|n| format!("/{n}")).collect();
+        let metrics = Metrics::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let clock = Clock::manual(SystemTime::UNIX_EPOCH);
+        let before = sample(&metrics, &clock);
+        for route in 0..names.len() {
+            let times = if route % 2 == 0 { 1 } else { 2 };
+            (0..times).for_each(|_| {
+                metrics.request(route, &Method::GET, StatusCode::OK, Cache::Hit, SECOND / 1000);
+            });
+        }
+        clock.advance(SECOND);
+        let window = Window::between(&before, &sample(&metrics, &clock)).unwrap();
+        assert_eq!((window.routes.len(), window.all.count()), (MAX_ROUTES, 3 * MAX_ROUTES as u64));
+        assert!(window.routes.iter().all(|(_, traffic)| traffic.count() == 2));
+    }
+
+    #[test]
     fn hits_and_misses_have_percentiles_of_their_own() {
         let mut bench = Bench::new();
         bench.answer(0, Cache::Hit, 90, SECOND / 1000);
@@ -370,6 +407,15 @@ pub(in crate::monitor) mod tests {
         assert_eq!(bench.window().redis, Some(Redis::There));
         bench.metrics.fleet_away(Some("unreachable"));
         assert_eq!(bench.window().redis, Some(Redis::Away("unreachable")));
+    }
+
+    #[test]
+    fn the_redis_of_a_fleet_without_channels_is_back_when_it_is() {
+        let mut bench = Bench::new();
+        for (away, redis) in [(Some("unreachable"), Redis::Away("unreachable")), (None, Redis::There)] {
+            bench.metrics.fleet_away(away);
+            assert_eq!(bench.window().redis, Some(redis));
+        }
     }
 
     #[test]

@@ -51,6 +51,10 @@ const DEAD: u64 = 0;
 const ASKED_ABOUT: Duration = Duration::from_secs(3600);
 /// Most credit that an entry has: it lives on it for four rounds of who makes room.
 pub(in crate::store) const MAX_CREDIT: u8 = 15;
+/// Heat of one hit: it lasts for three successors.
+const HEAT_OF_A_HIT: u32 = 4;
+/// Most heat that an entry has: it lasts for five.
+const MAX_HEAT: u8 = 16;
 /// No seat in the index.
 const STANDING: u32 = u32::MAX;
 
@@ -82,10 +86,10 @@ pub struct Entry {
     pub(in crate::store) looked: AtomicU32,
     /// What it has earned, and not spent.
     credit: AtomicU8,
-    /// The share of its life that had passed when it was read last.
-    pub(in crate::store) read: AtomicU8,
-    /// Whether what is counted of its life has ended.
-    pub(in crate::store) is_over: AtomicBool,
+    /// What was left of the heat of those whose place it took.
+    inherited: AtomicU8,
+    /// The share of its life that had passed when it was read last, and whether what is counted of its life has ended.
+    pub(in crate::store) passed: AtomicU8,
     refreshing: AtomicBool,
 }
 
@@ -183,8 +187,8 @@ impl Entry {
             stamp: Stamp::default(),
             looked: AtomicU32::new(0),
             credit: AtomicU8::new(0),
-            read: AtomicU8::new(0),
-            is_over: AtomicBool::new(false),
+            inherited: AtomicU8::new(0),
+            passed: AtomicU8::new(0),
             refreshing: AtomicBool::new(false),
         }
     }
@@ -256,6 +260,18 @@ impl Entry {
     /// Requests that it answered so far.
     pub fn hits(&self) -> u32 {
         self.hits.load(Ordering::Relaxed)
+    }
+
+    /// How much it, and what was there before it, is asked for; 0: it is not.
+    pub fn heat(&self) -> u8 {
+        let inherited = u32::from(self.inherited.load(Ordering::Relaxed));
+        let heat = inherited.saturating_add(self.hits().saturating_mul(HEAT_OF_A_HIT));
+        u8::try_from(heat).map_or(MAX_HEAT, |heat| heat.min(MAX_HEAT))
+    }
+
+    /// It takes the place of one that had so much: half of that is left.
+    pub fn inherit(&self, heat: u8) {
+        self.inherited.fetch_max(heat / 2, Ordering::Relaxed);
     }
 
     /// Adds `hits` to its credit, for one who looks at it.

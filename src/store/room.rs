@@ -5,8 +5,8 @@
 //! would do it on the way of whoever stores something, then finds nothing to do.
 //!
 //! A hand goes round the seats of the index. Hits are credit; whenever the hand comes by, half of it is gone, and who has none
-//! left goes (CLOCK, Corbató 1968, with counts in place of a bit, as Smith's GCLOCK, 1978). Who is new sits where the hand has
-//! just been, and has a whole round to earn some; who is read once goes before who is read often.
+//! left goes (CLOCK, Corbató 1968, with counts in place of a bit, as Smith's GCLOCK, 1978). It stops where enough have gone. Who
+//! is new sits where the hand has just been, and has a whole round to earn some; who is read once goes before who is read often.
 //!
 //! | hand | others | what keeps the promise |
 //! |---|---|---|
@@ -69,11 +69,18 @@ impl Store {
         let excess = (used - marks.low) / used;
         self.go_on(hand, ROUNDS, |slice, seats| {
             let wanted = (excess * seats as f64).ceil() as usize;
-            let poor = slice.iter().filter(|entry| {
+            let mut gone = 0;
+            for (behind, entry) in slice {
                 self.look_at(entry);
-                entry.spend() == 0
-            });
-            poor.take(wanted).for_each(|entry| self.let_go(entry, Gone::Evicted));
+                if entry.spend() == 0 {
+                    self.let_go(entry, Gone::Evicted);
+                    gone += 1;
+                }
+                if gone == wanted {
+                    return Some(*behind);
+                }
+            }
+            None
         })
     }
 
@@ -81,27 +88,36 @@ impl Store {
     /// asking the origin about.
     pub fn sweep_spent(&self, hand: &mut Hand, now: Now) -> Progress {
         self.go_on(hand, 1, |slice, _| {
-            let spent = slice.iter().filter(|entry| entry.is_spent(now));
-            spent.for_each(|entry| self.let_go(entry, Gone::Expired));
+            let spent = slice.iter().filter(|(_, entry)| entry.is_spent(now));
+            spent.for_each(|(_, entry)| self.let_go(entry, Gone::Expired));
+            None
         })
     }
 
     /// The next slice of what is kept and alive, of one round over all of it; nothing counts as used by that.
     pub fn look_on(&self, hand: &mut Hand) -> (Vec<Arc<Entry>>, Progress) {
         let (slice, _) = self.next(hand, 1);
-        (slice, hand.progress())
+        (slice.into_iter().map(|(_, entry)| entry).collect(), hand.progress())
     }
 
-    fn go_on(&self, hand: &mut Hand, rounds: usize, act: impl FnOnce(&[Arc<Entry>], usize)) -> Progress {
+    /// Acts on the next slice and the number of all seats. Where it says it has done enough, the hand stops.
+    fn go_on(
+        &self,
+        hand: &mut Hand,
+        rounds: usize,
+        act: impl FnOnce(&[(u32, Arc<Entry>)], usize) -> Option<u32>,
+    ) -> Progress {
         let (slice, seats) = self.next(hand, rounds);
-        act(&slice, seats);
+        if let Some(behind) = act(&slice, seats) {
+            *hand = Hand { at: behind, left: 0 };
+        }
         self.gate.tidy();
         hand.progress()
     }
 
-    fn next(&self, hand: &mut Hand, rounds: usize) -> (Vec<Arc<Entry>>, usize) {
+    fn next(&self, hand: &mut Hand, rounds: usize) -> (Vec<(u32, Arc<Entry>)>, usize) {
         let (mut slice, at, seats) = self.gate.lock().index.seated(hand.at, SLICE);
-        slice.retain(|entry| !entry.is_dead());
+        slice.retain(|(_, entry)| !entry.is_dead());
         if hand.is_resting() {
             hand.left = seats * rounds;
         }
@@ -204,6 +220,20 @@ mod tests {
             bench.make_room(&mut hand);
         }
         assert!(bench.metrics.evictions("size") > 1000);
+    }
+
+    #[test]
+    fn the_hand_goes_on_where_it_stopped_and_comes_by_once_a_round() {
+        let (bench, mut hand) = (Bench::of(200), Hand::default());
+        (0..10).for_each(|key| assert!(!bench.read(key)));
+        for turn in 0..400 {
+            if turn % 10 == 0 {
+                (0..10).for_each(|key| assert!(bench.read(key), "{key} in turn {turn}"));
+            }
+            (0..8).for_each(|n| assert!(!bench.read(1_000 + 8 * turn + n)));
+            bench.make_room(&mut hand);
+        }
+        assert!(bench.metrics.evictions("size") > 2000);
     }
 
     #[test]

@@ -335,13 +335,14 @@ impl TagIndex {
         (self.seats.len() - self.leaving.len(), self.names.len() - self.unused)
     }
 
-    /// The entries on `most` seats from `from` on, round and round; the seat behind them, and how many there are.
-    pub(in crate::store) fn seated(&self, from: u32, most: usize) -> (Vec<Arc<Entry>>, u32, usize) {
+    /// The entries on `most` seats from `from` on, round and round, each with the number of the seat behind it; that of the seat
+    /// behind them all, and how many there are.
+    pub(in crate::store) fn seated(&self, from: u32, most: usize) -> (Vec<(u32, Arc<Entry>)>, u32, usize) {
         let end = self.seats.end();
         let from = if from < end { from } else { 0 };
         let to = from.saturating_add(small(most)).min(end);
-        let seats = (from..to).filter_map(|number| self.seats.at(number));
-        (seats.filter_map(|seat| seat.entry.upgrade()).collect(), to, end as usize)
+        let seated = |number| Some((number + 1, self.seats.at(number)?.entry.upgrade()?));
+        ((from..to).filter_map(seated).collect(), to, end as usize)
     }
 
     /// What the entries in the index weigh, in bytes.

@@ -104,7 +104,9 @@ impl Store {
 }
 
 /// The whole of a life, as the share of it that had passed is remembered; 0: it was never read.
-const WHOLE: f64 = 254.0;
+const WHOLE: f64 = 126.0;
+/// What is counted of the life has ended.
+const OVER: u8 = 0x80;
 
 /// What whoever counts has seen of an entry so far.
 impl Entry {
@@ -127,24 +129,26 @@ impl Entry {
         if hits > 0 {
             let behind = (to - from).max(0.0) * f64::from(hits) / (f64::from(hits) + 1.0);
             let share = (from + behind).clamp(0.0, 1.0);
-            self.read.store((share * WHOLE) as u8 + 1, Ordering::Relaxed);
+            let passed = (share * WHOLE) as u8 + 1;
+            let note = |before| Some(passed | (before & OVER));
+            let _always = self.passed.fetch_update(Ordering::SeqCst, Ordering::Relaxed, note);
         }
     }
 
     /// The share of its life that had passed when it was read last, as far as is known; `None`: it never was.
     pub fn read(&self) -> Option<f64> {
-        let read = self.read.load(Ordering::Relaxed).checked_sub(1)?;
+        let read = (self.passed.load(Ordering::Relaxed) & !OVER).checked_sub(1)?;
         Some(f64::from(read) / WHOLE)
     }
 
     /// Whether what is counted of its life has ended: it is gone, or was seen to have expired.
     pub fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::SeqCst)
+        self.passed.load(Ordering::SeqCst) & OVER != 0
     }
 
     /// Ends what is counted of its life; whether this is the first to do so.
     fn leave(&self) -> bool {
-        !self.is_over.swap(true, Ordering::SeqCst)
+        self.passed.fetch_or(OVER, Ordering::SeqCst) & OVER == 0
     }
 }
 

@@ -339,6 +339,8 @@ fn targets_marks_and_webhooks_that_cannot_be_are_refused() {
         ("monitor: {target_latency: 0}\n", "has to be longer than zero"),
         ("monitor: {every: 0s}\n", "has to be longer than zero"),
         ("monitor: {alerts: [hit-ratio, mood]}\n", "`mood`"),
+        ("monitor: {alerts: none redis}\n", "`monitor.alerts` has `none`, and others"),
+        ("monitor: {alerts: []}\n", "is empty"),
         ("monitor: {webhook: hooks.example.com}\n", "is not an http or https URL"),
         ("monitor: {webhook: 'https://me:secret@example.com/'}\n", "has a user in it"),
         ("limits: {low: 0.96}\n", "`limits.low` 96% is not below `limits.high` 95%"),

@@ -349,4 +349,5 @@ fn the_monitor_has_targets_only_where_they_are_said_and_shows_no_secret() {
     );
     assert!(config.yaml().contains("https://hooks.example.com:443/") && !config.yaml().contains("secret"));
     assert!(good("monitor: {webhook: '${NO_SUCH_URL:-}'}\n").monitor.webhook.is_none());
+    assert_eq!(good("monitor: {alerts: none}\n").monitor.alerts, []);
 }

@@ -3,12 +3,15 @@
 import http.server
 import itertools
 import json
+import signal
+import ssl
 import threading
 
 import httpx
 import pytest
 
 from origin import until
+from servers import Server, Tls
 
 CONFIG = """
 routes: { /api/search: 1h, "/api/projects/{id}": 1h }
@@ -50,34 +53,42 @@ class SlowOrigin:
 
 
 class Receiver:
-    """An HTTP server that keeps what is posted to it, and answers the first `failures` posts with 503."""
+    """An HTTP server that keeps what is posted to it, and answers the first posts as told: a status, or a gate to wait at."""
 
-    def __init__(self, failures=0):
-        self.posts, self.refused = [], failures
+    def __init__(self, first=(), tls=None):
+        self.posts, self.first = [], list(first)
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if receiver.refused:
-                    receiver.refused -= 1
-                    self.send_response(503)
-                else:
+                answer = receiver.first.pop(0) if receiver.first else 200
+                if isinstance(answer, threading.Event):
                     receiver.posts.append((self.path, json.loads(body)))
-                    self.send_response(200)
+                    answer.wait()
+                    answer = 200
+                elif answer != 503:
+                    receiver.posts.append((self.path, json.loads(body)))
+                self.send_response(answer)
                 self.send_header("Content-Length", "0")
+                self.send_header("Location", "/elsewhere")
                 self.end_headers()
 
             def log_message(self, *_):
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.cert, tls.key)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/alerts/secret"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server.server_port}/alerts/secret"
 
-    def told(self):
-        return [(post["alert"], post["state"]) for _, post in self.posts]
+    def told(self, alert=None):
+        return [(post["alert"], post["state"]) for _, post in self.posts if alert in (None, post["alert"])]
 
     def stop(self):
         self.server.shutdown()
@@ -87,7 +98,7 @@ class Receiver:
 
 @pytest.fixture
 def receiver(request):
-    receiver = Receiver(getattr(request, "param", 0))
+    receiver = Receiver(getattr(request, "param", ()))
     yield receiver
     receiver.stop()
 
@@ -119,6 +130,12 @@ class Client(threading.Thread):
     def stop(self):
         self.over.set()
         self.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
 
 def test_a_hit_ratio_that_drops_is_one_alert_and_its_end_another(larder, receiver):
@@ -173,7 +190,7 @@ def test_a_backend_that_gets_slow_is_one_alert(larder, receiver, slow_origin):
     assert receiver.posts[0][1]["value"] > 0.2 == receiver.posts[0][1]["target"]
 
 
-@pytest.mark.parametrize("receiver", [2], indirect=True)
+@pytest.mark.parametrize("receiver", [(503, 503)], indirect=True)
 def test_a_receiver_that_fails_twice_is_told_all_the_same(larder, receiver):
     proxy = larder(CONFIG % ("target_hit_ratio: 0.9", receiver.url))
     numbers = itertools.count()
@@ -182,18 +199,157 @@ def test_a_receiver_that_fails_twice_is_told_all_the_same(larder, receiver):
         until(lambda: receiver.told() == [("hit-ratio", "firing")], "the alert, at the third try")
     finally:
         client.stop()
-    assert receiver.refused == 0
+    assert receiver.first == []
     until(lambda: proxy.metric("larder_alert_posts_total", result="delivered") == 1, "it is counted")
 
 
-def test_a_receiver_that_is_not_there_is_logged_once(larder):
-    proxy = larder(CONFIG % ("target_hit_ratio: 0.9, alerts: hit-ratio", "http://127.0.0.1:1/"))
-    numbers = itertools.count()
-    client = Client(proxy, lambda: f"/api/search?q={next(numbers)}")
+def test_a_receiver_that_is_not_there_or_not_to_be_trusted_is_logged_once(larder, tmp_path):
+    stranger = Receiver(tls=Tls(tmp_path))
     try:
-        until(lambda: proxy.metric("larder_alert", alert="hit-ratio") == 1, "the alert")
+        urls = ["http://127.0.0.1:1/", stranger.url]
+        proxies = [larder(CONFIG % ("target_hit_ratio: 0.9, alerts: hit-ratio", url)) for url in urls]
+        for proxy in proxies:
+            numbers = itertools.count()
+            with Client(proxy, lambda numbers=numbers: f"/api/search?q={next(numbers)}"):
+                until(lambda proxy=proxy: proxy.metric("larder_alert", alert="hit-ratio") == 1, "the alert")
+        for proxy in proxies:
+            until(lambda proxy=proxy: "alerts do not reach monitor.webhook" in proxy.stderr(), "it is given up", within=30)
+            assert proxy.stderr().count("alerts do not reach") == 1
+            assert proxy.metric("larder_alert_posts_total", result="failed") == 1
+        assert stranger.posts == []
     finally:
-        client.stop()
-    until(lambda: "alerts do not reach monitor.webhook" in proxy.stderr(), "it is given up")
-    assert proxy.stderr().count("alerts do not reach") == 1
-    assert proxy.metric("larder_alert_posts_total", result="failed") == 1
+        stranger.stop()
+
+
+def test_a_receiver_is_told_over_tls_if_its_certificate_is_good(larder, tmp_path):
+    tls, numbers = Tls(tmp_path), itertools.count()
+    receiver = Receiver(tls=tls)
+    try:
+        trusting = larder(CONFIG % ("target_hit_ratio: 0.9, alerts: hit-ratio", receiver.url), env=tls.env)
+        with Client(trusting, lambda: f"/api/search?q={next(numbers)}"):
+            until(lambda: receiver.told() == [("hit-ratio", "firing")], "the alert")
+    finally:
+        receiver.stop()
+
+
+@pytest.mark.parametrize("receiver", [(302,)], indirect=True)
+def test_a_redirect_is_not_followed_and_not_tried_again(larder, receiver):
+    proxy = larder(CONFIG % ("target_hit_ratio: 0.9, alerts: hit-ratio", receiver.url))
+    numbers = itertools.count()
+    with Client(proxy, lambda: f"/api/search?q={next(numbers)}"):
+        until(lambda: proxy.metric("larder_alert_posts_total", result="failed") == 1, "it is given up")
+    assert [path for path, _ in receiver.posts] == ["/alerts/secret"]
+    assert "it answered 302" in proxy.stderr()
+
+
+def test_nobody_waits_for_a_receiver_that_hangs_and_all_is_told_in_order(larder):
+    gate = threading.Event()
+    receiver, numbers, is_cold = Receiver([gate]), itertools.count(), threading.Event()
+    is_cold.set()
+    try:
+        proxy = larder(CONFIG % ("target_hit_ratio: 0.9, alerts: hit-ratio", receiver.url))
+        with Client(proxy, lambda: f"/api/search?q={next(numbers)}" if is_cold.is_set() else "/api/search"):
+            until(lambda: receiver.posts, "the alert hangs")
+            is_cold.clear()
+            until(lambda: proxy.metric("larder_alert", alert="hit-ratio") == 0, "it ends meanwhile")
+            is_cold.set()
+            until(lambda: proxy.metric("larder_alerts_total", alert="hit-ratio") == 2, "and begins again")
+            gate.set()
+            until(lambda: proxy.metric("larder_alert_posts_total", result="delivered") == 3, "all three are told")
+    finally:
+        gate.set()
+        receiver.stop()
+    # A post that hung for too long came twice, with the same id.
+    ids = list(dict.fromkeys(post["id"] for _, post in receiver.posts))
+    assert [id.rsplit("/", 1)[1] for id in ids] == ["firing", "resolved", "firing"]
+
+
+def test_memory_that_cannot_be_kept_free_and_what_is_thrown_out_for_it_are_alerts(larder, receiver):
+    limits = 'limits: { entries: 1000, high: 1%%, low: 0.5%% }\n' + CONFIG.replace("200ms", "500ms")
+    proxy = larder(limits % ("alerts: memory evictions", receiver.url))
+    numbers, is_cold = itertools.count(), threading.Event()
+    is_cold.set()
+    following = lambda: f"/api/search?q={next(numbers)}" if is_cold.is_set() else "/api/search"  # noqa: E731
+    with Client(proxy, following), Client(proxy, following):
+        until(lambda: len(receiver.posts) == 2, "both alerts")
+        assert sorted(receiver.told()) == [("evictions", "firing"), ("memory", "firing")]
+        is_cold.clear()
+        until(lambda: len(receiver.posts) == 4, "their ends")
+    assert receiver.told("memory") == [("memory", "firing"), ("memory", "resolved")]
+    assert receiver.told("evictions") == [("evictions", "firing"), ("evictions", "resolved")]
+    window = monitor(proxy)["windows"][-1]
+    assert window["tiers"]["memory"]["used"] < 0.01
+    assert window["process"]["resident"] > 2**20
+
+
+def test_warming_that_fails_is_an_alert_until_it_works(larder, receiver, origin):
+    origin.answer("/api/stats", 500)
+    tasks = "routes: { /api/stats: 1h }\nwarm: { requests: [{ id: stats, get: /api/stats }] }\n"
+    config = tasks + CONFIG.partition("\n")[2].partition("\n")[2] % ("alerts: warming", receiver.url)
+    proxy = larder(config)
+    until(lambda: receiver.told() == [("warming", "firing")], "the alert")
+    origin.answer("/api/stats", 200)
+    assert httpx.post(f"{proxy.admin}/v1/warm", json={"tasks": ["stats"]}, trust_env=False).is_success
+    until(lambda: receiver.told() == [("warming", "firing"), ("warming", "resolved")], "its end")
+
+
+@pytest.mark.parametrize("limit", ["entries: 200", "memory: 300KiB, entry: 10KiB"])
+def test_limits_hold_while_far_more_comes_in(larder, origin, limit):
+    proxy = larder("limits: { %s }\nroutes: { /api/search: 1h }" % limit)
+    numbers, seen = itertools.count(), []
+
+    def look():
+        held = [proxy.metric(name) for name in ("larder_cache_entries", "larder_cache_bytes")]
+        seen.append((*held, proxy.metric("larder_evictions_total", reason="size")))
+        return seen[-1][2] > 600
+
+    with Client(proxy, lambda: f"/api/search?q={next(numbers)}"):
+        until(look, "three times as much as there is room for was let go", within=60)
+    entries, bytes, evicted = zip(*seen)
+    if "entries" in limit:
+        assert max(entries) <= 200
+    else:
+        assert max(bytes) <= 300 * 1024
+    assert list(evicted) == sorted(evicted)
+
+
+FLEET = """
+redis: { url: "redis://127.0.0.1:%s", lease: 2s }
+hosts: [api.example]
+"""
+
+
+def test_redis_that_is_killed_and_acknowledgements_that_take_long_are_alerts(larder, receiver, tmp_path):
+    between = Server(tmp_path, ["--save", ""])
+    try:
+        config = FLEET % between.port + CONFIG % ("alerts: redis acknowledgements", receiver.url)
+        one, other = larder(config), larder(FLEET % between.port + CONFIG.partition("monitor")[0])
+
+        def nodes():
+            fleet = httpx.get(f"{one.admin}/v1/fleet", trust_env=False).json()
+            return sum(not node["shut_out"] for node in fleet["nodes"])
+
+        def purge():
+            return httpx.post(f"{one.admin}/v1/purge", json={"tags": ["x"]}, trust_env=False, timeout=15)
+
+        until(lambda: nodes() == 2, "both are registered")
+        # Each time the other one stands still, an acknowledgement takes as long as its lease, until it is shut out.
+        for _ in range(2):
+            other.process.send_signal(signal.SIGSTOP)
+            purge()
+            other.process.send_signal(signal.SIGCONT)
+            until(lambda: nodes() == 2, "both are registered again")
+        until(lambda: receiver.told() == [("acknowledgements", "firing")], "the alert")
+
+        def purged():
+            purge()
+            return receiver.told() == [("acknowledgements", "firing"), ("acknowledgements", "resolved")]
+
+        until(purged, "its end")
+        between.kill()
+        until(lambda: receiver.told("redis") == [("redis", "firing")], "Redis is missed")
+        between.start()
+        until(lambda: receiver.told("redis") == [("redis", "firing"), ("redis", "resolved")], "Redis is back")
+        assert len(receiver.posts) == 4
+    finally:
+        between.end()

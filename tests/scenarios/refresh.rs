@@ -65,6 +65,24 @@ fn what_was_not_hot_waits_until_it_is_asked_for() {
 }
 
 #[test]
+fn what_is_hot_stays_so_for_a_few_writes_that_nobody_reads_between() {
+    play(async {
+        let (origin, proxy) = shop().await;
+        store(&proxy, &["/list"]).await;
+        // Fetched once, and once more after each of three writes: a hit is good for so many.
+        for write in 1..=3 {
+            proxy.ask("PUT", "/p/1").reply().await;
+            origin.arrived(1 + 2 * write).await;
+            proxy.counts("larder_cache_entries", 1).await;
+            proxy.settled().await;
+        }
+        proxy.ask("PUT", "/p/1").reply().await;
+        assert_eq!(cache(&proxy, "/list").await, "MISS");
+        assert_eq!(origin.count(), 1 + 2 * 3 + 2);
+    });
+}
+
+#[test]
 fn a_stale_entry_is_hot_only_by_several_hits() {
     play(async {
         let (origin, proxy) = shop().await;
