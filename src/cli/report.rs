@@ -104,8 +104,8 @@ fn told(report: &Report, with_top: bool) -> String {
     if report.routes.iter().any(|route| route.changes.refetched > 0) {
         text.push('\n');
         let columns = [
-            "fetched again",
-            "refetches",
+            "looked at again",
+            "times",
             "changed",
             "changes/h",
             "ttl",
@@ -338,8 +338,8 @@ Between two reads of a key lie reads of about 3 others in half of the cases, of 
 route   requests  hits  saved  fetch  fills  never read  ttl  ttl used  ended by
 /api/a       100  90 %     9s  100ms     10        20 %  10m      50 %  ttl 3, invalidation 2
 
-fetched again  refetches  changed  changes/h  ttl  for that  stale then  hits then
-/api/a                30        3       0.60  10m      1m1s      0.40 %  -
+looked at again  times  changed  changes/h  ttl  for that  stale then  hits then
+/api/a              30        3       0.60  10m      1m1s      0.40 %  -
 
 held against the origin  hits  same  stale  volatile  other  stale per million hits
 /api/a                     12    11      1         0      0  83333 (14865 to 353886)

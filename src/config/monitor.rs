@@ -35,7 +35,7 @@ section! {
         webhook: AlertUrl,
         /// Which alerts there are; `none`: none at all.
         alerts: Words<Word> = "hit-ratio latency memory evictions redis warming acknowledgements",
-        /// Which hits are held against the origin, behind everybody's back: GETs that everybody shares. What that asks of the
+        /// Which hits are held against the origin, behind everybody's back: GETs and QUERYs that everybody shares. What that asks of the
         /// origin is at most a hundredth of what it is asked otherwise.
         audit: Audit,
         /// The stale share of hits that `larder report` recommends ttls for.
@@ -108,6 +108,7 @@ pub(crate) fn settle(merged: &File) -> Settings {
         harvest: harvest::Settings {
             audit: audited(said(keys.audit)),
             stale_share: declared(&keys.stale_share).0,
+            ..harvest::Settings::default()
         },
     }
 }
@@ -117,6 +118,7 @@ fn audited(keys: Audit) -> audit::Settings {
         share: declared(&keys.share).0,
         per_second: declared(&keys.per_second).0,
         repair: if declared(&keys.repair) { Repair::Outdate } else { Repair::Leave },
+        ..audit::Settings::default()
     }
 }
 

@@ -39,7 +39,13 @@ impl Target {
     /// Of an entry under `key` that answers what `selector` says; `None`: it is somebody's own, not asked for by its target
     /// alone, or longer than [`MAX_TARGET`].
     pub fn of(key: &Key, selector: &Selector) -> Option<Self> {
-        let told = key.told().filter(|told| !told.is_of_a_credential && !told.is_by_content)?;
+        let by_target = key.told().is_some_and(|told| !told.is_by_content);
+        Self::with_content(key, selector).filter(|_| by_target)
+    }
+
+    /// The same of one that is asked for by its content, too, which the key does not have.
+    pub(in crate::flow) fn with_content(key: &Key, selector: &Selector) -> Option<Self> {
+        let told = key.told().filter(|told| !told.is_of_a_credential)?;
         let mut headers = selector.example()?;
         headers.insert(HOST, HeaderValue::from_str(told.authority).ok()?);
         let path = if told.query.is_empty() {
@@ -63,7 +69,7 @@ impl Target {
         self.path.as_str()
     }
 
-    fn head(&self) -> Head {
+    pub(in crate::flow) fn head(&self) -> Head {
         let mut request = Request::new(());
         *request.uri_mut() = Uri::from(self.path.clone());
         *request.version_mut() = Version::HTTP_11;

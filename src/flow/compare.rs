@@ -1,7 +1,7 @@
 //! What the origin says now to what an entry was fetched for, beside the cache: nothing is stored, and nobody waits.
 //!
-//! Invariant: only what everybody shares and asks for by its target is asked for again, with nobody's credentials. It refuses
-//! to know what follows from a difference.
+//! Invariant: only what everybody shares is asked for again, by GET or QUERY, with nobody's credentials. It refuses to know what
+//! follows from a difference.
 
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ use crate::route::share::Share;
 use crate::store::entry::Entry;
 use crate::upstream::Upgrade;
 
+/// How gzip begins, and where it says when it was done (RFC 1952 §2.3).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const MTIME: std::ops::Range<usize> = 4..8;
+
 /// An answer, as far as two are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
@@ -34,7 +38,7 @@ pub struct Said {
 /// Why the origin was not asked, or said nothing that can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSaid {
-    /// The entry is somebody's own, is asked for by content, or is a part: what it was asked with is not kept.
+    /// The entry is somebody's own, or a part, or what it was asked with is not kept.
     #[error("it cannot be asked for again")]
     NotAskable,
     /// The origin gave no whole answer, or too long a one.
@@ -57,13 +61,14 @@ impl Said {
     }
 }
 
-/// Whether two entries have the same body, whatever it was coded by.
+/// Whether two entries have the same body. It may be asked while somebody waits, so nothing is decoded: what was coded in another
+/// way is taken for another.
 pub fn same_body(one: &Entry, other: &Entry) -> bool {
-    if one.response.body == other.response.body {
-        return true;
+    fn told_apart(body: &[u8]) -> (&[u8], &[u8]) {
+        let is_gzip = body.starts_with(&GZIP) && body.len() >= MTIME.end;
+        if is_gzip { (&body[..MTIME.start], &body[MTIME.end..]) } else { (body, &[]) }
     }
-    let (of_one, of_other) = (one.response.headers(), other.response.headers());
-    plain(&of_one, &one.response.body) == plain(&of_other, &other.response.body)
+    told_apart(&one.response.body) == told_apart(&other.response.body)
 }
 
 /// A coding may write down when it was done.
@@ -73,23 +78,21 @@ fn plain<'b>(headers: &HeaderMap, body: &'b [u8]) -> std::borrow::Cow<'b, [u8]> 
 }
 
 impl Flow {
-    /// Whether an entry can be asked for again: it is everybody's, and all that it was asked with is in its key.
-    pub fn is_askable(&self, entry: &Entry) -> bool {
-        self.0.again(entry).is_some()
-    }
-
     /// Asks the origin, behind everybody else, for what `entry` was fetched for.
     ///
     /// # Errors
     /// [`NotSaid`].
     pub async fn ask_beside(&self, entry: &Entry) -> Result<Said, NotSaid> {
-        let (head, ..) = self.0.again(entry).ok_or(NotSaid::NotAskable)?;
         let tls = entry.key().told().is_some_and(|told| told.scheme == Scheme::Https);
         let client = Client::auditor(tls);
+        let by_target = self.0.again(entry).map(|(head, ..)| (head, Bytes::new()));
+        let asked = by_target.or_else(|| self.0.question(entry, client));
+        let (head, content) = asked.ok_or(NotSaid::NotAskable)?;
         let named = Named::by(&head).map_err(|_| NotSaid::NotAskable)?;
         let target = self.0.target(&named, &client).map_err(|_| NotSaid::NotAskable)?;
         let visit = Visit::new(&self.0, client, &target, &head, self.0.clock.now());
-        let mut request = Request::new(Body::Empty);
+        let mut request = Request::new(Body::from(content));
+        *request.method_mut() = head.method.clone();
         *request.uri_mut() = visit.fill_target().into();
         *request.headers_mut() = egress::fill(&visit, &head.headers, Share::Shared);
         answer(&self.0, request, &visit).await.ok_or(NotSaid::NoAnswer)

@@ -87,7 +87,9 @@ pub(crate) async fn read(visit: &Visit<'_>, head: Head, body: Body, share: Share
     match content(visit, &head, body).await {
         Ok(content) => {
             visit.content.set(content).expect("a visit reads its content once");
-            read::read(visit, &head, share).await
+            let answer = read::read(visit, &head, share).await;
+            visit.note_question(&head, share, visit.content(), answer.cache);
+            answer
         }
         Err(Unread::Passes(body, why)) => pass::pass(visit, head, body, why).await,
         Err(Unread::Broken(why)) => {

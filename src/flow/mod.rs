@@ -42,6 +42,7 @@ pub mod problem;
 mod promoted;
 pub mod purge;
 pub mod put;
+mod questions;
 mod read;
 mod record;
 mod refresh;
@@ -81,6 +82,7 @@ pub use crate::flow::handling::Handling;
 use crate::flow::identities::Identities;
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
+use crate::flow::questions::Questions;
 use crate::flow::serve::Answer;
 use crate::flow::switch::Switches;
 use crate::guard::Interim;
@@ -171,6 +173,7 @@ pub(crate) struct Shared {
     pub(crate) switches: Switches,
     /// Who was here lately, if somebody wants to know.
     pub(crate) identities: OnceLock<Identities>,
+    questions: OnceLock<Questions>,
     /// What the origin charges.
     costs: Costs,
 }
@@ -206,7 +209,7 @@ impl Flow {
         let (switches, costs) = (Switches::new(routes.len()), Costs::of(routes.len()));
         let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
         let (flights, contents) = (Arc::default(), content::Room::default());
-        let identities = OnceLock::new();
+        let (identities, questions) = (OnceLock::new(), OnceLock::new());
         Self(Arc::new(Shared {
             parts,
             flights,
@@ -216,6 +219,7 @@ impl Flow {
             demoted,
             switches,
             identities,
+            questions,
             costs,
         }))
     }
@@ -234,13 +238,8 @@ impl Flow {
     pub fn state(&self) -> CacheState {
         let now = self.0.clock.mono();
         let (entries, bytes) = self.0.store.size(now);
-        let is_off = !self.0.switches.list(now).is_empty();
-        CacheState {
-            entries,
-            bytes,
-            is_disabled: is_off || !self.0.settings.enabled,
-            resident: process::resident(),
-        }
+        let is_disabled = !self.0.switches.list(now).is_empty() || !self.0.settings.enabled;
+        CacheState { entries, bytes, is_disabled, resident: process::resident() }
     }
 
     /// Whether the origin can be connected to now.

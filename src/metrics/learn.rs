@@ -21,14 +21,16 @@ pub struct Learn {
 
 impl Learn {
     pub(crate) fn declare(r: &mut Registry) -> Self {
+        let earned: Gauge<f64, AtomicU64> = declare(
+            r,
+            "learn_earned_ratio",
+            "Of what was fetched for a learned set, the share that earned a hit; -1 while too little is known",
+        );
+        earned.set(-1.0);
         Self {
             keys: declare(r, "learn_keys", "Targets of which more is known than a rough count"),
             set: declare(r, "learn_set", "Targets in the newest learned set"),
-            earned: declare(
-                r,
-                "learn_earned_ratio",
-                "Of what was fetched for a learned set, the share that earned a hit; -1 while too little is known",
-            ),
+            earned,
             fetches: declare(r, "learn_requests", "Targets of learned sets, by what became of them"),
             renewals: declare(
                 r,

@@ -6,6 +6,10 @@
 //! frequency of change", TOIT 2003, for intervals of different lengths). What an invalidation ended says nothing of the
 //! changes that nobody announces, and those alone make a ttl wrong: it is left out.
 //!
+//! An audit sees the same while an answer is kept: whether it has changed by the age w. What it saw is not seen again: since
+//! changes have no memory, a later look at an answer that was right at w speaks of the time since w alone, and one that had
+//! changed says nothing more ([`Known`]). Otherwise what is looked at often would pass for many answers.
+//!
 //! Reads that come uniformly over a life T then have the stale share `1 − (1 − e^(−λT))/(λT)`. The longest T that keeps it
 //! under the target is recommended, by the upper bound of λ that what was seen leaves room for: few observations make a
 //! short ttl, never a wrong one. One rate stands for all keys of a route; where they differ much, it is a mean.
@@ -86,6 +90,34 @@ pub struct Advice {
     pub stale_share_at_most: f64,
 }
 
+/// What was found out of one answer since it was fetched, by its age in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Known {
+    /// It was still right.
+    RightAt(f64),
+    /// It had changed.
+    Changed,
+}
+
+impl Known {
+    /// Takes note of what was seen at `age`; gives the span, in seconds, of which that is an observation. `None`: it tells
+    /// nothing new.
+    pub fn learn(&mut self, age: f64, what: Refetched) -> Option<f64> {
+        let Self::RightAt(before) = *self else { return None };
+        match what {
+            Refetched::Unchanged => *self = Self::RightAt(age.max(before)),
+            Refetched::Changed => *self = Self::Changed,
+        }
+        (age > before).then_some(age - before)
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::RightAt(0.0)
+    }
+}
+
 impl Default for Changes {
     fn default() -> Self {
         Self { classes: Box::new([Class::default(); CLASSES]) }
@@ -93,7 +125,7 @@ impl Default for Changes {
 }
 
 impl Changes {
-    /// Takes note of a refetch of an answer that was `age` seconds old.
+    /// Takes note of what an answer was like that had been right `age` seconds before.
     pub fn observe(&mut self, age: f64, what: Refetched) {
         let doublings = (age.max(YOUNGEST) / YOUNGEST).log2();
         let class = &mut self.classes[((doublings * PER_DOUBLING) as usize).min(CLASSES - 1)];
@@ -105,7 +137,7 @@ impl Changes {
         group.seconds += age.max(YOUNGEST);
     }
 
-    /// Refetches that were noted, and how many of them had changed.
+    /// Observations that were noted, and how many of them had changed.
     pub fn seen(&self) -> (u64, u64) {
         let changed = self.classes.iter().map(|class| class.changed.count).sum();
         let unchanged: u64 = self.classes.iter().map(|class| class.unchanged.count).sum();
@@ -297,6 +329,49 @@ mod tests {
             matches!(seen.rate(), Rate::Known { most, .. } if most >= rate)
         });
         assert!(above.count() >= 293, "99 % of 300, less what chance takes");
+    }
+
+    /// So many lives, at each of which audits look again and again before it is fetched anew.
+    fn audited(seed: u64, (changes, looks): (f64, f64), ttl: f64, fills: u64) -> Changes {
+        let (mut random, mut seen) = (Random(seed), Changes::default());
+        for _ in 0..fills {
+            let (changed_at, mut known) = (random.exponential(changes), Known::default());
+            let mut age = 0.0;
+            while age < ttl {
+                age = (age + random.exponential(looks)).min(ttl);
+                let what = if changed_at < age { Refetched::Changed } else { Refetched::Unchanged };
+                if let Some(span) = known.learn(age, what) {
+                    seen.observe(span, what);
+                }
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn however_often_an_answer_is_looked_at_the_bound_holds_and_the_rate_is_met() {
+        let rate = 1.0 / 300.0;
+        let seen: Vec<Rate> =
+            (0..300).map(|seed| audited(2000 + seed, (rate, 0.1), 120.0, 100).rate()).collect();
+        let known = |rate: &Rate| match rate {
+            Rate::Known { likeliest, most } => (*likeliest, *most),
+            other => panic!("{other:?}"),
+        };
+        let above = seen.iter().filter(|seen| known(seen).1 >= rate).count();
+        assert!(above >= 293, "{above}: 99 % of 300, less what chance takes");
+        let mean = seen.iter().map(|seen| known(seen).0).sum::<f64>() / seen.len() as f64;
+        assert!((mean / rate - 1.0).abs() < 0.05, "{mean} for {rate}");
+    }
+
+    #[test]
+    fn what_was_seen_is_not_seen_again() {
+        let mut known = Known::default();
+        assert_eq!(known.learn(10.0, Refetched::Unchanged), Some(10.0));
+        assert_eq!(known.learn(10.0, Refetched::Unchanged), None);
+        assert_eq!(known.learn(25.0, Refetched::Unchanged), Some(15.0));
+        assert_eq!(known.learn(30.0, Refetched::Changed), Some(5.0));
+        assert_eq!(known.learn(60.0, Refetched::Changed), None);
+        assert_eq!(known, Known::Changed);
     }
 
     #[test]

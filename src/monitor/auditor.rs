@@ -12,14 +12,11 @@ use tokio::time::MissedTickBehavior;
 
 use crate::flow::compare::{NotSaid, Said};
 use crate::invalidate::{Invalidation, Source};
+use crate::monitor::advice::Refetched;
 use crate::monitor::audit::{self, Outcome, PER_CHECK, Repair, Seen, Standing};
 use crate::monitor::harvest::{Shared, lock};
 use crate::route::reach::Reach;
 use crate::store::entry::Entry;
-
-/// Before the origin is asked a second time: what says the second in which it was made is told apart, and a write that the
-/// origin has done already has time to end.
-const AGAIN: Duration = Duration::from_secs(2);
 
 /// Most comparisons under way.
 const AT_ONCE: usize = 64;
@@ -52,12 +49,18 @@ pub(in crate::monitor) async fn run(shared: Arc<Shared>, mut drawn: mpsc::Receiv
 }
 
 async fn check(shared: Arc<Shared>, Drawn { entry, hits }: Drawn) {
+    let age = shared.flow.parts().clock.mono().saturating_sub(entry.life.received());
     let (outcome, requests) = compare(&shared, &entry).await;
     lock(&shared.budget).give_back(PER_CHECK - requests);
     let Some(outcome) = outcome else { return };
     let route = shared.route(&entry);
-    shared.usage().audited(route, outcome, hits);
+    match outcome {
+        Outcome::Same => shared.seen(&entry, age, Refetched::Unchanged),
+        Outcome::Stale => shared.seen(&entry, age, Refetched::Changed),
+        Outcome::Volatile | Outcome::Overtaken | Outcome::Failed => {}
+    }
     shared.flow.parts().metrics.audited(route, outcome.as_str(), hits);
+    shared.usage().audited(route, outcome, hits);
     if outcome == Outcome::Stale {
         let target = entry.key().told().map(|told| told.path);
         let repair = shared.settings.audit.repair;
@@ -84,7 +87,7 @@ async fn compare(shared: &Shared, entry: &Entry) -> (Option<Outcome>, u32) {
     if let Some(outcome) = audit::judge(&kept, &first, standing(shared, entry)) {
         return (Some(outcome), 1);
     }
-    tokio::time::sleep(AGAIN).await;
+    tokio::time::sleep(shared.settings.audit.again).await;
     let outcome = match ask(shared, entry).await {
         Ok(again) => audit::judge_again(&kept, &first, &again, standing(shared, entry)),
         Err(_) => Outcome::Failed,

@@ -1,10 +1,12 @@
 //! Looks at what is kept, in turns, and is told what becomes of it; so what is counted costs a hit nothing.
 //!
 //! ```text
-//! every LOOK, and when somebody asks ─ all entries, a slice at a time ─ what their counters gained ─► usage, lottery ─► auditor
-//! stored, gone (store) ───────────────────────────────────────────────────────────────────────────► usage
+//! every so often, and when somebody asks ─ all entries, a slice at a time ─► what their counters gained is told
+//! asked (store), whoever looked ─► usage, lottery ─ at the end of a look ─► auditor
+//! stored, gone (store) ─► usage
 //! ```
-//! Invariant: the lock on what is counted is held for one event, and never while anything is waited for.
+//! Invariant: the locks on what is counted are held for one event, and never while anything is waited for. Every hit on what
+//! may be compared comes into the lottery once, whoever looked: others look at entries, too.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,9 +19,10 @@ use crate::clock::Now;
 use crate::flow::Flow;
 use crate::flow::compare::same_body;
 use crate::metrics::UNMATCHED;
-use crate::monitor::advice::Refetched;
-use crate::monitor::audit::{self, Budget, Lottery, MOST_PLACES};
+use crate::monitor::advice::{Known, Refetched};
+use crate::monitor::audit::{self, Budget, MOST_PLACES};
 use crate::monitor::auditor::{self, Drawn};
+use crate::monitor::drawing::Drawing;
 use crate::monitor::usage::report::{Asked, Named, Report};
 use crate::monitor::usage::reuse::Rates;
 use crate::monitor::usage::{Answered, End, Ended, Usage};
@@ -28,10 +31,10 @@ use crate::store::room::Hand;
 use crate::store::tag_index::Progress;
 use crate::store::watch::{Gained, Gone, Told};
 
-/// How often everything is looked at.
-const LOOK: Duration = Duration::from_secs(10);
 /// So many times as long as a look takes nobody looks: of a million entries every half a minute, at a hundredth of a core.
 const REST: u32 = 100;
+/// Most answers of which it is remembered what audits found while they are kept.
+const MOST_KNOWN: usize = 4096;
 
 /// Longest name of a key that is remembered, in bytes; the rest is cut off.
 const LONGEST_NAME: usize = 256;
@@ -46,11 +49,13 @@ pub struct Settings {
     pub audit: audit::Settings,
     /// The stale share of hits that ttls are recommended for (`monitor.stale_share`).
     pub stale_share: f64,
+    /// How often everything is looked at.
+    pub look: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { audit: audit::Settings::default(), stale_share: 0.01 }
+        Self { audit: audit::Settings::default(), stale_share: 0.01, look: Duration::from_secs(10) }
     }
 }
 
@@ -66,20 +71,15 @@ pub(in crate::monitor) struct Shared {
     named: Vec<Named>,
     routes: HashMap<String, usize>,
     /// Held by who looks.
-    look: Mutex<LastLook>,
+    look: Mutex<()>,
+    pub(in crate::monitor) drawing: Mutex<Drawing>,
+    /// What audits found, by the entry's id.
+    known: Mutex<HashMap<u64, (Weak<Entry>, Known)>>,
     /// When the last look began (monotonic, ms).
     looked: AtomicU64,
-    drawn: mpsc::Sender<Drawn>,
+    pub(in crate::monitor) drawn: mpsc::Sender<Drawn>,
     to_audit: Mutex<Option<mpsc::Receiver<Drawn>>>,
     hasher: ahash::RandomState,
-    drawings: AtomicU64,
-}
-
-#[derive(Debug)]
-struct LastLook {
-    at: Duration,
-    /// Hits that may still be drawn, by their share of all.
-    due: f64,
 }
 
 impl Harvest {
@@ -93,20 +93,27 @@ impl Harvest {
             .collect();
         let by_name = named.iter().enumerate().map(|(index, named)| (named.name.clone(), index)).collect();
         let (drawn, to_audit) = mpsc::channel(MOST_PLACES);
+        let hasher = ahash::RandomState::new();
+        let seed = settings.audit.seed.unwrap_or_else(|| hasher.hash_one(0));
+        let drawing = Drawing::new(&settings, seed);
         let shared = Arc::new(Shared {
             settings,
             budget: Mutex::default(),
             usage: Mutex::new(Usage::new(named.len(), now)),
             named,
             routes: by_name,
-            look: Mutex::new(LastLook { at: now, due: 0.0 }),
+            look: Mutex::default(),
+            drawing: Mutex::new(drawing),
+            known: Mutex::default(),
             looked: AtomicU64::new(millis(now)),
             drawn,
             to_audit: Mutex::new(Some(to_audit)),
-            hasher: ahash::RandomState::new(),
-            drawings: AtomicU64::new(0),
+            hasher,
             flow,
         });
+        if shared.settings.audit.share > 0.0 {
+            shared.flow.remember_questions();
+        }
         let told: Weak<Shared> = Arc::downgrade(&shared);
         shared.flow.parts().store.watch(move |what| {
             if let Some(shared) = told.upgrade() {
@@ -129,27 +136,22 @@ impl Harvest {
     }
 
     async fn looks(&self) {
-        let mut pause = LOOK;
+        let mut pause = self.0.settings.look;
         loop {
             tokio::time::sleep(pause).await;
             let (looking, began) = (self.clone(), tokio::time::Instant::now());
             let _over = tokio::task::spawn_blocking(move || looking.look()).await;
-            pause = LOOK.max(began.elapsed() * REST);
+            pause = self.0.settings.look.max(began.elapsed() * REST);
         }
     }
 
     /// Looks at all that is kept. Holds this thread until that is done, and others who want to look.
     pub fn look(&self) {
-        let mut last = lock(&self.0.look);
+        let _alone = lock(&self.0.look);
         let now = self.0.flow.parts().clock.now();
-        let mut lottery = Lottery::new(self.0.places(now.mono.saturating_sub(last.at)));
-        self.0.gather(now, &mut lottery);
-        last.at = now.mono;
+        self.0.gather(now);
         self.0.looked.store(millis(now.mono), Ordering::Relaxed);
-        last.due = (last.due + lottery.hits() as f64 * self.0.settings.audit.share).min(MOST_PLACES as f64);
-        let most = last.due as usize;
-        last.due -= most as f64;
-        self.0.hand_over(lottery.drawn(most));
+        self.0.draw();
     }
 
     /// What is known of usage, up to now. Holds this thread until all has been looked at.
@@ -173,19 +175,13 @@ impl Shared {
         known.copied().unwrap_or(self.named.len().saturating_sub(1))
     }
 
-    /// How many may be drawn now, after so long.
-    fn places(&self, passed: Duration) -> usize {
-        let audit = &self.settings.audit;
-        if audit.share <= 0.0 || self.flow.switches().is_draining() {
-            return 0;
-        }
-        let mut budget = lock(&self.budget);
-        budget.earn(self.flow.parts().metrics.asked_of_origin());
-        let by_time = (passed.max(LOOK).as_secs_f64() * audit.per_second as f64) as usize;
-        budget.checks().min(by_time)
+    /// Whether it may be held against the origin: it is what everybody gets, and it is known what was asked for it.
+    fn is_comparable(&self, entry: &Entry, now: Now) -> bool {
+        let is_served = !entry.is_dead() && entry.softened().is_none() && entry.life.is_fresh(now);
+        is_served && (is_everybodys(entry) || self.flow.remembers(entry.key()))
     }
 
-    fn gather(&self, now: Now, lottery: &mut Lottery<Arc<Entry>>) {
+    fn gather(&self, now: Now) {
         let mut rates = vec![Rates::default(); self.named.len()];
         let store = &self.flow.parts().store;
         let (mut hand, mut progress) = (Hand::default(), Progress::More);
@@ -193,7 +189,8 @@ impl Shared {
             let slice;
             (slice, progress) = store.look_on(&mut hand);
             for entry in slice.iter().filter(|entry| entry.part().is_none()) {
-                let (route, gained) = (self.route(entry), store.look_at(entry).hits);
+                store.look_at(entry);
+                let route = self.route(entry);
                 // Once it has expired it is not read any more, however often its key is.
                 let age = now.mono.saturating_sub(entry.life.received()).min(granted(entry)).as_secs_f64();
                 if age >= YOUNGEST {
@@ -202,8 +199,6 @@ impl Shared {
                 }
                 if !entry.life.is_fresh(now) {
                     store.expired(entry);
-                } else if entry.softened().is_none() && is_everybodys(entry) {
-                    lottery.tell(entry, gained, || self.random());
                 }
             }
         }
@@ -233,6 +228,30 @@ impl Shared {
         let hash = self.hasher.hash_one((told.map(|told| told.authority), target));
         let (route, bytes) = (self.route(entry), entry.response.body.len() as u64);
         self.usage().read(route, (hash, || name(target)), hits, bytes, now.mono);
+        if self.settings.audit.share > 0.0 && self.is_comparable(entry, now) {
+            let what = || (entry.key().clone(), entry.id());
+            lock(&self.drawing).lottery.tell((entry.id().as_u64(), what), hits, entry.hits());
+        }
+    }
+
+    /// An audit has seen at `age` what an entry is like by now.
+    pub(in crate::monitor) fn seen(&self, entry: &Arc<Entry>, age: Duration, what: Refetched) {
+        let id = entry.id().as_u64();
+        let span = {
+            let mut known = lock(&self.known);
+            if known.len() >= MOST_KNOWN && !known.contains_key(&id) {
+                known.retain(|_, (entry, _)| entry.strong_count() > 0);
+            }
+            // What cannot be remembered would be counted once more when it is fetched again.
+            if known.len() >= MOST_KNOWN && !known.contains_key(&id) {
+                return;
+            }
+            let (_, known) = known.entry(id).or_insert_with(|| (Arc::downgrade(entry), Known::default()));
+            known.learn(age.as_secs_f64(), what)
+        };
+        if let Some(span) = span {
+            self.usage().refetched(self.route(entry), span, what);
+        }
     }
 
     fn told(&self, what: Told<'_>) {
@@ -261,36 +280,22 @@ impl Shared {
         let (route, body) = (self.route(entry), &entry.response.body);
         let told = entry.key().told().filter(|told| is_everybodys(entry) && !told.query.is_empty());
         let split = told.map(|told| ((told.path, told.query), self.hasher.hash_one(body)));
-        let refetched = before.map(|before| {
+        let refetched = before.and_then(|before| {
             let age = entry.life.received().saturating_sub(before.life.received()).as_secs_f64();
-            (age, if same_body(before, entry) { Refetched::Unchanged } else { Refetched::Changed })
+            let what = if same_body(before, entry) { Refetched::Unchanged } else { Refetched::Changed };
+            match lock(&self.known).remove(&before.id().as_u64()) {
+                Some((_, mut known)) => known.learn(age, what).map(|span| (span, what)),
+                None => Some((age, what)),
+            }
         });
         let mut usage = self.usage();
         usage.stored(route, body.len() as u64, now.mono);
         if let Some((target, hash)) = split {
             usage.splits.stored(route, target, hash);
         }
-        if let Some((age, what)) = refetched {
-            usage.refetched(route, age, what);
+        if let Some((span, what)) = refetched {
+            usage.refetched(route, span, what);
         }
-    }
-
-    fn hand_over(&self, drawn: impl Iterator<Item = Arc<Entry>>) {
-        let mut together: HashMap<u64, Drawn> = HashMap::new();
-        for entry in drawn {
-            let of = together.entry(entry.id().as_u64()).or_insert_with(|| Drawn { entry, hits: 0 });
-            of.hits += 1;
-        }
-        for drawn in together.into_values() {
-            // Who has more to do than he gets done is not given more.
-            let _given_up = self.drawn.try_send(drawn);
-        }
-    }
-
-    fn random(&self) -> f64 {
-        const BITS: u64 = 1 << 53;
-        let drawing = self.drawings.fetch_add(1, Ordering::Relaxed);
-        (self.hasher.hash_one(drawing) % BITS) as f64 / BITS as f64
     }
 }
 

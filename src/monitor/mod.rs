@@ -15,6 +15,7 @@ pub mod advice;
 pub mod alert;
 pub mod audit;
 pub mod auditor;
+mod drawing;
 pub mod feed;
 pub mod harvest;
 pub mod line;

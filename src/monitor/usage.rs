@@ -139,7 +139,7 @@ pub struct Route {
     pub top: Top,
     /// How often each key is read, at the last look.
     pub rates: Rates,
-    /// What was seen at refetches, since the process began.
+    /// What was seen at refetches and audits, since the process began.
     pub changes: Changes,
     /// What was compared with the origin, since the process began.
     pub audit: Tally,
@@ -205,9 +205,9 @@ impl Usage {
         self.route(route).add(now, &Sums { fills: 1, fill_bytes: bytes, ..Sums::default() });
     }
 
-    /// An answer `age` seconds old was fetched again.
-    pub fn refetched(&mut self, route: usize, age: f64, what: Refetched) {
-        self.route(route).changes.observe(age, what);
+    /// An answer that had been right `span` seconds before was fetched again, or held against the origin.
+    pub fn refetched(&mut self, route: usize, span: f64, what: Refetched) {
+        self.route(route).changes.observe(span, what);
     }
 
     /// An entry's life ended.

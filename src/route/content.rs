@@ -21,7 +21,7 @@ use crate::route::BodyKey;
 
 /// What describes content (RFC 9110 §8), and so belongs to it in the key (RFC 10008 §2.7). `Content-Digest` and the
 /// like follow from the content.
-const METADATA: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION];
+pub const METADATA: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION];
 
 /// Decimal digits that a double always keeps.
 const DIGITS: usize = f64::DIGITS as usize;

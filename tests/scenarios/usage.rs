@@ -1,7 +1,9 @@
 //! What entries were worth, as it is told, and hits that are held against an origin that changed in silence.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -77,82 +79,179 @@ fn refetches_tell_what_changes_in_silence_and_invalidations_do_not() {
     });
 }
 
-/// A proxy whose keys were stored and then changed behind its back where `is_changed` says so; each was read so often
-/// since. The origin was asked for `others` besides.
-async fn changed_in_silence(
-    keys: usize,
-    reads: usize,
-    others: usize,
-    more: &str,
-    is_changed: fn(usize) -> bool,
-) -> (Origin, Proxy) {
+/// A proxy that holds hits against the origin without waiting, draws them by a seed, and looks only when it is asked for usage.
+async fn auditing(origin: &Origin, more: &str) -> Proxy {
+    auditing_by(&format!("upstream: http://{}\n{ROUTES}{more}", origin.address)).await
+}
+
+async fn auditing_by(yaml: &str) -> Proxy {
+    Proxy::altered(yaml, |config| {
+        let harvest = &mut config.monitor.harvest;
+        harvest.look = Duration::from_secs(3600);
+        harvest.audit.again = Duration::ZERO;
+        harvest.audit.seed = Some(6);
+    })
+    .await
+}
+
+/// The origin has been asked so many times more: what pays for audits.
+fn asked_elsewhere(proxy: &Proxy, times: u64) {
+    (0..times).for_each(|_| proxy.flow.parts().metrics.upstream_request(Duration::ZERO));
+}
+
+/// What audits have come to when they have looked at so many hits.
+async fn audited(proxy: &Proxy, checks: u64) -> Value {
+    loop {
+        let audit = usage(proxy).await["all"]["audit"].clone();
+        if audit["checks"].as_u64() >= Some(checks) {
+            return audit;
+        }
+    }
+}
+
+/// An origin whose keys change in silence, those of which `is_changed` says so, when the switch is thrown.
+async fn changing(is_changed: fn(usize) -> bool) -> (Origin, Arc<AtomicBool>) {
     let has_changed = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&has_changed);
     let origin = Origin::start(move |seen| {
         let key = seen.target.trim_start_matches("/a/").parse().unwrap_or(0);
         Answer::json(if told.load(Ordering::SeqCst) && is_changed(key) { "new" } else { "old" })
-    })
-    .await;
-    let proxy = Proxy::start(&origin, &format!("{ROUTES}{more}")).await;
+    });
+    (origin.await, has_changed)
+}
+
+/// A proxy whose keys were stored and then changed behind its back where `is_changed` says so.
+async fn changed_in_silence(keys: usize, more: &str, is_changed: fn(usize) -> bool) -> (Origin, Proxy) {
+    let (origin, has_changed) = changing(is_changed).await;
+    let proxy = auditing(&origin, more).await;
     for key in 0..keys {
         proxy.get(&format!("/a/{key}")).reply().await;
     }
     has_changed.store(true, Ordering::SeqCst);
-    for _ in 0..reads {
-        for key in 0..keys {
-            proxy.get(&format!("/a/{key}")).reply().await;
-        }
-    }
-    for other in 0..others {
-        proxy.get(&format!("/pass/{other}")).reply().await;
-    }
     (origin, proxy)
 }
 
+fn audits(origin: &Origin) -> Vec<String> {
+    origin.seen().into_iter().filter(is_audit).map(|seen| seen.target).collect()
+}
+
 #[test]
-fn what_changed_in_silence_is_found_at_its_rate_and_within_the_budget() {
+fn what_changed_in_silence_is_found_at_its_rate() {
     play(async {
-        const KEYS: usize = 100;
-        const OTHERS: usize = 7_900;
-        let (origin, proxy) = changed_in_silence(KEYS, 0, OTHERS, AUDITED, |key| key % 4 == 0).await;
-        for key in 0..KEYS {
-            assert_eq!(proxy.get(&format!("/a/{key}")).reply().await.cache(), "HIT");
+        const KEYS: usize = 60;
+        const ROUNDS: u64 = 5;
+        const DRAWN: u64 = larder::monitor::audit::MOST_PLACES as u64;
+        let is_changed = |key: usize| key.is_multiple_of(4);
+        let (origin, proxy) = changed_in_silence(KEYS, AUDITED, is_changed).await;
+        let reads = |key: usize| if key < 6 { 4 } else { 1 };
+        let hits = |keys: &mut dyn Iterator<Item = usize>| keys.map(reads).sum::<usize>() as f64;
+        let injected = hits(&mut (0..KEYS).filter(|key| is_changed(*key))) / hits(&mut (0..KEYS));
+        // So often hits of different keys were compared, by whether the origin had to be asked twice.
+        let (mut changed, mut same) = (0, 0);
+        let mut audit = Value::Null;
+        for round in 1..=ROUNDS {
+            asked_elsewhere(&proxy, 2 * 100 * DRAWN);
+            for key in (0..KEYS).flat_map(|key| vec![key; reads(key)]) {
+                assert_eq!(proxy.get(&format!("/a/{key}")).reply().await.cache(), "HIT");
+            }
+            let before = audits(&origin).len();
+            audit = audited(&proxy, round * DRAWN).await;
+            let mut asked: BTreeMap<String, u64> = BTreeMap::new();
+            audits(&origin).drain(before..).for_each(|target| *asked.entry(target).or_default() += 1);
+            for (target, times) in asked {
+                let key = target.trim_start_matches("/a/").parse().unwrap();
+                assert_eq!(times, if is_changed(key) { 2 } else { 1 }, "{target}");
+                *(if is_changed(key) { &mut changed } else { &mut same }) += 1;
+            }
         }
-        let mut audit = usage(&proxy).await["all"]["audit"].clone();
-        // What is asked for otherwise pays for eighty requests, of which a comparison may take two: so many hits are drawn.
-        // If somebody looked while they were read, they are fewer.
-        while audit["checks"].as_u64() < Some(36) {
-            audit = usage(&proxy).await["all"]["audit"].clone();
-        }
-        // The last of them end together.
-        for _ in 0..50 {
-            audit = usage(&proxy).await["all"]["audit"].clone();
-        }
-        let seen = origin.seen();
-        let audits: Vec<&Seen> = seen.iter().filter(|seen| is_audit(seen)).collect();
-        assert!(audits.len() * 100 <= KEYS + OTHERS, "{} of {}", audits.len(), KEYS + OTHERS);
-        let (stale, same) = (audit["stale"].as_f64().unwrap(), audit["same"].as_f64().unwrap());
-        let drawn = stale + same;
-        // A quarter was changed; of what is drawn at random so much is stale, but for once in 100,000 times.
-        let spread = (0.25 * 0.75 / drawn).sqrt();
-        assert!((stale / drawn - 0.25).abs() < 4.5 * spread, "{audit}");
-        let [low, high] = [0, 1].map(|end| audit["interval"][end].as_f64().unwrap());
-        assert!(low <= stale / drawn * 1e6 && stale / drawn * 1e6 <= high);
-        assert!(audits.iter().all(|seen| seen.target.starts_with("/a/")));
+        let of = |name: &str| audit[name].as_u64().unwrap();
+        assert_eq!(of("checks"), ROUNDS * DRAWN);
+        assert_eq!(of("stale") + of("same"), ROUNDS * DRAWN, "all of them could be judged: {audit}");
+        assert!(of("stale") >= changed && of("same") >= same && changed > 0, "{changed}, {same}: {audit}");
+        let [low, high] = [0, 1].map(|end| audit["interval"][end].as_f64().unwrap() / 1e6);
+        let found = audit["stale_per_million"].as_f64().unwrap() / 1e6;
+        assert_eq!(found, of("stale") as f64 / (ROUNDS * DRAWN) as f64);
+        assert!((low..=high).contains(&injected), "{injected} is not in {low} to {high}: {audit}");
+        assert!(high - low < 0.2, "it says something: {audit}");
         let line = r#"larder_audit_checks_total{route="/a/{id}",result="stale"}"#;
-        assert_eq!(proxy.metric(line).await as f64, stale);
+        assert_eq!(proxy.metric(line).await, of("stale"));
+    });
+}
+
+#[test]
+fn audits_ask_for_a_hundredth_of_what_is_asked_otherwise_and_for_no_more() {
+    play(async {
+        const KEYS: usize = 50;
+        let (origin, proxy) = changed_in_silence(KEYS, AUDITED, |_| true).await;
+        asked_elsewhere(&proxy, 1000 - KEYS as u64);
+        let read_and_look = async |key| {
+            proxy.get(&format!("/a/{key}")).reply().await;
+            usage(&proxy).await;
+        };
+        while audits(&origin).len() < 10 {
+            read_and_look(7).await;
+        }
+        for key in 0..KEYS {
+            read_and_look(key).await;
+        }
+        proxy.settled().await;
+        assert_eq!(audits(&origin).len(), 10);
+        assert_eq!(proxy.flow.parts().metrics.asked_of_origin(), 1000, "audits do not pay for audits");
+    });
+}
+
+#[test]
+fn hits_that_somebody_else_has_looked_at_are_drawn_all_the_same() {
+    play(async {
+        let (_origin, proxy) = changed_in_silence(1, AUDITED, |_| true).await;
+        asked_elsewhere(&proxy, 400);
+        proxy.get("/a/0").reply().await;
+        let store = &proxy.flow.parts().store;
+        store.list(None, usize::MAX).iter().for_each(|entry| assert_eq!(store.look_at(entry).hits, 1));
+        assert_eq!(audited(&proxy, 1).await["stale"], 1);
+    });
+}
+
+#[test]
+fn what_audits_find_counts_for_the_ttl_and_each_change_once() {
+    play(async {
+        let (_origin, proxy) = changed_in_silence(4, AUDITED, |key| key == 0).await;
+        let changes = async || {
+            let changes = &first(&proxy).await["changes"];
+            (changes["refetched"].as_u64().unwrap(), changes["changed"].as_u64().unwrap())
+        };
+        let read = async || {
+            asked_elsewhere(&proxy, 20_000);
+            proxy.pass_secs(100);
+            for read in 0..64 {
+                proxy.get(&format!("/a/{}", read % 4)).reply().await;
+            }
+        };
+        read().await;
+        audited(&proxy, 64).await;
+        assert_eq!(changes().await, (4, 1));
+        read().await;
+        audited(&proxy, 128).await;
+        assert_eq!(changes().await, (7, 1), "that it has changed was known");
+        proxy.pass_secs(600);
+        read().await;
+        assert_eq!(changes().await, (10, 1), "and is not told once more when it is fetched again");
     });
 }
 
 #[test]
 fn nothing_is_asked_unless_the_configuration_says_so() {
     play(async {
-        let (origin, proxy) = changed_in_silence(20, 2, 300, "", |_| true).await;
+        let (origin, proxy) = changed_in_silence(5, "", |_| true).await;
+        for key in 0..5 {
+            proxy.get(&format!("/a/{key}")).reply().await;
+        }
+        asked_elsewhere(&proxy, 400);
         for _ in 0..3 {
             usage(&proxy).await;
         }
         proxy.settled().await;
-        assert_eq!(origin.seen().iter().filter(|seen| is_audit(seen)).count(), 0);
+        assert_eq!(audits(&origin).len(), 0);
     });
 }
 
@@ -160,7 +259,8 @@ fn nothing_is_asked_unless_the_configuration_says_so() {
 fn what_is_found_stale_is_dropped_where_that_is_wanted() {
     play(async {
         let more = "monitor: { audit: { share: 100%, per_second: 1000, repair: true } }\n";
-        let (_origin, proxy) = changed_in_silence(1, 20, 400, more, |_| true).await;
+        let (_origin, proxy) = changed_in_silence(1, more, |_| true).await;
+        asked_elsewhere(&proxy, 400);
         while proxy.get("/a/0").reply().await.text() != "new" {
             usage(&proxy).await;
         }
@@ -170,19 +270,16 @@ fn what_is_found_stale_is_dropped_where_that_is_wanted() {
 #[test]
 fn a_body_that_differs_at_every_fetch_is_not_called_stale() {
     play(async {
-        let count = AtomicUsize::new(0);
-        let origin =
-            Origin::start(move |_| Answer::json(count.fetch_add(1, Ordering::SeqCst).to_string())).await;
-        let proxy = Proxy::start(&origin, &format!("{ROUTES}{AUDITED}")).await;
-        for other in 0..400 {
-            proxy.get(&format!("/pass/{other}")).reply().await;
-        }
-        let mut audit = usage(&proxy).await["all"]["audit"].clone();
-        while audit["volatile"] == 0 {
+        let origin = Origin::counting().await;
+        let proxy = auditing(&origin, AUDITED).await;
+        asked_elsewhere(&proxy, 400);
+        for _ in 0..2 {
             proxy.get("/a/1").reply().await;
-            audit = usage(&proxy).await["all"]["audit"].clone();
         }
-        assert_eq!((&audit["stale"], &audit["stale_per_million"]), (&0.into(), &Value::Null), "{audit}");
+        let audit = audited(&proxy, 1).await;
+        assert_eq!((&audit["volatile"], &audit["stale"]), (&1.into(), &0.into()), "{audit}");
+        assert_eq!(audit["stale_per_million"], Value::Null, "{audit}");
+        assert_eq!(first(&proxy).await["changes"]["refetched"], 0, "it says nothing of changes either");
     });
 }
 
@@ -190,18 +287,53 @@ fn a_body_that_differs_at_every_fetch_is_not_called_stale() {
 fn somebodys_own_entries_are_never_asked_for() {
     play(async {
         let origin = Origin::start(|_| Answer::json("own")).await;
-        let proxy = Proxy::start(&origin, &format!("{ROUTES}{AUDITED}")).await;
+        let proxy = auditing(&origin, AUDITED).await;
+        asked_elsewhere(&proxy, 2000);
         for _ in 0..5 {
             proxy.get("/a/1").header("authorization", "Bearer a").reply().await;
+            proxy.get("/a/2").reply().await;
         }
-        for other in 0..400 {
-            proxy.get(&format!("/pass/{other}")).reply().await;
+        assert_eq!(audited(&proxy, 4).await["checks"], 4, "of everybody's, all hits");
+        proxy.settled().await;
+        let seen = origin.seen();
+        let audits: Vec<&Seen> = seen.iter().filter(|seen| is_audit(seen)).collect();
+        assert!(audits.iter().all(|seen| seen.target == "/a/2" && seen.header("authorization").is_none()));
+    });
+}
+
+#[test]
+fn a_query_is_asked_again_with_its_content_and_a_post_never() {
+    play(async {
+        let has_changed = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&has_changed);
+        let origin = Origin::start(move |seen| {
+            let is_new = told.load(Ordering::SeqCst) && &*seen.body == b"select 1";
+            Answer::json(format!("{} {is_new}", str::from_utf8(&seen.body).unwrap()))
+        })
+        .await;
+        let find = "  /q: { ttl: 1h, methods: [GET, QUERY, POST], key: { body: json } }\n  /s: 1h\n";
+        let yaml = format!("upstream: http://{}\nroutes:\n{find}{AUDITED}", origin.address);
+        let proxy = auditing_by(&yaml).await;
+        let ask = async |method: &str, path: &str, kind: &str, content: &'static str| {
+            let asked = proxy.ask(method, path).header("content-type", kind).body(content);
+            asked.reply().await.cache().to_owned()
+        };
+        for meant in ["MISS", "HIT"] {
+            for content in ["select 1", "select 2"] {
+                assert_eq!(ask("QUERY", "/s", "application/sql", content).await, meant);
+            }
+            assert_eq!(ask("POST", "/q", "application/json", "{}").await, meant);
+            has_changed.store(true, Ordering::SeqCst);
         }
-        for _ in 0..3 {
-            usage(&proxy).await;
-            proxy.settled().await;
-        }
-        assert_eq!(usage(&proxy).await["all"]["audit"]["checks"], 0);
-        assert_eq!(origin.seen().iter().filter(|seen| is_audit(seen)).count(), 0);
+        asked_elsewhere(&proxy, 2000);
+        let audit = audited(&proxy, 2).await;
+        assert_eq!((&audit["stale"], &audit["same"]), (&1.into(), &1.into()), "{audit}");
+        proxy.settled().await;
+        let seen = origin.seen();
+        let mut audits: Vec<_> = seen.iter().filter(|seen| is_audit(seen)).collect();
+        audits.sort_by_key(|seen| seen.body.clone());
+        let asked: Vec<_> = audits.iter().map(|seen| (&*seen.method, &*seen.body)).collect();
+        assert_eq!(asked, [("QUERY", &b"select 1"[..]), ("QUERY", b"select 1"), ("QUERY", b"select 2")]);
+        assert!(audits.iter().all(|seen| seen.header("content-type") == Some("application/sql")));
     });
 }

@@ -137,12 +137,12 @@ pub struct TopKey {
     pub error: u64,
 }
 
-/// What refetches showed, and what follows.
+/// What refetches and audits showed, and what follows.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Changes {
-    /// Answers that were fetched again, without an invalidation between.
+    /// How often an answer was fetched again, or held against the origin, without an invalidation between.
     pub refetched: u64,
-    /// Of them, those with another body.
+    /// How often it had another body by then.
     pub changed: u64,
     /// Changes of a key in an hour, the likeliest number.
     pub per_hour: Option<f64>,

@@ -75,7 +75,7 @@ fn ended_early(route: &OfRoute) -> Said {
             lives.ended,
             match changes.refetched {
                 0 => String::new(),
-                seen => format!(", and none of {seen} that were fetched again had changed"),
+                seen => format!(", and none of {seen} that were looked at again had changed"),
             },
         ),
     ))
@@ -96,7 +96,7 @@ fn no_freshness(route: &OfRoute) -> Said {
 fn another_ttl(route: &OfRoute, target: f64) -> Said {
     let (ttl, changes) = (route.ttl.filter(|ttl| *ttl > 0.0)?, &route.changes);
     let (advised, stale_now) = (changes.advised_ttl?, changes.stale_share_now?);
-    let seen = format!("{} of {} refetches had changed", changes.changed, changes.refetched);
+    let seen = format!("{} of {} that were looked at again had changed", changes.changed, changes.refetched);
     let hits = match (changes.hit_ratio, changes.hit_ratio_now) {
         (Some(then), Some(now)) => {
             format!(" The hit ratio would be about {} (now {}).", percent(then), percent(now))
@@ -132,8 +132,8 @@ fn always_changed(route: &OfRoute) -> Said {
     let changes = &route.changes;
     (changes.refetched >= FEWEST && changes.changed == changes.refetched).then(|| {
         let text = format!(
-            "a much shorter ttl, or `bypass`: all of {} refetches had changed without an invalidation; how much shorter, only a \
-             shorter one can tell.",
+            "a much shorter ttl, or `bypass`: all of {} that were looked at again had changed without an invalidation; how much \
+             shorter, only a shorter one can tell.",
             changes.refetched,
         );
         ("shorter-ttl", text)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use larder::app::{self, Running};
 use larder::clock::Clock;
-use larder::config::{self, Env, Flags};
+use larder::config::{self, Config, Env, Flags};
 use larder::flow::Flow;
 use larder::flow::explain::asked::Asked;
 use larder::flow::explain::wire::Explanation;
@@ -52,6 +52,11 @@ impl Proxy {
 
     /// Starts one that `yaml` tells where its origin is.
     pub(crate) async fn alone(yaml: &str) -> Self {
+        Self::altered(yaml, |_| {}).await
+    }
+
+    /// The same, with settings that no file can have.
+    pub(crate) async fn altered(yaml: &str, alter: impl FnOnce(&mut Config)) -> Self {
         let said = |key: &str| {
             yaml.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
         };
@@ -61,8 +66,9 @@ impl Proxy {
             .map(|(key, value)| format!("{key}: {value}\n"))
             .collect();
         let text = format!("{base}{yaml}\n");
-        let config = config::load_str("scenario.yaml", &text, &Flags::default(), &Env::default())
+        let mut config = config::load_str("scenario.yaml", &text, &Flags::default(), &Env::default())
             .unwrap_or_else(|report| panic!("{text}\n{}", report.render(false)));
+        alter(&mut config);
         let clock = Clock::manual(Clock::system().now().wall);
         let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
         let (address, admin) = (running.address(), running.admin());
