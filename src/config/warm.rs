@@ -20,7 +20,7 @@ use crate::config::scalar::Count;
 use crate::config::shape::{At, Refusal, Shape, Words, section};
 use crate::config::tree;
 use crate::config::warm_text::{CronText, ForUsers, PagesText, Params, WarmOrigin, WarmTarget, Zone};
-use crate::flow::identities;
+use crate::flow::identities::{self, Shown};
 use crate::warm::Settings;
 use crate::warm::paging::Pages;
 use crate::warm::pattern::{MAX_PATHS, Pattern};
@@ -145,8 +145,10 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
     let users = merged.warm.as_ref().and_then(|warm| warm.value.users.as_ref());
     let is_wanted = is_for_users || users.is_some_and(|users| users.source != Source::Default);
     let users = said(users.cloned());
+    let named_in = said(keys.as_user).header.map(|at| at.value);
+    let shown = if named_in.is_some() { Shown::Name } else { Shown::Credential };
     let users =
-        identities::Settings { window: declared(&users.window), limit: declared(&users.limit).size() };
+        identities::Settings { window: declared(&users.window), limit: declared(&users.limit).size(), shown };
     Settings {
         tasks,
         before_ready: declared(&keys.before_ready),
@@ -155,7 +157,7 @@ pub(crate) fn settle(merged: &File, problems: &mut Vec<Problem>) -> Settings {
         headers: fields(keys.headers.as_ref()),
         background,
         users: (background && is_wanted).then_some(users),
-        named_in: said(keys.as_user).header.map(|at| at.value),
+        named_in,
         learn: learn.map(|(top, _)| top),
         ahead: ahead.filter(|_| background),
         grammar: Grammar { zone, read },

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use crate::body::{Body, BodyError};
 use crate::flow::arriving::{Arrival, Arriving, Flight, Landing, Whence};
 use crate::flow::fetch::{Fetch, UNCACHEABLE_FOR};
+use crate::flow::identities;
 use crate::flow::pass;
 use crate::flow::relay::{self, Writer};
 use crate::policy::{NoStore, Selector, Storable};
@@ -139,6 +140,9 @@ impl Fetch {
     pub(crate) fn settled(&self, entry: &Arc<Entry>) {
         if self.how.priority != Priority::Client {
             entry.not_asked_for();
+        }
+        if let Some(person) = &self.person {
+            identities::note(&self.flow, person);
         }
         self.tell(entry);
     }

@@ -47,10 +47,14 @@ pub enum NotSaid {
 }
 
 impl Said {
-    /// What an entry says.
-    pub fn by(entry: &Entry) -> Self {
-        let headers = entry.response.origin_headers();
-        Self::of(entry.response.status, &headers, &entry.response.body)
+    /// What an entry says; `None`: the process is about to stop.
+    pub async fn by(entry: &Arc<Entry>) -> Option<Self> {
+        let entry = Arc::clone(entry);
+        said(move || {
+            let headers = entry.response.origin_headers();
+            Self::of(entry.response.status, &headers, &entry.response.body)
+        })
+        .await
     }
 
     fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
@@ -104,5 +108,10 @@ async fn answer(flow: &Arc<Shared>, request: Request<Body>, visit: &Visit<'_>) -
     let response = flow.upstream.send(request, visit.how(Upgrade::No)).await.ok()?;
     let (head, body) = response.into_parts();
     let body: Bytes = Limited::new(body, limit).collect().await.ok()?.to_bytes();
-    Some(Said::of(head.status, &head.headers, &body))
+    said(move || Said::of(head.status, &head.headers, &body)).await
+}
+
+/// To decode a large body takes its time.
+async fn said(say: impl FnOnce() -> Said + Send + 'static) -> Option<Said> {
+    tokio::task::spawn_blocking(say).await.ok()
 }

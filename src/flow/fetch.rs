@@ -16,6 +16,7 @@ use crate::fault::{self, Fault};
 use crate::flow::arriving::{Flight, Landing, Own, Whence};
 use crate::flow::coalesce::Departure;
 use crate::flow::demotion::asks_for_login;
+use crate::flow::identities::Person;
 use crate::flow::lesson::Lesson;
 use crate::flow::part::{self, Wanted};
 use crate::flow::tagging::Tagging;
@@ -67,6 +68,8 @@ pub(crate) struct Fetch {
     pub(crate) asks_others: bool,
     /// How urgent its flight is.
     urgency: Urgency,
+    /// Who is remembered if it brings something of his own.
+    pub(crate) person: Option<Person>,
 }
 
 impl Fetch {
@@ -78,7 +81,6 @@ impl Fetch {
         share: Share,
         base: Option<Arc<Entry>>,
     ) -> Self {
-        visit.note_identity(&head.headers, share);
         let route = visit.target.route;
         let mut request = Request::new(visit.content().bytes());
         if route.settings.reads(&head.method) == Reads::ByContent {
@@ -102,6 +104,7 @@ impl Fetch {
             of_a_write: false,
             asks_others: false,
             urgency: Urgency::of(visit.client.priority),
+            person: visit.person(&head.headers, share),
         }
     }
 
@@ -203,16 +206,10 @@ impl Fetch {
             return None;
         }
         let now = self.flow.clock.now();
-        match self.flow.lookup(&self.selecting, departure.key(), now.mono) {
-            Found::Entry(entry)
-                if entry.softened().is_none()
-                    && entry.life.is_fresh(now)
-                    && !entry.life.always_validate() =>
-            {
-                Some(entry)
-            }
-            _ => None,
-        }
+        let found = self.flow.lookup(&self.selecting, departure.key(), now.mono);
+        let Found::Entry(entry) = found else { return None };
+        let is_sound = entry.softened().is_none() && !entry.life.always_validate();
+        (is_sound && entry.life.is_fresh(now)).then_some(entry)
     }
 
     async fn exchange(&mut self) -> Result<(Response<Body>, ResponseTimes), upstream::Error> {

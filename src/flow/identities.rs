@@ -1,11 +1,12 @@
 //! Who was here lately, and what they showed: so that what belongs to them can be fetched before they ask again.
 //!
 //! ```text
-//! a fill for somebody's own entry ─► noted (digest, user, credential) ─► window ─► forgotten
+//! somebody's own entry is stored for him ─► noted (digest, user, credential) ─► window ─► forgotten
 //!                       a hit on an entry that was warmed for him ─► `seen`
 //! ```
-//! Invariant: at most `limit` of them, and none for longer than `window` after he was last seen; a credential is in memory only,
-//! never printed, and overwritten when it is let go. Nothing of this is done for a hit. It refuses to know what is fetched.
+//! Invariant: at most `limit` of them, and none for longer than `window` after he was last seen; only who the origin has given
+//! something of his own; a credential is in memory only, never printed, never shown to another host than it was shown to, of no
+//! use once it is forgotten, and overwritten when it is let go. Nothing of this is done for a hit. It refuses to know what is fetched.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +18,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use crate::flow::{Flow, Visit};
+use crate::flow::{Flow, Shared, Visit};
 use crate::route::identity::{Digest, Identity};
 use crate::route::share::Share;
 use crate::upstream::Priority;
@@ -32,6 +33,17 @@ pub struct Settings {
     pub window: Duration,
     /// Most that are remembered; who was not seen for longest goes first.
     pub limit: usize,
+    /// What is remembered of them.
+    pub shown: Shown,
+}
+
+/// What is remembered of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// What he showed, to ask with.
+    Credential,
+    /// Who he says he is: a service asks for him (`warm.as`).
+    Name,
 }
 
 /// Somebody who was here.
@@ -128,6 +140,16 @@ impl Identities {
         known.insert(digest, Seen { at: now, person });
     }
 
+    /// Forgets who was not seen within the window before `now` (monotonic).
+    fn forget_absent(&self, now: Duration) {
+        self.lock().retain(|_, seen| now.saturating_sub(seen.at) <= self.settings.window);
+    }
+
+    fn knows(&self, digest: Digest, now: Duration) -> bool {
+        let known = self.lock();
+        known.get(&digest).is_some_and(|seen| now.saturating_sub(seen.at) <= self.settings.window)
+    }
+
     /// Who was seen within the window before `now` (monotonic), the latest first. The others are forgotten.
     fn active(&self, now: Duration) -> Vec<Person> {
         let mut known = self.lock();
@@ -143,17 +165,29 @@ impl Identities {
     }
 }
 
+/// Notes that something of his own is kept for `person`.
+pub(in crate::flow) fn note(flow: &Shared, person: &Person) {
+    if let Some(identities) = flow.identities.get() {
+        identities.note(person.digest, flow.clock.mono(), || Some(person.clone()));
+    }
+}
+
 impl Visit<'_> {
-    /// Notes who asks, where the answer will be his own and a client waits for it.
-    pub(crate) fn note_identity(&self, headers: &HeaderMap, share: Share) {
-        let Some(identities) = self.flow.identities.get() else { return };
-        if let (Share::Credential(digest), Priority::Client) = (share, self.client.priority) {
-            let identity = &self.flow.rules.identity;
-            identities.note(digest, self.now.mono, || {
-                let credential = Arc::new(Credential::of(identity, headers)?);
-                Some(Person { digest, user: identity.user(headers).map(Into::into), credential })
-            });
+    /// Who asks, where the answer will be his own, a client waits for it, and warming would ask the same host for it; `None`
+    /// also where nobody is remembered.
+    pub(crate) fn person(&self, headers: &HeaderMap, share: Share) -> Option<Person> {
+        let Share::Credential(digest) = share else { return None };
+        let (identities, rules) = (self.flow.identities.get()?, &self.flow.rules);
+        let is_warmed_here = self.target.authority == rules.hosts.canonical();
+        if self.client.priority != Priority::Client || !is_warmed_here {
+            return None;
         }
+        let credential = match identities.settings.shown {
+            Shown::Credential => Credential::of(&rules.identity, headers)?,
+            Shown::Name => Credential(Vec::new()),
+        };
+        let user = rules.identity.user(headers).map(Into::into);
+        Some(Person { digest, user, credential: Arc::new(credential) })
     }
 }
 
@@ -161,6 +195,13 @@ impl Flow {
     /// From now on, those whose own entries are fetched are remembered. The first call counts.
     pub fn remember_identities(&self, settings: Settings) {
         self.0.identities.get_or_init(|| Identities::new(settings));
+    }
+
+    /// Forgets who was not here for the window.
+    pub fn forget_absent(&self) {
+        if let Some(identities) = self.0.identities.get() {
+            identities.forget_absent(self.0.clock.mono());
+        }
     }
 
     /// Who was seen lately, the latest first.
@@ -183,8 +224,10 @@ impl Flow {
         }
     }
 
-    /// `headers` as `person` would send them: with his credentials and nobody else's. `None`: they would not open his entries.
+    /// `headers` as `person` would send them: with his credentials and nobody else's. `None`: he has been forgotten, or they
+    /// would not open his entries.
     pub fn in_the_name_of(&self, person: &Person, headers: &HeaderMap) -> Option<HeaderMap> {
+        self.0.identities.get().filter(|known| known.knows(person.digest, self.0.clock.mono()))?;
         let identity = &self.0.rules.identity;
         let mut headers = headers.clone();
         let others: Vec<HeaderName> =
@@ -203,7 +246,7 @@ mod tests {
     use crate::route::identity;
 
     fn identities(limit: usize) -> Identities {
-        Identities::new(Settings { window: Duration::from_secs(30), limit })
+        Identities::new(Settings { window: Duration::from_secs(30), limit, shown: Shown::Credential })
     }
 
     fn person(name: &str) -> Person {
@@ -238,8 +281,19 @@ mod tests {
         note(&identities, "bob", 140);
         assert_eq!(active(&identities, 170), ["bob"]);
         assert!(active(&identities, 171).is_empty());
+        assert!(!identities.knows(person("bob").digest, Duration::from_secs(171)));
         identities.note(person("bob").digest, Duration::from_secs(172), || None);
         assert!(active(&identities, 172).is_empty(), "his credential is gone: he has to show it again");
+    }
+
+    #[test]
+    fn who_is_absent_is_forgotten_though_nobody_asks_for_the_active() {
+        let identities = identities(10);
+        note(&identities, "anna", 100);
+        identities.forget_absent(Duration::from_secs(130));
+        assert_eq!(identities.lock().len(), 1);
+        identities.forget_absent(Duration::from_secs(131));
+        assert!(identities.lock().is_empty());
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl Switches {
         off.filter(|_| !self.is_draining()).collect()
     }
 
+    /// Whether everything is off at `now` (monotonic), or nothing is served any more.
+    pub fn is_off(&self, now: Duration) -> bool {
+        self.everything.load(Ordering::Relaxed) > millis(now)
+    }
+
     /// Whether nothing that is kept is served any more.
     pub fn is_draining(&self) -> bool {
         self.everything.load(Ordering::Relaxed) == DRAINING

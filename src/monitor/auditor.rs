@@ -77,8 +77,8 @@ async fn check(shared: Arc<Shared>, Drawn { entry, hits }: Drawn) {
 }
 
 /// What came of it, and how often the origin was asked.
-async fn compare(shared: &Shared, entry: &Entry) -> (Option<Outcome>, u32) {
-    let kept = seen(Said::by(entry));
+async fn compare(shared: &Shared, entry: &Arc<Entry>) -> (Option<Outcome>, u32) {
+    let Some(kept) = Said::by(entry).await.map(seen) else { return (None, 0) };
     let first = match ask(shared, entry).await {
         Ok(first) => first,
         Err(NotSaid::NotAskable) => return (None, 0),

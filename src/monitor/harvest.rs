@@ -223,8 +223,9 @@ impl Shared {
     fn read(&self, entry: &Entry, hits: u32, now: Now) {
         let looked = Duration::from_millis(self.looked.load(Ordering::Relaxed));
         entry.was_read(hits, passed(entry, looked), passed(entry, now.mono));
-        let told = entry.key().told();
-        let target = told.map_or(("", ""), |told| (told.path, told.query));
+        // Whose own it is tells nobody what he asked for.
+        let told = entry.key().told().filter(|told| !told.is_of_a_credential);
+        let target = told.map_or((entry.route().unwrap_or(UNMATCHED), ""), |told| (told.path, told.query));
         let hash = self.hasher.hash_one((told.map(|told| told.authority), target));
         let (route, bytes) = (self.route(entry), entry.response.body.len() as u64);
         self.usage().read(route, (hash, || name(target)), hits, bytes, now.mono);

@@ -67,8 +67,10 @@ pub fn of(points: &[(f64, f64)], better: Better, matters: f64) -> Verdict {
     }
     let slope = slope(points);
     let change = slope * (points[points.len() - 1].0 - points[0].0);
-    let is_better = (slope > 0.0) == (better == Better::Higher);
-    let trend = match (z(points).abs() > Z && change.abs() >= matters, is_better) {
+    let votes = z(points);
+    // Their sign, not that of the slope: where most points are equal that is none.
+    let is_better = (votes > 0.0) == (better == Better::Higher);
+    let trend = match (votes.abs() > Z && change.abs() >= matters, is_better) {
         (false, _) => Trend::Stable,
         (true, true) => Trend::Improving,
         (true, false) => Trend::Degrading,
@@ -139,6 +141,14 @@ mod tests {
     fn share_of(trend: Trend, slope: f64) -> f64 {
         let told = |seed: &u64| of(&series(*seed, slope), Better::Higher, 0.02).trend == trend;
         (0..SEEDS).filter(told).count() as f64 / SEEDS as f64
+    }
+
+    #[test]
+    fn what_was_nothing_for_long_and_rises_does_not_get_better() {
+        let load = |at: u32| (f64::from(at), f64::from(at.saturating_sub(21)));
+        let points: Vec<(f64, f64)> = (0..30).map(load).collect();
+        assert_eq!(of(&points, Better::Lower, 0.0).trend, Trend::Degrading);
+        assert_eq!(of(&points, Better::Higher, 0.0).trend, Trend::Improving);
     }
 
     #[test]

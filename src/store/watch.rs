@@ -111,9 +111,15 @@ const OVER: u8 = 0x80;
 /// What whoever counts has seen of an entry so far.
 impl Entry {
     fn gained(&self) -> Gained {
-        let all = self.hits().saturating_add(1);
-        let before = self.looked.fetch_max(all, Ordering::Relaxed);
-        Gained { hits: all.saturating_sub(before.max(1)), misses: u32::from(before == 0) }
+        // The counter goes round after four billion hits; who was overtaken by another look has nothing to tell.
+        let all = self.hits().wrapping_add(1);
+        let since = |before: u32| all.wrapping_sub(before.max(1));
+        let is_later = |before: u32| before == 0 || (1..1 << 31).contains(&since(before));
+        let note = |before| is_later(before).then_some(all);
+        match self.looked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, note) {
+            Ok(before) => Gained { hits: since(before), misses: u32::from(before == 0) },
+            Err(_) => Gained::default(),
+        }
     }
 
     /// Notes that nobody waited for it when it was fetched.

@@ -109,7 +109,10 @@ impl Shared {
                     Some(each) => lists.push(self.list(&run, part, task, each, whom)),
                     None => {
                         let room = MAX_PATHS.saturating_sub(found.len());
-                        let (paths, unfit) = task.paths(&Bindings::new(), room);
+                        let (paths, mut unfit) = task.paths(&Bindings::new(), room);
+                        if room == 0 {
+                            unfit.push(too_many());
+                        }
                         for why in unfit {
                             run.fails(part, task.text(), why, self.clock.now());
                         }
@@ -129,7 +132,12 @@ impl Shared {
 
     /// Has it fetched, each thing once, in its order.
     pub(crate) async fn want(self: &Arc<Self>, run: &Arc<Run>, wanted: Vec<Wanted>) {
-        let wanted = distinct(wanted, |one| one.task.priority, Wanted::name);
+        let mut wanted = distinct(wanted, |one| one.task.priority, Wanted::name);
+        let room = MAX_PATHS.saturating_sub(run.state().total);
+        if let Some(first) = wanted.get(room) {
+            run.fails(first.part, &first.path, too_many(), self.clock.now());
+            wanted.truncate(room);
+        }
         let door = Arc::clone(&self.door);
         let paths: Vec<String> = wanted.iter().map(|one| one.path.clone()).collect();
         let look = move || {
@@ -247,6 +255,10 @@ impl Shared {
         let people: Vec<Whom> = self.door.active().into_iter().filter(is_meant).map(Whom::Person).collect();
         if people.is_empty() { Err(Refused::Identity) } else { Ok(people) }
     }
+}
+
+fn too_many() -> String {
+    format!("a run takes {MAX_PATHS} requests: this one and those behind it are left out")
 }
 
 fn named(user: &str) -> Option<Whom> {

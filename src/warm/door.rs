@@ -49,6 +49,12 @@ pub trait Door: Send + Sync {
     /// Somebody used what was warmed for him.
     fn seen(&self, whose: Digest);
 
+    /// Forgets who was not here lately.
+    fn forget_absent(&self);
+
+    /// Whether nothing is cached now: somebody switched it off, or the process is about to stop.
+    fn is_off(&self) -> bool;
+
     /// The origin does not take somebody's credential any more.
     fn forget(&self, whose: Digest);
 
@@ -101,6 +107,14 @@ impl Door for Flow {
 
     fn seen(&self, whose: Digest) {
         Flow::seen(self, whose);
+    }
+
+    fn forget_absent(&self) {
+        Flow::forget_absent(self);
+    }
+
+    fn is_off(&self) -> bool {
+        self.switches().is_off(self.parts().clock.mono())
     }
 
     fn forget(&self, whose: Digest) {

@@ -144,7 +144,7 @@ impl<T> Learner<T> {
     /// Looks back at what was fetched since it last did: where too few of them earned a hit, the set is shorter from now on,
     /// and it grows again where they do. To be called before the next set is fetched.
     pub fn settle(&mut self) {
-        if self.fetched < ENOUGH {
+        if self.fetched < ENOUGH.min(self.length) {
             return;
         }
         let share = self.earned as f32 / self.fetched as f32;

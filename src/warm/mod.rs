@@ -176,6 +176,7 @@ impl Warmer {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.0.door.forget_absent();
             self.0.pupil.iter().for_each(|pupil| pupil.tell());
             if self.0.settings.background {
                 self.0.run_what_is_due().await;
@@ -261,6 +262,9 @@ impl Warmer {
 impl Shared {
     /// Begins what is due, if it is this node's turn and the last run of it has ended.
     async fn run_what_is_due(self: &Arc<Self>) {
+        if self.door.is_off() {
+            return;
+        }
         let due = self.lock_roster().due(self.clock.now(), &mut || self.draw());
         for (task, slot) in due {
             let is_going_on = |run: &Arc<Run>| run.is_of(&task.id) && run.state().ended.is_none();

@@ -92,8 +92,13 @@ impl Watch {
     fn wait_for(&mut self, entry: &Arc<Entry>, now: Now) {
         let is_fresh =
             entry.softened().is_none() && entry.life.is_fresh(now) && !entry.life.always_validate();
-        if !is_fresh || self.waiting.len() >= MAX_WAITING || hot(entry, Duration::ZERO, now).lead().is_none()
-        {
+        if is_fresh && hot(entry, Duration::ZERO, now).lead().is_some() {
+            self.wait(entry);
+        }
+    }
+
+    fn wait(&mut self, entry: &Arc<Entry>) {
+        if self.waiting.len() >= MAX_WAITING {
             return;
         }
         let waiting = Waiting { entry: Arc::clone(entry), cost: self.flow.cost(entry) };
@@ -104,7 +109,7 @@ impl Watch {
         while let Some(Ok(target)) = self.renewals.try_join_next() {
             // Its successor may live for less than a round.
             if let Some(entry) = self.flow.kept_for(&target).filter(|entry| left(entry, now) < self.horizon) {
-                self.wait_for(&entry, now);
+                self.wait(&entry);
             }
         }
         self.renew(now);

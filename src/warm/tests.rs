@@ -55,6 +55,12 @@ impl Door for Played {
 
     fn seen(&self, _whose: Digest) {}
 
+    fn forget_absent(&self) {}
+
+    fn is_off(&self) -> bool {
+        false
+    }
+
     fn forget(&self, _whose: Digest) {}
 
     fn in_the_name_of(&self, _person: &Person, _headers: &HeaderMap) -> Option<HeaderMap> {
