@@ -77,7 +77,7 @@ impl Diary {
     pub fn add(&mut self, schedule: Schedule, now: Now, random: &mut dyn FnMut() -> u64) {
         let next = match &schedule {
             Schedule::Start => None,
-            Schedule::Every(period) => Some(Next::of(now.mono + *period, now, &schedule, random)),
+            Schedule::Every(period) => Some(Next::of(now.mono + *period, now, *period, random)),
             Schedule::Cron(..) => schedule.by_cron(now, random),
         };
         self.0.push(Page { schedule, next });
@@ -104,7 +104,7 @@ impl Diary {
                     due.push(Due { task, slot: (millis(at) / period.as_millis().max(1)) as u64 });
                     let missed = late.as_millis() / period.as_millis().max(1);
                     let on = period.saturating_mul(u32::try_from(missed + 1).unwrap_or(u32::MAX));
-                    page.next = Some(Next::of(next.mono + on, now, &page.schedule, random));
+                    page.next = Some(Next::of(next.mono + on, now, *period, random));
                 }
                 Schedule::Cron(..) => {
                     if now.wall >= next.wall + next.jitter {
@@ -132,13 +132,9 @@ impl Diary {
 }
 
 impl Schedule {
-    /// The period, or the shortest time between two runs by cron that matters here.
-    fn jitter(&self, random: u64) -> Duration {
-        let most = match self {
-            Self::Every(period) => MAX_JITTER.min(*period / JITTER_SHARE),
-            // A minute is the usual unit of cron.
-            Self::Start | Self::Cron(..) => Duration::from_secs(60) / JITTER_SHARE,
-        };
+    /// How late a run may be that is followed by the next one after `period`.
+    fn jitter(period: Duration, random: u64) -> Duration {
+        let most = MAX_JITTER.min(period / JITTER_SHARE);
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(random.checked_rem(nanos).unwrap_or(0))
     }
@@ -146,14 +142,15 @@ impl Schedule {
     fn by_cron(&self, now: Now, random: &mut dyn FnMut() -> u64) -> Option<Next> {
         let Self::Cron(cron, zone) = self else { return None };
         let wall = occurrence(cron, zone, now.wall)?;
-        let next = Next { mono: now.mono, wall, noted: now.wall, jitter: self.jitter(random()) };
-        Some(next)
+        let after = occurrence(cron, zone, wall).and_then(|after| after.duration_since(wall).ok());
+        let jitter = Self::jitter(after.unwrap_or(Duration::MAX), random());
+        Some(Next { mono: now.mono, wall, noted: now.wall, jitter })
     }
 }
 
 impl Next {
-    fn of(mono: Duration, now: Now, schedule: &Schedule, random: &mut dyn FnMut() -> u64) -> Self {
-        Self { mono, wall: now.wall, noted: now.wall, jitter: schedule.jitter(random()) }
+    fn of(mono: Duration, now: Now, period: Duration, random: &mut dyn FnMut() -> u64) -> Self {
+        Self { mono, wall: now.wall, noted: now.wall, jitter: Schedule::jitter(period, random()) }
     }
 }
 
@@ -254,6 +251,8 @@ mod tests {
         assert!(most(Schedule::Every(MINUTE)) < MINUTE + MINUTE / JITTER_SHARE);
         assert!(most(Schedule::Every(60 * MINUTE)) < 60 * MINUTE + MAX_JITTER);
         assert!(most(cron("0 0 * * *", "UTC")) < 2 * MINUTE + MAX_JITTER);
+        let seconds = Duration::from_secs(2);
+        assert!(most(cron("*/2 * * * * *", "UTC")) < seconds + seconds / JITTER_SHARE);
     }
 
     #[test]

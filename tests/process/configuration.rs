@@ -56,7 +56,7 @@ fn a_missing_upstream_is_named() {
 
 #[test]
 fn a_key_of_a_later_version_is_not_ignored() {
-    refused("upstream: http://localhost:1\nwarm: { learn: x }\n", &["larder.yaml:2:9", "not available yet"]);
+    refused("upstream: http://localhost:1\nmode: shadow\n", &["larder.yaml:2:1", "not available yet"]);
 }
 
 #[test]
