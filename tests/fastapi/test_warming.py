@@ -151,7 +151,9 @@ def test_a_task_can_be_added_and_taken_away_while_it_runs(larder, origin):
     task = {"id": "exports", "get": "/api/projects/{id}/export", "params": {"id": [1, 2]}, "priority": 7, "every": "1s"}
     added = post(proxy, "/v1/warm/tasks", task)
     assert added.status_code == 201 and added.json()["registered"] is True and added.json()["every"] == "1s"
-    until(lambda: origin.count("/api/projects/2/export") == 1, "it is run by its schedule")
+    ended = lambda: (told(proxy)["tasks"][1]["last_run"] or {}).get("state")
+    until(lambda: ended() == "ok", "it is run by its schedule")
+    assert origin.count("/api/projects/2/export") == 1
     assert cached(proxy.get("/api/projects/1/export")) == "HIT"
     assert [known["id"] for known in told(proxy)["tasks"]] == ["file", "exports"]
     assert warm(proxy, "exports", "--wait").returncode == 0
