@@ -15,7 +15,6 @@ mod invalidation;
 mod learn;
 mod reading;
 mod tier;
-mod totals;
 mod warming;
 mod watched;
 

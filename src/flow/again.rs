@@ -98,11 +98,7 @@ impl Flow {
 
     /// Asks for `target` as a client would, behind all of them. What the cache did is among the response's extensions.
     pub async fn warm_again(&self, target: &Target) -> Response<Body> {
-        let (now, client) = (self.0.clock.now(), Client::warmer(target.tls));
-        let answer = Arc::clone(&self.0).walk(target.head(), Body::Empty, client, None, now).await;
-        let mut response = answer.response;
-        response.extensions_mut().insert(answer.cache);
-        response
+        self.ask(target.head(), Body::Empty, Client::warmer(target.tls)).await
     }
 
     /// Fetches what is kept for `target` anew, while it is served; gives what is kept then. `None`: nothing is, or somebody does it

@@ -62,9 +62,9 @@ impl Default for Room {
 }
 
 /// An entry, as it is asked for again.
-pub(crate) struct Wanted {
+struct Wanted {
     key: Key,
-    pub(crate) head: Head,
+    head: Head,
     client: Client,
     settle: Duration,
     heat: u8,

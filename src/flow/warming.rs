@@ -30,7 +30,11 @@ impl Flow {
     /// cache did is among the response's extensions.
     pub async fn warm(&self, request: Request<Body>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let (head, client) = (of_a_warmer(head), Client::warmer(self.0.settings.tls));
+        self.ask(of_a_warmer(head), body, Client::warmer(self.0.settings.tls)).await
+    }
+
+    /// Answers as it would a client's; what the cache did is among the response's extensions.
+    pub(in crate::flow) async fn ask(&self, head: Head, body: Body, client: Client) -> Response<Body> {
         let now = self.0.clock.now();
         let answer = Arc::clone(&self.0).walk(head, body, client, None, now).await;
         let mut response = answer.response;
