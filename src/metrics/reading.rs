@@ -51,7 +51,7 @@ impl Metrics {
     pub fn read(&self) -> Reading {
         let (warmed, warm_failed) = self.warming.requested();
         Reading {
-            routes: self.routes.iter().map(Route::read).collect(),
+            routes: self.routes.iter().map(|(_, route)| route.read()).collect(),
             upstream: self.upstream_duration.tally(),
             upstream_errors: self.upstream_failures.load(Ordering::Relaxed),
             evicted: self.evictions.get(&Reason { reason: "size" }).map_or(0, |count| count.get()),
