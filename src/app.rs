@@ -5,6 +5,7 @@
 //! stop    /readyz 503, nothing from the cache, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
+mod comparing;
 mod joining;
 mod upkeep;
 mod warming;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -123,12 +125,14 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         server.address().map_err(|why| server::Error::Listen { address: config.server.listen, why })?;
     let doors = Doors::open(&config.admin).await?;
     let drain = Drain::default();
+    let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
     let digest = format!("{:016x}", config.digest);
     metrics.set_config(&digest);
     let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
     let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
     let flow = walk(&config, address.port(), tier, (&metrics, log, clock, drain.watch()))?;
     let (monitor, harvest, watching) = watching::watch(&config, &flow, address.port())?;
+    let compare = comparing::compare(in_force, flow.clone(), address.port(), harvest.clone());
     let (invalidator, crowded) = (&flow.parts().invalidator, flow.parts().upstream.clone());
     invalidator.before_all(move || crowded.ramp());
     let (warmer, renewing) = warming::warmer(config.warm, &flow, config.fleet.as_ref().zip(place.as_ref()));
@@ -150,6 +154,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         harvest,
         cache_path: config.admin.cache_path.clone(),
         warmer: warmer.clone(),
+        compare,
     });
     background.extend(listener);
     background.extend(watching);

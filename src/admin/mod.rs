@@ -10,6 +10,7 @@
 mod access;
 mod body;
 mod compat;
+mod config;
 mod entries;
 mod fleet;
 mod monitor;
@@ -40,6 +41,7 @@ use serde_json::Value;
 
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
+pub use crate::admin::config::Compare;
 use crate::admin::problem::Problem;
 use crate::body::{Body, BodyError};
 use crate::flow::explain::asked::Asked;
@@ -99,6 +101,8 @@ pub struct Sources {
     pub cache_path: String,
     /// Who warms.
     pub warmer: Warmer,
+    /// What another configuration would change.
+    pub compare: Compare,
 }
 
 impl Sources {
@@ -122,7 +126,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 33] = [
+const API: [Route; 34] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
@@ -137,6 +141,9 @@ const API: [Route; 33] = [
     Route("/v1/operations/{id}", Some(Role::Read), || get(purge::operation)),
     Route("/v1/fleet", Some(Role::Read), || get(fleet::fleet)),
     Route("/v1/explain", Some(Role::Read), || post(explain)),
+    Route("/v1/config/diff", Some(Role::Read), || {
+        post(config::diff).layer(DefaultBodyLimit::max(config::MAX_FILE))
+    }),
     Route("/v1/purge", Some(Role::Purge), || post(purge::purge)),
     Route("/v1/events", Some(Role::Purge), || post(purge::events)),
     Route("/v1/warm", Some(Role::Read), || get(warm::list)),
@@ -417,6 +424,7 @@ mod tests {
                 digest: "d".into(),
                 channels: None,
                 cache_path: CACHE_PATH.into(),
+                compare: Arc::new(|name, yaml| serde_json::json!({ "ok": true, "name": name, "yaml": yaml })),
             };
             let (stop, stopped) = oneshot::channel::<()>();
             let done = async move { drop(stopped.await) };
