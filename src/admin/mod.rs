@@ -11,13 +11,16 @@ mod access;
 mod body;
 mod compat;
 mod entries;
+pub mod figures;
 mod fleet;
+pub mod in_force;
 mod monitor;
 mod parameters;
 mod probes;
 mod problem;
 mod purge;
 mod status;
+mod stream;
 mod switches;
 mod usage;
 mod warm;
@@ -40,6 +43,8 @@ use serde_json::Value;
 
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
+use crate::admin::figures::Watching;
+use crate::admin::in_force::InForce;
 use crate::admin::problem::Problem;
 use crate::body::{Body, BodyError};
 use crate::flow::explain::asked::Asked;
@@ -89,8 +94,8 @@ pub struct Sources {
     pub flow: Flow,
     /// What watches over it.
     pub monitor: Monitor,
-    /// Digest of the configuration in force, as metrics show it.
-    pub digest: String,
+    /// The configuration in force.
+    pub config: InForce,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
     /// What entries were worth.
@@ -99,6 +104,8 @@ pub struct Sources {
     pub cache_path: String,
     /// Who warms.
     pub warmer: Warmer,
+    /// What all who look on share.
+    pub watching: Watching,
 }
 
 impl Sources {
@@ -122,11 +129,14 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 33] = [
+const API: [Route; 36] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
     Route("/v1/monitor", Some(Role::Read), || get(monitor::monitor)),
+    Route("/v1/figures", Some(Role::Read), || get(figures::figures)),
+    Route("/v1/stream", Some(Role::Read), || get(stream::stream)),
+    Route("/v1/dependencies", Some(Role::Read), || get(figures::dependencies)),
     Route("/v1/usage", Some(Role::Read), || get(usage::usage)),
     Route("/v1/entries", Some(Role::Read), || get(entries::list)),
     Route("/v1/entries", Some(Role::All), || put(entries::put)),
@@ -414,7 +424,8 @@ mod tests {
                 warmer: idle(&flow, &metrics),
                 flow,
                 metrics,
-                digest: "d".into(),
+                config: InForce::new("d", Clock::system()),
+                watching: Watching::new(&Clock::system()),
                 channels: None,
                 cache_path: CACHE_PATH.into(),
             };
