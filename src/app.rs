@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::{AccessLog, Flush, Format};
+use crate::admin::figures::Watching;
+use crate::admin::in_force::InForce;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, Phase, Watch};
@@ -149,7 +151,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         metrics: Arc::clone(&metrics),
         flow: flow.clone(),
         monitor: monitor.clone(),
-        digest,
+        config: InForce::new(digest, flow.parts().clock.clone()),
+        watching: Watching::new(&flow.parts().clock),
         channels: subscription.clone(),
         harvest,
         cache_path: config.admin.cache_path.clone(),

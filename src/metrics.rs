@@ -13,6 +13,7 @@ mod fleet;
 mod histogram;
 mod invalidation;
 mod learn;
+mod misses;
 mod reading;
 mod tier;
 mod warming;
@@ -41,6 +42,7 @@ use crate::metrics::histogram::Histogram;
 pub use crate::metrics::histogram::Tally;
 use crate::metrics::invalidation::Invalidations;
 pub use crate::metrics::learn::Learn;
+use crate::metrics::misses::Reasons;
 pub use crate::metrics::reading::{Reading, RouteReading};
 pub use crate::metrics::tier::Tier;
 use crate::metrics::warming::Warming;
@@ -69,6 +71,7 @@ pub struct Metrics {
     /// Of all reasons.
     upstream_failures: AtomicU64,
     bypasses: Family<RouteReason, Counter>,
+    misses: Family<RouteReason, Counter>,
     evictions: Family<Reason, Counter>,
     fills_discarded: Family<Reason, Counter>,
     demotions: Family<RouteLabel, Counter>,
@@ -116,6 +119,11 @@ impl Metrics {
                 r,
                 "bypass",
                 "Requests that the cache was not asked for, or whose answer it refused",
+            ),
+            misses: declare(
+                r,
+                "misses",
+                "Requests that the cache did not answer, by the most telling reason",
             ),
             evictions: declare(r, "evictions", "Entries that left the cache"),
             fills_discarded: declare(r, "fills_discarded", "Fetched answers that were not stored"),
@@ -262,6 +270,7 @@ struct Route {
     /// (GET, HEAD) × (200, 304) × [`Cache`].
     requests: [OnceLock<Counter>; 4 * Cache::COUNT],
     durations: [OnceLock<Histogram>; Cache::COUNT],
+    misses: Reasons,
 }
 
 impl Route {
@@ -270,6 +279,7 @@ impl Route {
             name: name.into(),
             requests: std::array::from_fn(|_| OnceLock::new()),
             durations: std::array::from_fn(|_| OnceLock::new()),
+            misses: Reasons::default(),
         }
     }
 

@@ -12,13 +12,16 @@ mod body;
 mod compat;
 mod config;
 mod entries;
+pub mod figures;
 mod fleet;
+pub mod in_force;
 mod monitor;
 mod parameters;
 mod probes;
 mod problem;
 mod purge;
 mod status;
+mod stream;
 mod switches;
 mod usage;
 mod warm;
@@ -42,6 +45,8 @@ use serde_json::Value;
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
 pub use crate::admin::config::Compare;
+use crate::admin::figures::Watching;
+use crate::admin::in_force::InForce;
 use crate::admin::problem::Problem;
 use crate::body::{Body, BodyError};
 use crate::flow::explain::asked::Asked;
@@ -91,8 +96,8 @@ pub struct Sources {
     pub flow: Flow,
     /// What watches over it.
     pub monitor: Monitor,
-    /// Digest of the configuration in force, as metrics show it.
-    pub digest: String,
+    /// The configuration in force.
+    pub config: InForce,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
     /// What entries were worth.
@@ -103,6 +108,8 @@ pub struct Sources {
     pub warmer: Warmer,
     /// What another configuration would change.
     pub compare: Compare,
+    /// What all who look on share.
+    pub watching: Watching,
 }
 
 impl Sources {
@@ -126,11 +133,14 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 34] = [
+const API: [Route; 37] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
     Route("/v1/monitor", Some(Role::Read), || get(monitor::monitor)),
+    Route("/v1/figures", Some(Role::Read), || get(figures::figures)),
+    Route("/v1/stream", Some(Role::Read), || get(stream::stream)),
+    Route("/v1/dependencies", Some(Role::Read), || get(figures::dependencies)),
     Route("/v1/usage", Some(Role::Read), || get(usage::usage)),
     Route("/v1/entries", Some(Role::Read), || get(entries::list)),
     Route("/v1/entries", Some(Role::All), || put(entries::put)),
@@ -421,7 +431,8 @@ mod tests {
                 warmer: idle(&flow, &metrics),
                 flow,
                 metrics,
-                digest: "d".into(),
+                config: InForce::new("d", Clock::system()),
+                watching: Watching::new(&Clock::system()),
                 channels: None,
                 cache_path: CACHE_PATH.into(),
                 compare: Arc::new(|name, yaml| serde_json::json!({ "ok": true, "name": name, "yaml": yaml })),

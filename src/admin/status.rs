@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
-use crate::admin::{Sources, elsewhere, switches};
+use crate::admin::{Sources, elsewhere, figures, switches};
 use crate::invalidate::subscription::Status;
 use crate::metrics::{Cache, CacheState};
 use crate::route::table::Route;
@@ -51,12 +51,12 @@ impl Answered {
 
 /// `GET /v1/status`
 pub(crate) async fn status(State(sources): State<Sources>) -> Result<Json<Value>, Problem> {
-    let parts = sources.flow.parts();
+    let (parts, loaded) = (sources.flow.parts(), sources.config.loaded());
     let (upstream, state) = (upstream(&sources).await, state(&sources).await?);
     Ok(Json(json!({
         "state": sources.readiness.state().as_str(),
         "version": env!("CARGO_PKG_VERSION"),
-        "config": { "digest": sources.digest },
+        "config": { "digest": loaded.digest, "loaded_at": figures::millis(loaded.at) },
         "enabled": parts.settings.enabled,
         "switches": switches::list(&sources),
         "entries": state.entries,
@@ -178,7 +178,7 @@ fn each_route(sources: &Sources) -> impl Iterator<Item = (&Arc<Route>, Answered,
         .map(|route| (route, Answered(sources.metrics.answered(route.index)), parts.store.count(&route.tag)))
 }
 
-async fn upstream(sources: &Sources) -> Value {
+pub(crate) async fn upstream(sources: &Sources) -> Value {
     let error = match tokio::time::timeout(PROBE, sources.flow.probe()).await {
         Ok(Ok(())) => None,
         Ok(Err(why)) => Some(why.to_string()),
@@ -187,7 +187,7 @@ async fn upstream(sources: &Sources) -> Value {
     json!({ "reachable": error.is_none(), "error": error })
 }
 
-fn channels(channels: &Status) -> Value {
+pub(crate) fn channels(channels: &Status) -> Value {
     json!({
         "connected": channels.connected,
         "gaps": channels.gaps,

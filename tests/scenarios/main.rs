@@ -42,6 +42,7 @@ mod usage;
 mod variants;
 mod warm_runs;
 mod warming;
+mod watching;
 mod webhooks;
 mod write_rules;
 mod writes;
