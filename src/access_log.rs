@@ -5,6 +5,8 @@
 //! control characters.
 //! It refuses to know query values, fields and bodies: a [`Line`] has no place for them.
 
+pub mod audience;
+
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use prometheus_client::metrics::counter::Counter;
 use serde::{Serialize, Serializer};
+
+use crate::access_log::audience::{Audience, Listener};
 
 /// Most bytes that wait for the writer; about 3,000 lines.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -127,6 +131,7 @@ pub struct AccessLog {
     access: Access,
     format: Format,
     shared: Arc<Shared>,
+    audience: Arc<Audience>,
 }
 
 impl AccessLog {
@@ -142,7 +147,8 @@ impl AccessLog {
         let shared = Arc::new(Shared { dropped, ..Shared::default() });
         let writing = Arc::clone(&shared);
         let writer = Some(std::thread::spawn(move || writing.write_to(out)));
-        (Self { access, format, shared: Arc::clone(&shared) }, Flush { shared, writer })
+        let log = Self { access, format, shared: Arc::clone(&shared), audience: Arc::default() };
+        (log, Flush { shared, writer })
     }
 
     /// The same log, for these requests.
@@ -152,16 +158,25 @@ impl AccessLog {
 
     /// A log that writes nothing.
     pub fn off() -> Self {
-        Self { access: Access::Off, format: Format::Json, shared: Arc::default() }
+        let (access, format) = (Access::Off, Format::Json);
+        Self { access, format, shared: Arc::default(), audience: Arc::default() }
     }
 
-    /// Whether any line may be written.
+    /// Whether anybody may want a line.
     pub fn is_on(&self) -> bool {
-        self.access != Access::Off
+        self.access != Access::Off || self.audience.is_there()
+    }
+
+    /// Hears of every request that is answered from now on, whatever `access` wants.
+    pub fn listen(&self) -> Listener {
+        Audience::listen(&self.audience)
     }
 
     /// Leaves the line of one request, if `access` wants it. Never blocks on the output.
     pub fn write(&self, line: &Line<'_>) {
+        if self.audience.is_there() {
+            self.audience.tell(line);
+        }
         let wanted = match self.access {
             Access::All => true,
             Access::Errors => line.status >= 500,

@@ -48,6 +48,11 @@ impl Drain {
 }
 
 impl Watch {
+    /// Whether it is `phase` or a later one.
+    pub fn has_reached(&self, phase: Phase) -> bool {
+        *self.0.borrow() >= phase
+    }
+
     /// Waits until `phase` or a later one; a server whose owner is gone has stopped.
     pub async fn reached(&mut self, phase: Phase) {
         let _ = self.0.wait_for(|now| *now >= phase).await;

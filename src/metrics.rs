@@ -14,6 +14,7 @@ mod fleet;
 mod histogram;
 mod invalidation;
 mod learn;
+mod misses;
 mod reading;
 mod tier;
 mod warming;
@@ -43,6 +44,7 @@ use crate::metrics::histogram::Histogram;
 pub use crate::metrics::histogram::Tally;
 use crate::metrics::invalidation::Invalidations;
 pub use crate::metrics::learn::Learn;
+use crate::metrics::misses::Reasons;
 pub use crate::metrics::reading::{Reading, RouteReading};
 pub use crate::metrics::tier::Tier;
 use crate::metrics::warming::Warming;
@@ -73,6 +75,7 @@ pub struct Metrics {
     /// Of all reasons.
     upstream_failures: AtomicU64,
     bypasses: Family<RouteReason, Counter>,
+    misses: Family<RouteReason, Counter>,
     evictions: Family<Reason, Counter>,
     fills_discarded: Family<Reason, Counter>,
     demotions: Family<RouteLabel, Counter>,
@@ -122,6 +125,11 @@ impl Metrics {
                 r,
                 "bypass",
                 "Requests that the cache was not asked for, or whose answer it refused",
+            ),
+            misses: declare(
+                r,
+                "misses",
+                "Requests that the cache did not answer, by the most telling reason",
             ),
             evictions: declare(r, "evictions", "Entries that left the cache"),
             fills_discarded: declare(r, "fills_discarded", "Fetched answers that were not stored"),
@@ -278,6 +286,7 @@ struct Route {
     /// (GET, HEAD) × (200, 304) × [`Cache`].
     requests: [OnceLock<Counter>; 4 * Cache::COUNT],
     durations: [OnceLock<Histogram>; Cache::COUNT],
+    misses: Reasons,
 }
 
 impl Route {
@@ -286,6 +295,7 @@ impl Route {
             name: name.into(),
             requests: std::array::from_fn(|_| OnceLock::new()),
             durations: std::array::from_fn(|_| OnceLock::new()),
+            misses: Reasons::default(),
         }
     }
 

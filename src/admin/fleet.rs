@@ -11,9 +11,14 @@ use crate::tier::Tier;
 
 /// `GET /v1/fleet`; a node that is alone says so.
 pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
+    Json(told(&sources).await)
+}
+
+/// How this node stands, and who the others are.
+pub(crate) async fn told(sources: &Sources) -> Value {
     let parts = sources.flow.parts();
     let Some(fleet) = parts.invalidator.fleet() else {
-        return Json(json!({ "node": null, "journal": null, "nodes": [] }));
+        return json!({ "node": null, "journal": null, "nodes": [] });
     };
     let members = fleet.members().await;
     let standing = fleet.standing();
@@ -25,7 +30,7 @@ pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
         Err(_) => (Value::Null, Vec::new()),
     };
     let away = members.err().map(|away| away.to_string()).or_else(|| standing.away.clone());
-    Json(json!({
+    json!({
         "node": {
             "id": standing.incarnation.as_ref().map(|incarnation| &incarnation.0),
             "position": standing.applied.to_string(),
@@ -38,7 +43,7 @@ pub(crate) async fn fleet(State(sources): State<Sources>) -> Json<Value> {
         },
         "journal": journal,
         "nodes": nodes,
-    }))
+    })
 }
 
 fn journal(Extent { epoch, first, last }: Extent) -> Value {

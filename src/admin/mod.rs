@@ -10,15 +10,18 @@
 mod access;
 mod body;
 mod compat;
-pub mod configuration;
+mod config;
 mod entries;
+pub mod figures;
 mod fleet;
+pub mod in_force;
 mod monitor;
 mod parameters;
 mod probes;
 mod problem;
 mod purge;
 mod status;
+mod stream;
 mod switches;
 mod usage;
 mod warm;
@@ -41,7 +44,9 @@ use serde_json::Value;
 
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
-use crate::admin::configuration::Configuration;
+pub use crate::admin::config::Compare;
+use crate::admin::figures::Watching;
+use crate::admin::in_force::InForce;
 use crate::admin::problem::Problem;
 use crate::body::{Body, BodyError};
 use crate::flow::explain::asked::Asked;
@@ -91,8 +96,8 @@ pub struct Sources {
     pub flow: Flow,
     /// What watches over it.
     pub monitor: Monitor,
-    /// Which configuration is in force.
-    pub configuration: Configuration,
+    /// The configuration in force.
+    pub config: InForce,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
     /// What entries were worth.
@@ -101,6 +106,10 @@ pub struct Sources {
     pub cache_path: String,
     /// Who warms.
     pub warmer: Warmer,
+    /// What another configuration would change.
+    pub compare: Compare,
+    /// What all who look on share.
+    pub watching: Watching,
 }
 
 impl Sources {
@@ -124,11 +133,14 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 35] = [
+const API: [Route; 39] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
     Route("/v1/monitor", Some(Role::Read), || get(monitor::monitor)),
+    Route("/v1/figures", Some(Role::Read), || get(figures::figures)),
+    Route("/v1/stream", Some(Role::Read), || get(stream::stream)),
+    Route("/v1/dependencies", Some(Role::Read), || get(figures::dependencies)),
     Route("/v1/usage", Some(Role::Read), || get(usage::usage)),
     Route("/v1/entries", Some(Role::Read), || get(entries::list)),
     Route("/v1/entries", Some(Role::All), || put(entries::put)),
@@ -139,6 +151,9 @@ const API: [Route; 35] = [
     Route("/v1/operations/{id}", Some(Role::Read), || get(purge::operation)),
     Route("/v1/fleet", Some(Role::Read), || get(fleet::fleet)),
     Route("/v1/explain", Some(Role::Read), || post(explain)),
+    Route("/v1/config/diff", Some(Role::Read), || {
+        post(config::diff).layer(DefaultBodyLimit::max(config::MAX_FILE))
+    }),
     Route("/v1/purge", Some(Role::Purge), || post(purge::purge)),
     Route("/v1/events", Some(Role::Purge), || post(purge::events)),
     Route("/v1/warm", Some(Role::Read), || get(warm::list)),
@@ -147,8 +162,8 @@ const API: [Route; 35] = [
     Route("/v1/warm/tasks/{id}", Some(Role::All), || delete(warm::withdraw)),
     Route("/v1/warm/{run}", Some(Role::Read), || get(warm::one)),
     Route("/v1/warm/{run}", Some(Role::Purge), || delete(warm::cancel)),
-    Route("/v1/config", Some(Role::Read), || get(configuration::show)),
-    Route("/v1/config/reload", Some(Role::All), || post(configuration::reload)),
+    Route("/v1/config", Some(Role::Read), || get(config::show)),
+    Route("/v1/config/reload", Some(Role::All), || post(config::reload)),
     Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
     Route("/v1/cache/enable", Some(Role::All), || post(switches::enable)),
     Route("/client/v4/zones/{zone}/purge_cache", Some(Role::Purge), || post(compat::cloudflare)),
@@ -284,6 +299,7 @@ async fn never_stored(mut response: Response) -> Response {
 mod tests {
     use super::*;
     use crate::access_log::AccessLog;
+    use crate::admin::in_force::Loaded;
     use crate::clock::Clock;
     use crate::drain::Drain;
     use crate::flow::{self, Parts, ServerError};
@@ -303,7 +319,7 @@ mod tests {
     use crate::upstream::{self, Upstream};
     use std::future::IntoFuture;
     use std::io;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
@@ -397,12 +413,10 @@ mod tests {
         Keyring::new(None, &[token("read", Role::Read), token("purge", Role::Purge), token("all", Role::All)])
     }
 
-    /// Of which nobody can read another one.
-    fn configuration() -> Configuration {
-        let loaded_at = std::time::SystemTime::UNIX_EPOCH;
-        let (digest, file, needs_restart) = ("d".into(), None, Vec::new());
-        let values = serde_json::json!([]);
-        Configuration::new(configuration::InForce { digest, file, loaded_at, needs_restart, values }).0
+    /// One that nobody reads again.
+    fn loaded() -> Loaded {
+        let (changed, needs_restart, values) = (Vec::new(), Vec::new(), serde_json::json!([]));
+        Loaded { digest: "d".into(), file: None, at: UNIX_EPOCH, changed, needs_restart, values }
     }
 
     /// An admin listener on a free port, as if it had been configured on `listen`.
@@ -427,9 +441,11 @@ mod tests {
                 warmer: idle(&flow, &metrics),
                 flow,
                 metrics,
-                configuration: configuration(),
+                config: InForce::new(loaded()).0,
+                watching: Watching::new(&Clock::system()),
                 channels: None,
                 cache_path: CACHE_PATH.into(),
+                compare: Arc::new(|name, yaml| serde_json::json!({ "ok": true, "name": name, "yaml": yaml })),
             };
             let (stop, stopped) = oneshot::channel::<()>();
             let done = async move { drop(stopped.await) };

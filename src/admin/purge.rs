@@ -269,7 +269,8 @@ pub(crate) fn by_route(tally: &Tally) -> Value {
         .into()
 }
 
-fn told(audited: &Audited) -> Value {
+/// One that was applied, as the list and the stream tell of it.
+pub(crate) fn told(audited: &Audited) -> Value {
     json!({
         "position": audited.position.to_string(),
         "at": humantime::format_rfc3339_millis(audited.at).to_string(),

@@ -56,7 +56,7 @@ pub(crate) async fn status(State(sources): State<Sources>) -> Result<Json<Value>
     Ok(Json(json!({
         "state": sources.readiness.state().as_str(),
         "version": env!("CARGO_PKG_VERSION"),
-        "config": sources.configuration.in_force().brief(),
+        "config": sources.config.loaded().brief(),
         "enabled": parts.settings.enabled,
         "switches": switches::list(&sources),
         "entries": state.entries,
@@ -176,7 +176,7 @@ fn each_route(sources: &Sources) -> Vec<(Arc<Route>, Answered, usize)> {
     parts.rules.table.routes().iter().map(told).collect()
 }
 
-async fn upstream(sources: &Sources) -> Value {
+pub(crate) async fn upstream(sources: &Sources) -> Value {
     let error = match tokio::time::timeout(PROBE, sources.flow.probe()).await {
         Ok(Ok(())) => None,
         Ok(Err(why)) => Some(why.to_string()),
@@ -185,7 +185,7 @@ async fn upstream(sources: &Sources) -> Value {
     json!({ "reachable": error.is_none(), "error": error })
 }
 
-fn channels(channels: &Status) -> Value {
+pub(crate) fn channels(channels: &Status) -> Value {
     json!({
         "connected": channels.connected,
         "gaps": channels.gaps,

@@ -25,11 +25,24 @@ use crate::warm::{Refused, Standing};
 /// Longest time that an answer waits for the end of a run; whoever wants to wait longer asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
+/// Tasks and runs in a brief list.
+const BRIEF: usize = 10;
+
 /// `GET /v1/warm`
 pub(crate) async fn list(State(sources): State<Sources>) -> Json<Value> {
     let tasks: Vec<Value> = sources.warmer.tasks().iter().map(standing).collect();
     let runs: Vec<Value> = sources.warmer.runs().iter().rev().map(|run| brief(run)).collect();
     Json(json!({ "background": sources.warmer.is_on(), "tasks": tasks, "runs": runs }))
+}
+
+/// The same in short: how many tasks there are, those that are most urgent, and the last runs.
+pub(crate) fn brief_list(sources: &Sources) -> Value {
+    let mut tasks = sources.warmer.tasks();
+    let count = tasks.len();
+    tasks.sort_by_key(|standing| std::cmp::Reverse(standing.task.priority));
+    let tasks: Vec<Value> = tasks.iter().take(BRIEF).map(standing).collect();
+    let runs: Vec<Value> = sources.warmer.runs().iter().rev().take(BRIEF).map(|run| brief(run)).collect();
+    json!({ "background": sources.warmer.is_on(), "count": count, "tasks": tasks, "runs": runs })
 }
 
 /// `POST /v1/warm`: 202 with the run that was begun; with `wait`, 200 with its report if it ends in time.

@@ -28,8 +28,7 @@ pub(crate) const NO_POST: Unasked = Unasked {
 /// Receives what was sent to the path of a webhook.
 pub(crate) async fn receive(visit: &Visit<'_>, head: Head, body: Body) -> Answer {
     let (response, error) = answer(visit.flow, visit.target.path.decoded(), head, body).await;
-    let detail = Some("webhook");
-    Answer { response, cache: Cache::Bypass, detail, age: None, upstream: None, error }
+    Answer { error, ..Answer::plain(response, Cache::Bypass, Some("webhook")) }
 }
 
 /// The same where operators come in.

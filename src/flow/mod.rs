@@ -368,18 +368,12 @@ impl Shared {
 
     fn refuse(&self, refusal: &Refusal, head: &Head, client: &Client, now: Now) -> Answer {
         self.metrics.refused(refusal.reason);
-        let answer = Answer {
-            response: match refusal.status {
-                StatusCode::METHOD_NOT_ALLOWED => problem::method_not_allowed(refusal.detail),
-                status => problem::answer(status, refusal.detail),
-            },
-            cache: Cache::Bypass,
-            detail: Some(refusal.reason),
-            age: None,
-            upstream: None,
-            error: Some(refusal.reason),
+        let response = match refusal.status {
+            StatusCode::METHOD_NOT_ALLOWED => problem::method_not_allowed(refusal.detail),
+            status => problem::answer(status, refusal.detail),
         };
-        let mut answer = answer;
+        let error = Some(refusal.reason);
+        let mut answer = Answer { error, ..Answer::plain(response, Cache::Bypass, error) };
         if refusal.status == StatusCode::BAD_REQUEST && head.version < Version::HTTP_2 {
             // Whatever comes behind it on this connection is not to be trusted either.
             answer.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -57,7 +57,7 @@ pub(crate) async fn purge(visit: &Visit<'_>, head: &Head) -> Answer {
             if let Ack::Unconfirmed(operation) = applied.ack {
                 let response = problem::unconfirmed(operation);
                 let (error, detail) = (Some("unconfirmed"), Some("purge"));
-                return Answer { response, cache: Cache::Bypass, detail, age: None, upstream: None, error };
+                return Answer { error, ..Answer::plain(response, Cache::Bypass, detail) };
             }
             let (position, invalidated) = (applied.position.to_string(), applied.entries.total);
             let body =
@@ -65,5 +65,5 @@ pub(crate) async fn purge(visit: &Visit<'_>, head: &Head) -> Answer {
             problem::json(StatusCode::OK, "application/json", body)
         }
     };
-    Answer { response, cache: Cache::Bypass, detail: Some("purge"), age: None, upstream: None, error: None }
+    Answer::plain(response, Cache::Bypass, Some("purge"))
 }

@@ -60,6 +60,7 @@ impl<'a> Visitor<'a> {
             status: answer.response.status(),
             cache: answer.cache,
             detail: answer.detail,
+            why: answer.why,
             age: answer.age,
             upstream: answer.upstream,
             error: answer.error,
@@ -98,6 +99,7 @@ pub(crate) fn refused(flow: &Shared, head: &Head, client: &Client, arrived: Now,
         status: answer.response.status(),
         cache: answer.cache,
         detail: answer.detail,
+        why: answer.why,
         age: None,
         upstream: None,
         error: answer.error,
@@ -119,6 +121,7 @@ struct Entry<'a> {
     status: StatusCode,
     cache: Cache,
     detail: Option<&'static str>,
+    why: Option<&'static str>,
     age: Option<u64>,
     upstream: Option<Duration>,
     error: Option<&'static str>,
@@ -130,6 +133,11 @@ impl Entry<'_> {
         // What nobody waits for is no request of anybody's: the hit ratio is the clients'.
         if self.priority == Priority::Client {
             flow.metrics.request(self.route, self.method, self.status, self.cache, duration);
+            if !matches!(self.cache, Cache::Hit | Cache::Stale)
+                && let Some(reason) = self.detail.or(self.why)
+            {
+                flow.metrics.missed(self.route, reason);
+            }
         }
         if !flow.log.is_on() {
             return;

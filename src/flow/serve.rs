@@ -30,6 +30,8 @@ pub(crate) struct Answer {
     pub(crate) cache: Cache,
     /// Why the cache did so, where there is more to say than `cache` does.
     pub(crate) detail: Option<&'static str>,
+    /// Why the origin was asked, in a word.
+    pub(crate) why: Option<&'static str>,
     /// Age of what was served, in seconds.
     pub(crate) age: Option<u64>,
     /// How long the origin took to answer; `None`: it was not asked for this request.
@@ -39,6 +41,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// One as it is, of which there is no more to say.
+    pub(crate) fn plain(response: Response<Body>, cache: Cache, detail: Option<&'static str>) -> Self {
+        Self { response, cache, detail, why: None, age: None, upstream: None, error: None }
+    }
+
     /// Marks a response with what the cache did, as far as the route wants it shown.
     pub(crate) fn new(
         mut response: Response<Body>,
@@ -53,7 +60,11 @@ impl Answer {
         if settings.x_cache {
             response.headers_mut().insert(X_CACHE, HeaderValue::from_static(cache.as_str()));
         }
-        Self { response, cache, detail: detail(&status), age: None, upstream: None, error: None }
+        let (detail, why) = match status {
+            CacheStatus::Hit { detail, .. } => (detail, None),
+            CacheStatus::Fwd { why, detail, .. } => (detail, Some(why.as_str())),
+        };
+        Self { response, cache, detail, why, age: None, upstream: None, error: None }
     }
 }
 
@@ -82,7 +93,7 @@ pub(crate) fn entry(
         let plain = respond(entry.response.status, entry.response.headers(), Body::Empty);
         mark(plain).response.into_parts().0.headers
     });
-    Answer { response: whole(head), cache, detail: None, age: Some(age), upstream: None, error: None }
+    Answer { age: Some(age), ..Answer::plain(whole(head), cache, None) }
 }
 
 /// Answers `request` from a stored part; `None` if not all that it asks for lies there, or `If-Range` speaks of another.
@@ -203,10 +214,4 @@ pub(crate) fn not_modified(headers: &HeaderMap) -> Response<Body> {
         response.headers_mut().append(name, value.clone());
     }
     response
-}
-
-fn detail(status: &CacheStatus) -> Option<&'static str> {
-    match status {
-        CacheStatus::Hit { detail, .. } | CacheStatus::Fwd { detail, .. } => *detail,
-    }
 }

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use thiserror::Error;
+use tokio::sync::broadcast::{self, Receiver, Sender};
 
-use crate::invalidate::Source;
 use crate::invalidate::event::BadEvent;
 use crate::invalidate::purge;
+use crate::invalidate::{Invalidator, Source};
 use crate::metrics::UNMATCHED;
 use crate::route::derive::Followed;
 use crate::route::meet;
@@ -24,6 +25,9 @@ pub const MAX_RECORDS: usize = 10_000;
 
 /// Most items that they name together.
 pub const MAX_ITEMS: usize = 100_000;
+
+/// Invalidations that a listener may be behind; then it misses the oldest.
+pub const BEHIND: usize = 256;
 
 /// One invalidation that was applied.
 #[derive(Clone, Debug)]
@@ -160,8 +164,25 @@ fn position(text: &str) -> Option<Position> {
 }
 
 /// The list.
-#[derive(Debug, Default)]
-pub(in crate::invalidate) struct Audit(Mutex<Ring>);
+#[derive(Debug)]
+pub(in crate::invalidate) struct Audit {
+    ring: Mutex<Ring>,
+    /// Whoever looks on. Nobody who applies waits for them.
+    told: Sender<Arc<Audited>>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { ring: Mutex::default(), told: broadcast::channel(BEHIND).0 }
+    }
+}
+
+impl Invalidator {
+    /// Hears of what is applied from now on, in about the order of application.
+    pub fn listen(&self) -> Receiver<Arc<Audited>> {
+        self.0.audit.told.subscribe()
+    }
+}
 
 #[derive(Debug, Default)]
 struct Ring {
@@ -172,14 +193,15 @@ struct Ring {
 impl Audit {
     /// Puts what was applied together into its place, in one step: who reads on from that place misses none of it.
     pub(in crate::invalidate) fn add(&self, together: impl IntoIterator<Item = Audited>) {
-        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for audited in together {
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        for audited in together.into_iter().map(Arc::new) {
+            let _nobody_listens = self.told.send(Arc::clone(&audited));
             ring.items += audited.reach.items.len();
             // Who applied first may come here second.
             let behind =
                 ring.records.iter().rev().take_while(|known| known.position.n > audited.position.n).count();
             let place = ring.records.len() - behind;
-            ring.records.insert(place, Arc::new(audited));
+            ring.records.insert(place, audited);
         }
         while ring.records.len() > MAX_RECORDS || (ring.items > MAX_ITEMS && ring.records.len() > 1) {
             let gone = ring.records.pop_front();
@@ -189,7 +211,7 @@ impl Audit {
 
     /// What a query asks for, the oldest first.
     pub(in crate::invalidate) fn find(&self, query: &Query) -> Vec<Arc<Audited>> {
-        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner).records.clone();
+        let records = self.ring.lock().unwrap_or_else(PoisonError::into_inner).records.clone();
         records.into_iter().filter(|audited| query.matches(audited)).collect()
     }
 }

@@ -56,6 +56,10 @@ pub enum Source {
 }
 
 impl Source {
+    /// All that there are.
+    pub const ALL: [Self; 6] =
+        [Self::Write, Self::Origin, Self::Webhook, Self::Redis, Self::Gap, Self::Admin];
+
     /// The word for metrics, logs and the audit list.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -109,6 +109,16 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// Upper bounds of [`Self::slots`], ascending; the last slot has none.
+    pub fn bounds() -> impl Iterator<Item = Duration> {
+        NANOS.iter().copied().map(Duration::from_nanos)
+    }
+
+    /// How many durations lie between a bound and the one before.
+    pub fn slots(&self) -> &[u64] {
+        &self.slots
+    }
+
     /// How many durations.
     pub fn count(&self) -> u64 {
         self.slots.iter().sum()

@@ -58,6 +58,16 @@ impl Metrics {
         self.invalidations.asked.get_or_create(&SourceMode { source, mode }).inc();
     }
 
+    /// How many of them there were.
+    pub fn invalidations(&self, source: &'static str, mode: &'static str) -> u64 {
+        self.invalidations.asked.get(&SourceMode { source, mode }).map_or(0, |count| count.get())
+    }
+
+    /// Entries that they removed or made stale.
+    pub fn invalidated_entries(&self) -> u64 {
+        self.invalidations.entries.get()
+    }
+
     /// Counts one that was acknowledged, `took` after it came.
     pub fn acknowledged(&self, took: Duration) {
         self.invalidations.ack.observe(took);

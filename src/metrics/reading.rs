@@ -49,9 +49,19 @@ pub struct RouteReading {
 impl Metrics {
     /// What has been counted so far.
     pub fn read(&self) -> Reading {
+        Reading { routes: self.routes.iter().map(|(_, route)| route.read()).collect(), ..self.read_sums() }
+    }
+
+    /// What has been counted so far of `route` (as in [`Self::request`]).
+    pub fn read_route(&self, route: usize) -> RouteReading {
+        self.route(route).read()
+    }
+
+    /// What has been counted so far, but of no single route.
+    pub fn read_sums(&self) -> Reading {
         let (warmed, warm_failed) = self.warming.requested();
         Reading {
-            routes: self.routes.iter().map(|(_, route)| route.read()).collect(),
+            routes: Vec::new(),
             upstream: self.upstream_duration.tally(),
             upstream_errors: self.upstream_failures.load(Ordering::Relaxed),
             evicted: self.evictions.get(&Reason { reason: "size" }).map_or(0, |count| count.get()),

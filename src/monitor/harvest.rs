@@ -181,6 +181,11 @@ impl Harvest {
     /// What is known of usage, up to now. Holds this thread until all has been looked at.
     pub fn report(&self, asked: &Asked<'_>) -> Report {
         self.look();
+        self.known(asked)
+    }
+
+    /// The same up to the last look: it costs what is counted, and not what is kept.
+    pub fn known(&self, asked: &Asked<'_>) -> Report {
         // What is computed from it takes longer than a lock should.
         let usage = self.0.usage().clone();
         let now = self.0.flow.parts().clock.mono();

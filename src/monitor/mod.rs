@@ -181,6 +181,16 @@ impl Monitor {
         self.0.settings.store(Arc::new(settings));
     }
 
+    /// This process among others.
+    pub fn node(&self) -> &str {
+        &self.0.sources.node
+    }
+
+    /// What memory holds now. That may take a while.
+    pub fn memory(&self) -> Memory {
+        (self.0.sources.memory)()
+    }
+
     /// Whatever changes from now on.
     pub fn feed(&self) -> &Feed {
         &self.0.feed

@@ -46,6 +46,12 @@ impl Dependencies {
         Self { edges }
     }
 
+    /// Every source with what is derived from it, in words.
+    pub fn edges(&self) -> impl Iterator<Item = (String, Vec<String>)> {
+        let words = |items: &[ItemTemplate]| items.iter().map(ItemTemplate::to_string).collect();
+        self.edges.iter().map(move |(source, derived)| (source.to_string(), words(derived)))
+    }
+
     /// Adds everything that is derived from what `reach` reaches. Paths derived from a path are on its host, those derived
     /// from a tag on every host.
     pub fn extend(&self, reach: &mut Reach) -> Followed {
