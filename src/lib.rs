@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod process;
 pub mod ready;
 pub mod redis;
+pub mod sockets;
 pub mod token;
 // decide
 pub mod policy;

@@ -40,16 +40,23 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
     /// For people; several lines perhaps.
     pub(crate) words: String,
+    /// With which it was refused; `None`: it was not asked, or did not answer.
+    pub(crate) status: Option<StatusCode>,
 }
 
 impl Failure {
     pub(crate) fn new(words: impl Into<String>) -> Self {
-        Self { code: FAILED, words: words.into() }
+        Self { code: FAILED, words: words.into(), status: None }
+    }
+
+    /// The configuration is wrong.
+    pub(crate) fn configuration(words: impl Into<String>) -> Self {
+        Self { code: BAD_CONFIG, ..Self::new(words) }
     }
 
     /// The command line is wrong.
     pub(crate) fn usage(words: impl Into<String>) -> Self {
-        Self { code: USAGE, words: words.into() }
+        Self { code: USAGE, words: words.into(), status: None }
     }
 }
 
@@ -97,10 +104,7 @@ impl Access {
             Err(report) if report.file.is_none() && self.config.is_none() => Ok(None),
             Err(report) => {
                 let hint = "name the admin API with --admin to do without the configuration";
-                Err(Failure {
-                    code: BAD_CONFIG,
-                    words: format!("{}\n{hint}", report.render(false).trim_end()),
-                })
+                Err(Failure::configuration(format!("{}\n{hint}", report.render(false).trim_end())))
             }
         }
     }
@@ -185,7 +189,7 @@ impl Admin {
             status if detail.is_empty() => format!("{address} answered {status}"),
             _ => detail.to_owned(),
         };
-        Failure::new(words.trim_end())
+        Failure { status: Some(answer.status), ..Failure::new(words.trim_end()) }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod reload;
 pub mod report;
 pub mod run;
 mod stage;
+mod succession;
 pub mod warm;
 mod watched;
 
@@ -102,7 +103,7 @@ impl Said {
 }
 
 impl From<Failure> for Said {
-    fn from(Failure { code, words }: Failure) -> Self {
+    fn from(Failure { code, words, .. }: Failure) -> Self {
         Self { code, out: String::new(), err: format!("larder: {words}\n") }
     }
 }

@@ -12,7 +12,7 @@ use crate::config::show;
 
 /// What is read when the process starts, and not again: listeners, what memory is laid out for, and who the node is to its
 /// fleet. A key stands for what is below it, too.
-const AT_START: [&str; 9] = [
+const AT_START: [&str; 20] = [
     "listen",
     "tls",
     "admin.listen",
@@ -20,8 +20,19 @@ const AT_START: [&str; 9] = [
     "admin.cache_path",
     "limits.memory",
     "limits.entries",
+    "limits.high",
+    "limits.low",
     "limits.connections",
+    "identity.secret",
     "redis",
+    "warm.background",
+    "warm.concurrency",
+    "warm.users",
+    "warm.learn",
+    "monitor.every",
+    "monitor.webhook",
+    "monitor.audit",
+    "monitor.stale_share",
 ];
 
 /// One key that holds something else than before.

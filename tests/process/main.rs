@@ -4,6 +4,7 @@
 
 mod commands;
 mod configuration;
+mod handover;
 mod harness;
 mod hostile;
 mod interim;

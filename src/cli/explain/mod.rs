@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::access_log::may_colour;
 use crate::app;
 use crate::cli::admin_client::{Access, Failure};
-use crate::cli::{BAD_CONFIG, Said, conclude};
+use crate::cli::{Said, conclude};
 use crate::clock::Clock;
 use crate::config::{self, Env, Flags};
 use crate::flow::explain::asked::{Asked, Lines};
@@ -81,7 +81,7 @@ async fn online(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure>
 }
 
 fn offline(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {
-    let bad = |words: String| Failure { code: BAD_CONFIG, words };
+    let bad = |words: String| Failure::configuration(words);
     let flags = Flags { config: args.access.config.clone(), ..Flags::default() };
     let config =
         config::load(&flags, env).map_err(|report| bad(report.render(false).trim_end().to_owned()))?;
