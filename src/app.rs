@@ -126,8 +126,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
     let address =
         server.address().map_err(|why| server::Error::Listen { address: config.server.listen, why })?;
     let doors = Doors::open(&config.admin).await?;
-    let drain = Drain::default();
-    let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
+    let (drain, in_force) = (Drain::default(), Arc::new(ArcSwap::from_pointee(config.clone())));
     let digest = format!("{:016x}", config.digest);
     metrics.set_config(&digest);
     let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
@@ -159,15 +158,12 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
         warmer: warmer.clone(),
         compare,
     });
-    background.extend(listener);
-    background.extend(watching);
+    background.extend(listener.into_iter().chain(watching));
     background.extend(place.map(|place| tokio::spawn(place.watch())));
     if let Some(fleet) = &fleet {
         background.push(joining::enter(fleet, &flow).await);
     }
-    if let Some(events) = events {
-        background.push(tokio::spawn(events.read_on()));
-    }
+    background.extend(events.map(|events| tokio::spawn(events.read_on())));
     if let Some(subscription) = &subscription {
         subscription.storing_begins().await;
     }
