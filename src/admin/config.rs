@@ -1,12 +1,16 @@
-//! What another configuration would change: `POST /v1/config/diff`.
+//! The configuration as operators see and move it: what holds, what another one would change, and that it be read again.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use serde_json::Value;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use serde_json::{Value, json};
 
+use crate::admin::access::Caller;
 use crate::admin::body::Document;
+use crate::admin::figures::millis;
+use crate::admin::in_force::Reloaded;
 use crate::admin::problem::Problem;
 use crate::admin::{Sources, elsewhere};
 
@@ -27,4 +31,31 @@ pub(crate) async fn diff(State(sources): State<Sources>, document: Document) -> 
     let (yaml, name) = (text("yaml")?, text("name")?);
     let yaml = yaml.ok_or_else(|| Problem::unprocessable("`yaml` has to be the text of a configuration."))?;
     elsewhere(move || (sources.compare)(name.as_deref(), &yaml)).await.map(Json)
+}
+
+/// `GET /v1/config`
+pub(crate) async fn show(State(sources): State<Sources>) -> Json<Value> {
+    let (loaded, failure) = (sources.config.loaded(), sources.config.failure());
+    let mut shown = loaded.brief();
+    shown["file"] = loaded.file.as_ref().map(|file| file.display().to_string()).into();
+    let failure = failure.map(|failure| json!({ "at": millis(failure.at), "report": failure.report }));
+    shown["failure"] = failure.unwrap_or_default();
+    shown["values"] = loaded.values.clone();
+    Json(shown)
+}
+
+/// `POST /v1/config/reload`
+pub(crate) async fn reload(
+    State(sources): State<Sources>,
+    Extension(caller): Extension<Caller>,
+    document: Document,
+) -> Result<Json<Reloaded>, Problem> {
+    document.object(&[])?;
+    match sources.config.read_again(caller.name).await {
+        Some(done) => done.map(Json).map_err(Problem::unprocessable),
+        None => {
+            let detail = "Nobody here can read the configuration again.";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+        }
+    }
 }

@@ -101,7 +101,7 @@ fn gathered(sources: &Sources, seldom: &seldom::Seen) -> Value {
         "uptime_seconds": now.mono.saturating_sub(sources.watching.0.began).as_secs_f64(),
         "node": sources.monitor.node(),
         "version": env!("CARGO_PKG_VERSION"),
-        "config": { "digest": loaded.digest, "loaded_at": millis(loaded.at) },
+        "config": loaded.brief(),
         "state": state(sources, seldom),
         "bounds": answered::bounds(),
         "totals": totals,

@@ -133,7 +133,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 37] = [
+const API: [Route; 39] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
@@ -162,6 +162,8 @@ const API: [Route; 37] = [
     Route("/v1/warm/tasks/{id}", Some(Role::All), || delete(warm::withdraw)),
     Route("/v1/warm/{run}", Some(Role::Read), || get(warm::one)),
     Route("/v1/warm/{run}", Some(Role::Purge), || delete(warm::cancel)),
+    Route("/v1/config", Some(Role::Read), || get(config::show)),
+    Route("/v1/config/reload", Some(Role::All), || post(config::reload)),
     Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
     Route("/v1/cache/enable", Some(Role::All), || post(switches::enable)),
     Route("/client/v4/zones/{zone}/purge_cache", Some(Role::Purge), || post(compat::cloudflare)),
@@ -177,12 +179,13 @@ const API: [Route; 37] = [
 
 /// Everything, for a listener on `listen`.
 pub fn router(listen: SocketAddr, sources: Sources) -> Router {
-    let keys = Arc::clone(&sources.flow.parts().keys);
-    let hooks = sources.flow.parts().hooks.clone();
+    let (flow, has_keys) = (sources.flow.clone(), sources.flow.clone());
     let is_open = move |path: &str| {
-        PROBES.iter().any(|Route(probe, ..)| *probe == path) || hooks.has(Path::of(path).decoded())
+        let is_probe = PROBES.iter().any(|Route(probe, ..)| *probe == path);
+        is_probe || flow.parts().hooks.has(Path::of(path).decoded())
     };
-    let access = Arc::new(Access::new(listen, keys, is_open));
+    let access = Access::new(listen, move || Arc::clone(&has_keys.parts().keys), is_open);
+    let access = Arc::new(access);
     routes(PROBES.into_iter().chain(API), &sources.cache_path)
         .fallback(otherwise)
         .method_not_allowed_fallback(otherwise_here)
@@ -296,6 +299,7 @@ async fn never_stored(mut response: Response) -> Response {
 mod tests {
     use super::*;
     use crate::access_log::AccessLog;
+    use crate::admin::in_force::Loaded;
     use crate::clock::Clock;
     use crate::drain::Drain;
     use crate::flow::{self, Parts, ServerError};
@@ -315,7 +319,7 @@ mod tests {
     use crate::upstream::{self, Upstream};
     use std::future::IntoFuture;
     use std::io;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
@@ -409,6 +413,12 @@ mod tests {
         Keyring::new(None, &[token("read", Role::Read), token("purge", Role::Purge), token("all", Role::All)])
     }
 
+    /// One that nobody reads again.
+    fn loaded() -> Loaded {
+        let (changed, needs_restart, values) = (Vec::new(), Vec::new(), serde_json::json!([]));
+        Loaded { digest: "d".into(), file: None, at: UNIX_EPOCH, changed, needs_restart, values }
+    }
+
     /// An admin listener on a free port, as if it had been configured on `listen`.
     struct Admin {
         address: SocketAddr,
@@ -431,7 +441,7 @@ mod tests {
                 warmer: idle(&flow, &metrics),
                 flow,
                 metrics,
-                config: InForce::new("d", Clock::system()),
+                config: InForce::new(loaded()).0,
                 watching: Watching::new(&Clock::system()),
                 channels: None,
                 cache_path: CACHE_PATH.into(),

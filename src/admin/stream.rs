@@ -79,7 +79,7 @@ struct View {
     /// When the next figures are due; `None`: they are not wanted.
     figures: Option<Interval>,
     invalidations: Option<Receiver<Arc<Audited>>>,
-    reloads: Option<Receiver<Loaded>>,
+    reloads: Option<Receiver<Arc<Loaded>>>,
     requests: Option<Listener>,
     filter: Filter,
     alive: Interval,

@@ -11,6 +11,7 @@ pub mod man;
 pub mod off;
 mod play;
 pub mod purge;
+pub mod reload;
 pub mod report;
 pub mod run;
 mod stage;
@@ -19,6 +20,7 @@ mod stream;
 pub mod tail;
 pub mod top;
 pub mod warm;
+mod watched;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -58,6 +60,8 @@ enum Command {
     Report(report::Args),
     /// Has a running Larder fetch what it would be asked for.
     Warm(warm::Args),
+    /// Has a running Larder read its configuration again.
+    Reload(reload::Args),
     /// Switches caching off for a while, for a route or for everything.
     Off(off::Args),
     /// Shows a running Larder's routes and figures, live.
@@ -82,6 +86,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Purge(args)) => purge::run(&args),
         Ok(Command::Report(args)) => report::run(&args),
         Ok(Command::Warm(args)) => warm::run(&args),
+        Ok(Command::Reload(args)) => reload::run(&args),
         Ok(Command::Off(args)) => off::run(&args),
         Ok(Command::Top(args)) => top::run(&args),
         Ok(Command::Stat(args)) => stat::run(&args),

@@ -49,7 +49,7 @@ pub struct RouteReading {
 impl Metrics {
     /// What has been counted so far.
     pub fn read(&self) -> Reading {
-        Reading { routes: self.routes.iter().map(Route::read).collect(), ..self.read_sums() }
+        Reading { routes: self.routes.iter().map(|(_, route)| route.read()).collect(), ..self.read_sums() }
     }
 
     /// What has been counted so far of `route` (as in [`Self::request`]).

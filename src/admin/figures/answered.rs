@@ -88,7 +88,8 @@ pub(super) fn bounds() -> Vec<f64> {
 /// All together, each of those routes that have most requests, and how many more have any.
 pub(super) fn told(sources: &Sources, seldom: &Seen) -> (Value, Vec<Value>, usize) {
     let (mut all, mut saved, mut routes) = (Answered::default(), None::<Duration>, Vec::new());
-    for route in sources.flow.parts().rules.table.routes() {
+    let parts = sources.flow.parts();
+    for route in parts.rules.table.routes() {
         let answered = Answered::of(&sources.metrics.read_route(route.index).durations);
         if answered.count() == 0 {
             continue;
