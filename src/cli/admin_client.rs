@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use http::{Method, StatusCode};
+use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::cli::client::{Answer, Ask, Client, Error};
@@ -150,6 +151,29 @@ impl Admin {
                 self.address
             ))
         })
+    }
+
+    /// Opens what never ends of itself; the body is still to come.
+    ///
+    /// # Errors
+    /// As [`Admin::post`].
+    pub(crate) async fn stream(&self, path: &str) -> Result<Incoming, Failure> {
+        let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let field = token.as_deref().map(|token| ("authorization", token));
+        let ask = Ask { field, ..Ask::get(path) };
+        let exchange = async { Client::connect(&self.address, Clock::system()).await?.begin(ask).await };
+        let answer = exchange.await.map_err(|why| self.unreachable(&why))?;
+        let is_events = answer
+            .headers()
+            .get("content-type")
+            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+        match answer.status() {
+            StatusCode::OK if is_events => Ok(answer.into_body()),
+            _ => {
+                let answer = Answer::read(answer).await.map_err(|why| self.unreachable(&why))?;
+                Err(self.refused(&answer, path))
+            }
+        }
     }
 
     fn unreachable(&self, why: &Error) -> Failure {

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::config::shape::Entry;
@@ -77,6 +78,20 @@ pub fn needs_restart(changes: &[Change]) -> Vec<&str> {
     // `admin: off` takes its listener away.
     let turns = |change: &&Change| change.path == "admin" || is_at_start(&change.path);
     changes.iter().filter(turns).map(|change| change.path.as_str()).collect()
+}
+
+/// What stands for texts that are cut out of what is shown; `None` if none is.
+pub(crate) fn cut<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = Option<T>>) -> Option<u64> {
+    let mut hash = Sha256::new();
+    let mut is_any = false;
+    for text in texts {
+        is_any |= text.is_some();
+        let text = text.as_ref().map_or(&[][..], AsRef::as_ref);
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    let bytes = hash.finalize();
+    is_any.then(|| bytes.iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]

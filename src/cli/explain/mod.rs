@@ -105,8 +105,13 @@ fn asked(args: &Args) -> Result<Asked, Failure> {
         headers.entry(name.trim().to_ascii_lowercase()).or_default().push(value.trim().to_owned());
     }
     let headers = headers.into_iter().map(|(name, lines)| (name, Lines::Many(lines))).collect();
-    let method = method.to_ascii_uppercase();
-    Ok(Asked { method, target: target.to_owned(), headers, body: args.data.clone().unwrap_or_default() })
+    // Methods have a case: `get` is another one than GET, to the walk as well.
+    Ok(Asked {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers,
+        body: args.data.clone().unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
