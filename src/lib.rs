@@ -14,6 +14,7 @@ pub mod ready;
 pub mod redis;
 pub mod token;
 // decide
+pub mod openapi;
 pub mod policy;
 pub mod route;
 // keep and fetch

@@ -5,6 +5,7 @@ mod client;
 pub mod config;
 pub mod demo;
 pub mod explain;
+pub mod init;
 pub mod off;
 mod play;
 pub mod purge;
@@ -45,6 +46,8 @@ enum Command {
     Config(config::Args),
     /// Says why a request is answered as it is: its rule, whose entries, its key, what drops it, and what comes next.
     Explain(explain::Args),
+    /// Writes a first configuration out of an application's OpenAPI document.
+    Init(init::Args),
     /// Outdates tags and paths in a running Larder.
     Purge(purge::Args),
     /// Tells what the cache was worth, route by route, and what would make it worth more.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Demo(args)) => demo::run(&args),
         Ok(Command::Config(args)) => config::run(args),
         Ok(Command::Explain(args)) => explain::run(&args),
+        Ok(Command::Init(args)) => init::run(&args),
         Ok(Command::Purge(args)) => purge::run(&args),
         Ok(Command::Report(args)) => report::run(&args),
         Ok(Command::Warm(args)) => warm::run(&args),
