@@ -76,10 +76,12 @@ pub(crate) fn is_special(word: &str) -> bool {
 
 /// Whether the path is about who somebody is.
 pub(crate) fn is_auth(resource: &Resource<'_>) -> bool {
-    let literals = &resource.shape.literals;
-    let has = |words: &[&str]| literals.iter().any(|word| words.contains(&word.as_str()));
-    // A collection of that name, as of push tokens, is none the less nothing to keep for half an hour.
-    has(&words::AUTH) || has(&["tokens", "api-keys", "credentials", "secrets", "session-state"])
+    resource.shape.literals.iter().any(|word| is_auth_word(word))
+}
+
+/// Whether a word is. A collection of that name, as of push tokens, is none the less nothing to keep for half an hour.
+pub(crate) fn is_auth_word(word: &str) -> bool {
+    words::AUTH.contains(&word) || ["tokens", "api-keys", "credentials", "secrets"].contains(&word)
 }
 
 /// The class of a read.
@@ -106,6 +108,7 @@ pub(crate) fn of(
                 .is_some_and(|word| list.contains(&word) && entities.named(&noun::singular(word)).is_none())
     };
     if is_file(read)
+        || is_file_name(last)
         || says(&words::EXPORT) && !is_job(resource, entities, document, shown) && shown.list().is_none()
     {
         return Class::Export;
@@ -167,6 +170,10 @@ fn unkept(resource: &Resource<'_>, read: &Operation<'_>, last: &str) -> Option<&
     {
         return Some("it is a stream or a file of any size");
     }
+    let acts = |word: &String| word.split('-').next().is_some_and(|word| words::ACTING.contains(&word));
+    if resource.shape.literals.iter().any(acts) {
+        return Some("it sounds like a GET that does something");
+    }
     if is(&words::VOLATILE) {
         return Some("it is another answer each time");
     }
@@ -200,6 +207,11 @@ fn is_file(read: &Operation<'_>) -> bool {
             .any(|word| kind.contains(word))
     };
     !read.kinds.is_empty() && read.kinds.iter().any(is_one)
+}
+
+/// `transcript-pdf` of `transcript.pdf`.
+fn is_file_name(last: &str) -> bool {
+    last.rsplit_once('-').is_some_and(|(_, end)| words::FILES.contains(&end))
 }
 
 /// Whether it shows how work goes on.

@@ -3,6 +3,8 @@
 //! Invariant: what passes is a tree of bounded size and depth with an object under `paths`. References are followed by
 //! [`Document::resolve`] alone, a bounded number of steps, and never out of the document.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -158,11 +160,24 @@ impl Document {
         let url = self.root["servers"][0]["url"].as_str()?;
         let (scheme, rest) = url.split_once("://")?;
         let authority = rest.split(['/', '?', '#']).next()?;
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-        let is_upstream =
-            ["http", "https"].contains(&scheme) && !authority.is_empty() && authority.chars().all(is_plain);
+        let (host, port) =
+            authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+        let is_port = |port: &str| {
+            port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        };
+        let is_upstream = ["http", "https"].contains(&scheme) && is_host(host) && port.is_none_or(is_port);
         is_upstream.then(|| format!("{scheme}://{authority}"))
     }
+}
+
+/// Whether it is a name of the DNS, or an address of IPv4.
+fn is_host(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let inner = label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        inner && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let has_name = host.rsplit('.').next().is_some_and(|last| last.bytes().any(|b| b.is_ascii_alphabetic()));
+    host.len() <= 253 && host.split('.').all(is_label) && (has_name || host.parse::<Ipv4Addr>().is_ok())
 }
 
 fn yaml(text: &str) -> Result<Value, Error> {
@@ -241,6 +256,17 @@ mod tests {
         assert_eq!(of("https://api.example.com/v1/"), ("/v1".into(), Some("https://api.example.com".into())));
         assert_eq!(of("/sub"), ("/sub".into(), None));
         assert_eq!(of("/"), (String::new(), None));
+        for url in [
+            "https://:9",
+            "https://a:0",
+            "https://a:99999",
+            "https://-a",
+            "https://1.2.3",
+            "https://u@a",
+            "unix:/x",
+        ] {
+            assert_eq!(of(url).1, None, "{url}");
+        }
         assert_eq!(of("https://{tenant}.example.com/{base}"), (String::new(), None));
     }
 }

@@ -30,8 +30,12 @@ pub(crate) struct Entity {
     key: String,
     /// Whether anything writes it.
     pub(crate) is_written: bool,
+    /// Whether one is made by a POST to its collection.
+    pub(crate) is_made: bool,
     /// What lies below it, by its path or by a reference to it.
     pub(crate) children: BTreeSet<Id>,
+    /// What shows it as a part of itself.
+    pub(crate) holders: BTreeSet<Id>,
     /// Those of them that lie below it by their path.
     pub(crate) nested: BTreeSet<Id>,
 }
@@ -133,6 +137,11 @@ impl Entities {
         !node.by_other && (node.params.len() > 1 || key(node) == self.get(id).key)
     }
 
+    /// Whether it is chosen by a key without a meaning.
+    pub(crate) fn has_id(&self, id: Id) -> bool {
+        self.get(id).key == "id"
+    }
+
     /// An entity, and all that lies below it, however deep.
     pub(crate) fn family(&self, id: Id) -> BTreeSet<Id> {
         let (mut family, mut next) = (BTreeSet::from([id]), vec![id]);
@@ -156,7 +165,8 @@ impl Entities {
                     .windows(name.len())
                     .any(|window| window.iter().map(String::as_str).eq(name.iter().copied()))
             };
-            has(plural) && plural != noun || is_count && (has(noun) || has(plural))
+            let is_done = tokens.iter().any(|token| is_participle(token, noun));
+            has(plural) && plural != noun || is_count && (has(noun) || has(plural)) || is_done
         };
         let all = self.all.iter().enumerate();
         all.filter(|(_, entity)| speaks((&entity.noun, &entity.plural))).map(|(id, _)| id).collect()
@@ -177,7 +187,9 @@ impl Entities {
             plural,
             key: String::new(),
             is_written: false,
+            is_made: false,
             children: BTreeSet::new(),
+            holders: BTreeSet::new(),
             nested: BTreeSet::new(),
         };
         self.all.push(entity);
@@ -265,10 +277,15 @@ impl Entities {
             self.all[pair[0]].children.insert(pair[1]);
             self.all[pair[0]].nested.insert(pair[1]);
         }
-        let written =
-            self.collection(shape).or_else(|| shape.nodes.last().and_then(|node| self.of_node(node)));
+        let written = self.collection(shape).or_else(|| self.collection_before(shape));
+        let written = written.or_else(|| shape.nodes.last().and_then(|node| self.of_node(node)));
         if let (Some(id), false) = (written, resource.writes.is_empty()) {
             self.all[id].is_written = true;
+        }
+        if let (Some(id), true) =
+            (self.collection(shape), resource.writes.iter().any(|write| write.method == "POST"))
+        {
+            self.all[id].is_made = true;
         }
         for schema in resource.operations().flat_map(|operation| [operation.gives, operation.takes]) {
             self.referenced(schema, document);
@@ -279,15 +296,39 @@ impl Entities {
     fn referenced(&mut self, schema: Option<&Value>, document: &Document) {
         for object in Shown::of(schema, document).objects {
             let Some(child) = self.of_object(&object) else { continue };
-            for (field, _) in &object.fields {
+            for (field, schema) in &object.fields {
                 let noun = of_param(field);
-                let parent = self.named(&noun).filter(|_| noun != noun::singular(field));
+                let parent = self
+                    .named(&noun)
+                    .or_else(|| self.person(&noun))
+                    .filter(|_| noun != noun::singular(field));
                 if let Some(parent) = parent.filter(|parent| *parent != child) {
                     self.all[parent].children.insert(child);
+                }
+                let within = Shown::of(Some(schema), document);
+                let parts: Vec<Id> = within.objects.iter().filter_map(|part| self.of_object(part)).collect();
+                for part in parts.into_iter().filter(|part| *part != child) {
+                    self.all[part].holders.insert(child);
                 }
             }
         }
     }
+
+    /// Who is meant by `owner`, if nothing is called that itself.
+    fn person(&self, noun: &str) -> Option<Id> {
+        let is_one = words::PERSONS.contains(&noun);
+        is_one
+            .then(|| ["user", "account", "member", "person"].iter().find_map(|person| self.named(person)))
+            .flatten()
+    }
+}
+
+/// Whether a word says that something was done of which the noun tells: `booked` of a booking, `enrolled` of an enrolment.
+fn is_participle(word: &str, noun: &str) -> bool {
+    let Some(word) = word.strip_suffix("ed").filter(|stem| stem.len() >= 4) else { return false };
+    let ends = ["ing", "ment", "e"];
+    let noun = ends.iter().find_map(|end| noun.strip_suffix(end)).unwrap_or(noun);
+    noun.len() >= 4 && (word.starts_with(noun) || noun.starts_with(word))
 }
 
 /// The parameter without the noun: `id` of `{project_id}`.

@@ -95,6 +95,11 @@ pub fn analyse(document: &Document, wishes: &Wishes) -> Result<Analysis, Error> 
     Ok(Analysis { title, source, upstream, routes, rules, posts, credentials, skipped, review })
 }
 
+/// Whether a cookie can be called that (RFC 6265 §4.1.1).
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#%&'*+-.^_`|~".contains(c))
+}
+
 /// The list that has to stand in the file because the document names a credential that the built-in one does not know.
 fn credentials(resources: &[Resource<'_>]) -> Vec<String> {
     let mut fields: Vec<String> = Vec::new();
@@ -106,7 +111,8 @@ fn credentials(resources: &[Resource<'_>]) -> Vec<String> {
                 is_known &= known;
                 (&mut fields, name)
             }
-            operation::Credential::Cookie(name) => (&mut cookies, name),
+            operation::Credential::Cookie(name) if is_token(name) => (&mut cookies, name),
+            operation::Credential::Cookie(_) => continue,
             operation::Credential::Query => continue,
         };
         if !list.iter().any(|other| other.eq_ignore_ascii_case(name)) {

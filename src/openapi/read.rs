@@ -165,6 +165,11 @@ impl Subject<'_, '_> {
         if self.route.class == Class::List && of_list.is_some_and(|other| other != id) {
             return;
         }
+        // A series is chosen by a name and goes on: what is added to it has no key of its own.
+        let is_series = !self.entities.has_id(id) && self.shown.objects.iter().any(|object| object.is_member);
+        if self.route.class == Class::Detail && is_series {
+            self.route.watches.insert(id);
+        }
         if self.entities.is_key(id, node) {
             let key: String = node.params.iter().map(|param| format!(":{{{param}}}")).collect();
             let tag = format!("{}{key}", self.entities.get(id).noun);
@@ -238,6 +243,7 @@ impl Subject<'_, '_> {
             (Class::List, _) => self.aggregates(),
             _ => {}
         }
+        self.indirect(chosen);
         let is_empty = self.route.watches.is_empty() && self.route.carries.is_empty();
         if is_figure
             && (is_empty || !self.shown.is_known() && chosen.is_none() && self.route.watches.is_empty())
@@ -245,6 +251,28 @@ impl Subject<'_, '_> {
             self.route.watches.extend(self.entities.ids().filter(|id| self.entities.get(*id).is_written));
             self.route.notes.push("its schema names no entity: every write outdates it".to_owned());
         }
+    }
+
+    /// What nothing writes by its own name comes of something else: of what belongs to what the path chooses, or holds what
+    /// is counted.
+    fn indirect(&mut self, chosen: Option<Id>) {
+        let is_written = |id: &Id| self.entities.get(*id).is_written;
+        let mut sources = BTreeSet::new();
+        if self.route.class == Class::Stats {
+            sources.extend(self.route.watches.iter().flat_map(|id| &self.entities.get(*id).holders));
+        }
+        let shows_own = self.entities.collection(&self.route.shape).is_some_and(|id| is_written(&id));
+        let shows_other = self
+            .route
+            .watches
+            .iter()
+            .chain(&self.route.carries)
+            .any(|id| Some(*id) != chosen && is_written(id));
+        if let (Some(id), false, false) = (chosen, shows_own || shows_other, self.route.shape.tail.is_empty())
+        {
+            sources.extend(self.entities.get(id).children.iter().chain(&self.entities.get(id).holders));
+        }
+        self.route.watches.extend(sources.into_iter().filter(is_written));
     }
 
     /// Whether one may be another after something below it was written: it has sums or a state, or nothing says what it has.
@@ -282,6 +310,8 @@ impl Subject<'_, '_> {
 
     /// Without parameters everything that it watches is a tag of it.
     fn tagged(&mut self) {
+        let own = self.entities.collection(&self.route.shape);
+        self.route.watches.retain(|id| own == Some(*id) || self.entities.get(*id).is_written);
         if self.route.shape.nodes.is_empty() {
             let plurals = self.route.watches.iter().map(|id| &self.entities.get(*id).plural);
             let plurals: Vec<String> = plurals.flat_map(|plural| usable(plural)).collect();

@@ -77,6 +77,19 @@ pub(crate) const STREAM: [&str; 13] = [
 ];
 /// Another answer each time.
 pub(crate) const VOLATILE: [&str; 7] = ["random", "now", "time", "clock", "uuid", "nonce", "dice"];
+/// What a GET of these does, and a kept answer would not.
+pub(crate) const ACTING: [&str; 10] = [
+    "verify",
+    "confirm",
+    "unsubscribe",
+    "activate",
+    "callback",
+    "redirect",
+    "track",
+    "click",
+    "accept",
+    "decline",
+];
 /// A file made of what there is.
 pub(crate) const EXPORT: [&str; 13] = [
     "export",
@@ -258,6 +271,27 @@ pub(crate) const READING: [&str; 34] = [
     "simulate",
     "batch-get",
 ];
+/// What the first word of such a name is: `search-by-image`. One that begins with `check` may be a check-in.
+pub(crate) const ASKING: [&str; 9] =
+    ["search", "query", "find", "lookup", "predict", "calculate", "estimate", "preview", "validate"];
+/// Who it is that belongs to a thing, said by what he does with it.
+pub(crate) const PERSONS: [&str; 13] = [
+    "owner",
+    "author",
+    "creator",
+    "created-by",
+    "updated-by",
+    "assignee",
+    "assigned-to",
+    "reporter",
+    "uploader",
+    "sender",
+    "editor",
+    "account",
+    "user",
+];
+/// The ends of names of files.
+pub(crate) const FILES: [&str; 9] = ["csv", "xlsx", "xls", "pdf", "zip", "ics", "parquet", "xml", "json"];
 /// What is done to many at once, or to a collection as a whole.
 pub(crate) const BULK: [&str; 27] = [
     "bulk",

@@ -16,6 +16,7 @@ use crate::openapi::read::Route;
 use crate::openapi::schema::Shown;
 use crate::openapi::shape::{Node, Shape};
 use crate::openapi::words;
+use crate::route::pattern::Segment;
 use crate::route::reach::ItemTemplate;
 
 /// Most words of one rule.
@@ -104,7 +105,7 @@ impl<'d> Ground<'_, 'd> {
             return;
         } else if let Some((id, change)) = self.change() {
             self.words(id, change)
-        } else if class::is_auth(self.resource) {
+        } else if self.is_about_auth() {
             return;
         } else {
             written.skipped.push((
@@ -115,6 +116,12 @@ impl<'d> Ground<'_, 'd> {
         };
         let invalidate: Vec<String> =
             invalidate.into_iter().filter(|word| word == "credential" || is_word(word)).collect();
+        if self.write.statuses.contains(&202) {
+            review.push(
+                "answered 202: what it begins changes things later; say so then, by a webhook or a channel"
+                    .to_owned(),
+            );
+        }
         if invalidate.len() > MAX_WORDS {
             review.push(format!(
                 "it outdates more than is listed here: {} of {}",
@@ -145,10 +152,11 @@ impl<'d> Ground<'_, 'd> {
     fn is_logout(&self) -> bool {
         let literals = &self.resource.shape.literals;
         let last = literals.last().map(String::as_str).unwrap_or_default();
-        let ends_session =
-            self.write.method == "DELETE" && ["session", "sessions", "token", "login"].contains(&last);
-        words::LOGOUT.contains(&last) && class_of_auth(literals, last)
-            || ends_session && class::is_auth(self.resource)
+        let is_session = ["session", "sessions", "token", "login"].contains(&last);
+        // A collection of sessions that cannot be read is not one of trainings.
+        let is_own = class::is_auth(self.resource) || last == "sessions" && self.resource.read.is_none();
+        let ends_session = self.write.method == "DELETE" && is_session && is_own;
+        words::LOGOUT.contains(&last) && class_of_auth(literals, last) || ends_session
     }
 
     /// A POST whose word asks, where nothing can be read that it would have made.
@@ -156,22 +164,39 @@ impl<'d> Ground<'_, 'd> {
         let shape = &self.resource.shape;
         let last = shape.last().unwrap_or_default();
         let has_members = self.routes.iter().any(|route| route.shape.is_below(shape));
-        let asks = words::READING.contains(&last)
-            || last
-                .split('-')
-                .next()
-                .is_some_and(|word| words::READING.contains(&word) && last.contains('-'));
+        let begins = last.split_once('-').is_some_and(|(word, _)| words::ASKING.contains(&word));
+        let asks = words::READING.contains(&last) || begins;
         let is_other = self.resource.read.is_none() || words::SEARCH.contains(&last);
-        self.write.method == "POST" && asks && is_other && !has_members
+        // An `answer` to one thing may well change it.
+        let is_certain = shape.nodes.is_empty()
+            || begins
+            || words::SEARCH.contains(&last)
+            || words::ASKING.contains(&last);
+        self.write.method == "POST" && asks && is_other && is_certain && !has_members
+    }
+
+    /// Whether it is a session that is written, and not one of the things that a path chooses: `/events/{id}/register`.
+    fn is_about_auth(&self) -> bool {
+        let shape = &self.resource.shape;
+        let segments = shape.template.segments.iter();
+        let head = segments.take_while(|segment| matches!(segment, Segment::Literal(_))).count();
+        let is_whole = ["refresh", "register"].contains(&shape.last().unwrap_or_default())
+            && self.entities.collection_before(shape).is_some();
+        class::is_auth(self.resource)
+            && !is_whole
+            && shape.literals[..head].iter().any(|word| class::is_auth_word(word))
     }
 
     /// What is changed, and how.
     fn change(&self) -> Option<(Id, Change)> {
         let shape = &self.resource.shape;
         let last = shape.last().unwrap_or_default();
-        if class::is_auth(self.resource) {
+        if words::SIGNUP.contains(&last) && shape.nodes.is_empty() {
             let users = || ["user", "account", "member"].iter().find_map(|noun| self.entities.named(noun));
-            return words::SIGNUP.contains(&last).then(users).flatten().map(|id| (id, Change::Created));
+            return self.entities.collection_before(shape).or_else(users).map(|id| (id, Change::Created));
+        }
+        if self.is_about_auth() {
+            return None;
         }
         if let Some(id) = self.entities.collection(shape) {
             return Some((id, if self.write.method == "POST" { Change::Created } else { Change::Any }));
@@ -222,6 +247,9 @@ impl<'d> Ground<'_, 'd> {
             self.tag(id, &key, &mut words);
         }
         self.watchers(id, &mut words);
+        for other in self.written_along(id) {
+            self.watchers(other, &mut words);
+        }
         if matches!(change, Change::Deleted | Change::Any) {
             let family: BTreeSet<Id> =
                 self.entities.family(id).into_iter().filter(|other| *other != id).collect();
@@ -249,6 +277,17 @@ impl<'d> Ground<'_, 'd> {
         let mut known = BTreeSet::new();
         words.retain(|word| known.insert(word.clone()));
         words
+    }
+
+    /// What it takes as a part of something else, and probably makes along with that: nothing else does.
+    fn written_along(&self, id: Id) -> BTreeSet<Id> {
+        let shown = Shown::of(self.write.takes, self.document);
+        let parts = shown.objects.iter().skip(1).filter_map(|object| self.entities.of_object(object));
+        let is_made_here = |part: &Id| {
+            let entity = self.entities.get(*part);
+            entity.is_written && !entity.is_made
+        };
+        parts.filter(|part| *part != id && is_made_here(part)).collect()
     }
 
     fn is_below_target(&self, word: &str) -> bool {
@@ -299,10 +338,14 @@ impl<'d> Ground<'_, 'd> {
     fn path(&self, route: &Route) -> String {
         let mut path = route.template.clone();
         let mut unknown = 0;
+        let is_taken = |name: &str| self.resource.shape.template.names().any(|other| other == name);
         for node in &route.shape.nodes {
             for (at, param) in node.params.iter().enumerate() {
                 let value = self.value(node, at).unwrap_or_else(|| {
                     unknown += 1;
+                    while is_taken(&format!("any{unknown}")) {
+                        unknown += 1;
+                    }
                     format!("{{any{unknown}}}")
                 });
                 path = path.replacen(&format!("{{{param}}}"), &value, 1);

@@ -25,7 +25,9 @@ pub(crate) fn write(analysis: &Analysis) -> String {
     head(analysis, &mut out);
     let upstream = format!("${{UPSTREAM_URL:-{}}}", analysis.upstream);
     line(&mut out, 0, &format!("upstream: {}", quoted(&upstream, true)));
-    line(&mut out, 0, "listen: 0.0.0.0:${PORT:-8080}\n");
+    // Where the application has the usual port, Larder cannot.
+    let port = if analysis.upstream.trim_end_matches('/').ends_with(":8080") { 8000 } else { 8080 };
+    line(&mut out, 0, &format!("listen: 0.0.0.0:${{PORT:-{port}}}\n"));
     line(&mut out, 0, "defaults:");
     line(
         &mut out,
@@ -76,7 +78,7 @@ fn head(analysis: &Analysis, out: &mut String) {
         out,
         0,
         &format!(
-            "{kept} of {} reads are kept, {personal} of them for each credential apart; {} rules for writes. Try: larder config test",
+            "Reads: {kept} of {} are kept, {personal} of them for each credential apart. Writes: {} rules. Try it: larder config test",
             analysis.routes.len(),
             analysis.rules.len()
         ),

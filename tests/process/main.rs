@@ -6,6 +6,7 @@ mod commands;
 mod configuration;
 mod harness;
 mod hostile;
+mod init;
 mod interim;
 mod redis;
 #[allow(dead_code, clippy::unwrap_used, reason = "it is there for the scenarios first")]
