@@ -10,6 +10,7 @@
 mod access;
 mod body;
 mod compat;
+pub mod configuration;
 mod entries;
 mod fleet;
 mod monitor;
@@ -40,6 +41,7 @@ use serde_json::Value;
 
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
+use crate::admin::configuration::Configuration;
 use crate::admin::problem::Problem;
 use crate::body::{Body, BodyError};
 use crate::flow::explain::asked::Asked;
@@ -89,8 +91,8 @@ pub struct Sources {
     pub flow: Flow,
     /// What watches over it.
     pub monitor: Monitor,
-    /// Digest of the configuration in force, as metrics show it.
-    pub digest: String,
+    /// Which configuration is in force.
+    pub configuration: Configuration,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
     /// What entries were worth.
@@ -122,7 +124,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 33] = [
+const API: [Route; 35] = [
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
@@ -145,6 +147,8 @@ const API: [Route; 33] = [
     Route("/v1/warm/tasks/{id}", Some(Role::All), || delete(warm::withdraw)),
     Route("/v1/warm/{run}", Some(Role::Read), || get(warm::one)),
     Route("/v1/warm/{run}", Some(Role::Purge), || delete(warm::cancel)),
+    Route("/v1/config", Some(Role::Read), || get(configuration::show)),
+    Route("/v1/config/reload", Some(Role::All), || post(configuration::reload)),
     Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
     Route("/v1/cache/enable", Some(Role::All), || post(switches::enable)),
     Route("/client/v4/zones/{zone}/purge_cache", Some(Role::Purge), || post(compat::cloudflare)),
@@ -160,12 +164,13 @@ const API: [Route; 33] = [
 
 /// Everything, for a listener on `listen`.
 pub fn router(listen: SocketAddr, sources: Sources) -> Router {
-    let keys = Arc::clone(&sources.flow.parts().keys);
-    let hooks = sources.flow.parts().hooks.clone();
+    let (flow, has_keys) = (sources.flow.clone(), sources.flow.clone());
     let is_open = move |path: &str| {
-        PROBES.iter().any(|Route(probe, ..)| *probe == path) || hooks.has(Path::of(path).decoded())
+        let is_probe = PROBES.iter().any(|Route(probe, ..)| *probe == path);
+        is_probe || flow.parts().hooks.has(Path::of(path).decoded())
     };
-    let access = Arc::new(Access::new(listen, keys, is_open));
+    let access = Access::new(listen, move || Arc::clone(&has_keys.parts().keys), is_open);
+    let access = Arc::new(access);
     routes(PROBES.into_iter().chain(API), &sources.cache_path)
         .fallback(otherwise)
         .method_not_allowed_fallback(otherwise_here)
@@ -392,6 +397,14 @@ mod tests {
         Keyring::new(None, &[token("read", Role::Read), token("purge", Role::Purge), token("all", Role::All)])
     }
 
+    /// Of which nobody can read another one.
+    fn configuration() -> Configuration {
+        let loaded_at = std::time::SystemTime::UNIX_EPOCH;
+        let (digest, file, needs_restart) = ("d".into(), None, Vec::new());
+        let values = serde_json::json!([]);
+        Configuration::new(configuration::InForce { digest, file, loaded_at, needs_restart, values }).0
+    }
+
     /// An admin listener on a free port, as if it had been configured on `listen`.
     struct Admin {
         address: SocketAddr,
@@ -414,7 +427,7 @@ mod tests {
                 warmer: idle(&flow, &metrics),
                 flow,
                 metrics,
-                digest: "d".into(),
+                configuration: configuration(),
                 channels: None,
                 cache_path: CACHE_PATH.into(),
             };
