@@ -15,6 +15,7 @@ pub mod redis;
 pub mod sockets;
 pub mod token;
 // decide
+pub mod openapi;
 pub mod policy;
 pub mod route;
 // keep and fetch

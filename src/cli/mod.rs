@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod explain;
 mod figures;
+pub mod init;
 pub mod man;
 pub mod off;
 mod play;
@@ -15,9 +16,9 @@ pub mod reload;
 pub mod report;
 pub mod run;
 mod stage;
-mod succession;
 pub mod stat;
 mod stream;
+mod succession;
 pub mod tail;
 pub mod top;
 pub mod warm;
@@ -55,6 +56,8 @@ enum Command {
     Config(config::Args),
     /// Says why a request is answered as it is: its rule, whose entries, its key, what drops it, and what comes next.
     Explain(explain::Args),
+    /// Writes a first configuration out of an application's OpenAPI document.
+    Init(init::Args),
     /// Outdates tags and paths in a running Larder.
     Purge(purge::Args),
     /// Tells what the cache was worth, route by route, and what would make it worth more.
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Demo(args)) => demo::run(&args),
         Ok(Command::Config(args)) => config::run(args),
         Ok(Command::Explain(args)) => explain::run(&args),
+        Ok(Command::Init(args)) => init::run(&args),
         Ok(Command::Purge(args)) => purge::run(&args),
         Ok(Command::Report(args)) => report::run(&args),
         Ok(Command::Warm(args)) => warm::run(&args),
@@ -162,7 +166,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|why| match why.kind() {
-        io::ErrorKind::BrokenPipe => Failure { code: 0, words: String::new() },
+        io::ErrorKind::BrokenPipe => Failure { code: 0, ..Failure::new("") },
         _ => Failure::new(format!("cannot write: {why}")),
     })
 }
