@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::body::Body;
 use crate::cli::admin_client::Failure;
-use crate::cli::{FAILED, Said, conclude};
+use crate::cli::{Said, conclude};
 use crate::config::{self, Env, Flags};
 use crate::openapi::{self, Analysis, Class, Document, MAX_BYTES, Wishes};
 use crate::upstream::{How, Origin, Priority, Settings, Upgrade, Upstream};

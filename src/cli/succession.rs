@@ -143,7 +143,7 @@ impl Predecessor {
 
     /// Waits until it is gone, whichever way.
     pub(crate) async fn gone(mut self) {
-        while matches!(self.0.read_u8().await, Ok(_)) {}
+        while self.0.read_u8().await.is_ok() {}
     }
 }
 
