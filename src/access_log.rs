@@ -145,12 +145,15 @@ impl AccessLog {
         dropped: Counter,
     ) -> (Self, Flush) {
         let shared = Arc::new(Shared { dropped, ..Shared::default() });
-        let writer = (access != Access::Off).then(|| {
-            let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.write_to(out))
-        });
+        let writing = Arc::clone(&shared);
+        let writer = Some(std::thread::spawn(move || writing.write_to(out)));
         let log = Self { access, format, shared: Arc::clone(&shared), audience: Arc::default() };
         (log, Flush { shared, writer })
+    }
+
+    /// The same log, for these requests.
+    pub fn of(&self, access: Access) -> Self {
+        Self { access, ..self.clone() }
     }
 
     /// A log that writes nothing.

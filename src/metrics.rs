@@ -9,6 +9,7 @@ mod alerts;
 mod background;
 mod cache;
 mod channels;
+mod config;
 mod fleet;
 mod histogram;
 mod invalidation;
@@ -16,7 +17,6 @@ mod learn;
 mod misses;
 mod reading;
 mod tier;
-mod totals;
 mod warming;
 mod watched;
 
@@ -37,6 +37,7 @@ pub use crate::metrics::alerts::Alerts;
 use crate::metrics::background::RouteResult;
 pub use crate::metrics::cache::Cache;
 pub use crate::metrics::channels::Channels;
+pub use crate::metrics::config::Config;
 use crate::metrics::fleet::Fleet;
 pub use crate::metrics::fleet::FleetRedis;
 use crate::metrics::histogram::Histogram;
@@ -63,8 +64,10 @@ const BUCKETS: [f64; 7] = [0.001, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// One per configured route, in their order; the last one counts what no route matches.
-    routes: Vec<Route>,
+    /// By number, for life: a route that leaves the configuration keeps its own.
+    routes: boxcar::Vec<Route>,
+    /// The number of what no route matches.
+    unmatched: usize,
     requests: Family<RequestLabels, Counter>,
     durations: Family<DurationLabels, Histogram, fn() -> Histogram>,
     upstream_duration: Histogram,
@@ -79,7 +82,7 @@ pub struct Metrics {
     audit_checks: Family<RouteResult, Counter>,
     refused: Family<Reason, Counter>,
     connections: Gauge,
-    config: Family<Digest, Gauge>,
+    config: Config,
     log_lines_dropped: Counter,
     alerts: Alerts,
     channels: Channels,
@@ -92,7 +95,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Declares everything for `routes`, the configured templates in the order by which [`Self::request`] numbers them.
+    /// Declares everything for `routes`, the configured templates; they are numbered in this order, and what none matches is behind
+    /// them ([`Self::number`]).
     pub fn new(routes: &[&str]) -> Self {
         let mut registry = Registry::with_prefix("larder");
         let r = &mut registry;
@@ -107,6 +111,7 @@ impl Metrics {
         r.register_with_unit("upstream_request_duration", help, unit, upstream_duration.clone());
         Self {
             routes: routes.iter().copied().chain([UNMATCHED]).map(Route::new).collect(),
+            unmatched: routes.len(),
             requests: declare(
                 r,
                 "requests",
@@ -136,7 +141,7 @@ impl Metrics {
             audit_checks: declare(r, "audit_checks", "Hits that were held against the origin"),
             refused: declare(r, "refused", "Requests and connections refused at the door"),
             connections: declare(r, "connections", "Open client connections"),
-            config: declare(r, "config_info", "Digest of the configuration in force"),
+            config: Config::declare(r),
             log_lines_dropped: declare(
                 r,
                 "log_lines_dropped",
@@ -156,7 +161,7 @@ impl Metrics {
 
     /// Counts an answered request and its `duration`, up to the answer's last byte.
     ///
-    /// `route` is the index into the routes given to [`Self::new`]; any other index counts as unmatched.
+    /// `route` is a number that [`Self::number`] gave; any other counts as unmatched.
     pub fn request(
         &self,
         route: usize,
@@ -226,12 +231,6 @@ impl Metrics {
         OpenConnection(self.connections.clone())
     }
 
-    /// Shows `digest` as that of the configuration in force, in the place of the one before.
-    pub fn set_config(&self, digest: &str) {
-        self.config.clear();
-        self.config.get_or_create(&Digest { digest: digest.into() }).set(1);
-    }
-
     /// Asks `state` of the cache at every scrape. Only the first call counts.
     pub fn watch_cache(&self, state: impl Fn() -> CacheState + Send + Sync + 'static) {
         self.cache.ask(state);
@@ -249,8 +248,24 @@ impl Metrics {
         text
     }
 
-    fn route(&self, index: usize) -> &Route {
-        self.routes.get(index).unwrap_or_else(|| &self.routes[self.routes.len() - 1])
+    /// The number of a route of this template: the one that it had before, or the next. To be called by one at a time.
+    pub fn number(&self, template: &str) -> usize {
+        let known = self.routes.iter().find(|(_, route)| *route.name == *template);
+        known.map_or_else(|| self.routes.push(Route::new(template)), |(number, _)| number)
+    }
+
+    /// Every template that has a number.
+    pub fn templates(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.routes.iter().map(|(number, route)| (number, &*route.name))
+    }
+
+    /// The template of a route by its number.
+    pub fn template(&self, route: usize) -> &str {
+        &self.route(route).name
+    }
+
+    fn route(&self, number: usize) -> &Route {
+        self.routes.get(number).unwrap_or_else(|| &self.routes[self.unmatched])
     }
 }
 
@@ -342,11 +357,6 @@ struct Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Digest {
-    digest: String,
 }
 
 #[cfg(test)]
@@ -449,8 +459,8 @@ mod tests {
     #[test]
     fn only_the_configuration_in_force_is_shown() {
         let metrics = metrics();
-        metrics.set_config("aaaa");
-        metrics.set_config("bbbb");
+        metrics.config().in_force("aaaa", std::time::SystemTime::UNIX_EPOCH);
+        metrics.config().in_force("bbbb", std::time::SystemTime::UNIX_EPOCH);
         assert_line(&metrics, r#"larder_config_info{digest="bbbb"} 1"#);
         assert!(!metrics.encode().contains("aaaa"));
     }
@@ -467,7 +477,7 @@ mod tests {
         metrics.demoted(0);
         metrics.warming().request("stored");
         metrics.refused("content-length");
-        metrics.set_config("abc");
+        metrics.config().in_force("abc", std::time::SystemTime::UNIX_EPOCH);
         metrics.invalidated("write", "hard");
         metrics.acknowledged(MS);
         metrics.invalidation_applied(3, MS);

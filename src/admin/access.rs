@@ -19,7 +19,8 @@ use crate::token::{Keyring, Role};
 /// What is asked of a request before it is answered.
 pub(crate) struct Access {
     listens_on_loopback: bool,
-    keys: Arc<Keyring>,
+    /// Those that count now.
+    keys: Box<dyn Fn() -> Arc<Keyring> + Send + Sync>,
     /// Whether a request to this path may come without a token.
     is_open: Box<IsOpen>,
 }
@@ -57,10 +58,14 @@ impl Access {
     /// For a listener configured on `listen`; `is_open` says of a path whether one may come to it without a token.
     pub(crate) fn new(
         listen: SocketAddr,
-        keys: Arc<Keyring>,
+        keys: impl Fn() -> Arc<Keyring> + Send + Sync + 'static,
         is_open: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { listens_on_loopback: listen.ip().is_loopback(), keys, is_open: Box::new(is_open) }
+        Self {
+            listens_on_loopback: listen.ip().is_loopback(),
+            keys: Box::new(keys),
+            is_open: Box::new(is_open),
+        }
     }
 
     fn admits(&self, request: &Request, peer: SocketAddr) -> Result<Caller, Problem> {
@@ -76,10 +81,11 @@ impl Access {
             }
         }
         let somebody = |may| Caller { name: peer.ip().to_canonical().to_string(), may };
-        if self.keys.is_empty() {
+        let keys = (self.keys)();
+        if keys.is_empty() {
             return Ok(somebody(Some(Role::All)));
         }
-        match self.keys.holder(request.headers()) {
+        match keys.holder(request.headers()) {
             Some(holder) => Ok(Caller { name: holder.name.to_string(), may: Some(holder.may) }),
             None if (self.is_open)(request.uri().path()) => Ok(somebody(None)),
             None => Err(unknown()),

@@ -10,11 +10,11 @@
 mod access;
 mod body;
 mod compat;
+pub mod configuration;
 mod dashboard;
 mod entries;
 pub mod figures;
 mod fleet;
-pub mod in_force;
 mod monitor;
 mod parameters;
 mod probes;
@@ -44,8 +44,8 @@ use serde_json::Value;
 
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
+use crate::admin::configuration::Configuration;
 use crate::admin::figures::Watching;
-use crate::admin::in_force::InForce;
 use crate::admin::problem::Problem;
 use crate::body::{Body, BodyError};
 use crate::flow::explain::asked::Asked;
@@ -95,8 +95,8 @@ pub struct Sources {
     pub flow: Flow,
     /// What watches over it.
     pub monitor: Monitor,
-    /// The configuration in force.
-    pub config: InForce,
+    /// Which configuration is in force.
+    pub configuration: Configuration,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
     /// What entries were worth.
@@ -130,7 +130,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 39] = [
+const API: [Route; 41] = [
     Route("/dashboard", None, || get(dashboard::page)),
     Route("/dashboard", None, || post(dashboard::login)),
     Route("/dashboard/{file}", None, || get(dashboard::asset)),
@@ -159,6 +159,8 @@ const API: [Route; 39] = [
     Route("/v1/warm/tasks/{id}", Some(Role::All), || delete(warm::withdraw)),
     Route("/v1/warm/{run}", Some(Role::Read), || get(warm::one)),
     Route("/v1/warm/{run}", Some(Role::Purge), || delete(warm::cancel)),
+    Route("/v1/config", Some(Role::Read), || get(configuration::show)),
+    Route("/v1/config/reload", Some(Role::All), || post(configuration::reload)),
     Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
     Route("/v1/cache/enable", Some(Role::All), || post(switches::enable)),
     Route("/client/v4/zones/{zone}/purge_cache", Some(Role::Purge), || post(compat::cloudflare)),
@@ -174,13 +176,13 @@ const API: [Route; 39] = [
 
 /// Everything, for a listener on `listen`.
 pub fn router(listen: SocketAddr, sources: Sources) -> Router {
-    let keys = Arc::clone(&sources.flow.parts().keys);
-    let hooks = sources.flow.parts().hooks.clone();
+    let (flow, has_keys) = (sources.flow.clone(), sources.flow.clone());
     let is_open = move |path: &str| {
         let is_probe = PROBES.iter().any(|Route(probe, ..)| *probe == path);
-        is_probe || dashboard::is_open(path) || hooks.has(Path::of(path).decoded())
+        is_probe || dashboard::is_open(path) || flow.parts().hooks.has(Path::of(path).decoded())
     };
-    let access = Arc::new(Access::new(listen, keys, is_open));
+    let access = Access::new(listen, move || Arc::clone(&has_keys.parts().keys), is_open);
+    let access = Arc::new(access);
     routes(PROBES.into_iter().chain(API), &sources.cache_path)
         .fallback(otherwise)
         .method_not_allowed_fallback(otherwise_here)
@@ -408,6 +410,14 @@ mod tests {
         Keyring::new(None, &[token("read", Role::Read), token("purge", Role::Purge), token("all", Role::All)])
     }
 
+    /// Of which nobody can read another one.
+    fn configuration() -> Configuration {
+        let loaded_at = std::time::SystemTime::UNIX_EPOCH;
+        let (digest, file, needs_restart) = ("d".into(), None, Vec::new());
+        let values = serde_json::json!([]);
+        Configuration::new(configuration::InForce { digest, file, loaded_at, needs_restart, values }).0
+    }
+
     /// An admin listener on a free port, as if it had been configured on `listen`.
     struct Admin {
         address: SocketAddr,
@@ -430,7 +440,7 @@ mod tests {
                 warmer: idle(&flow, &metrics),
                 flow,
                 metrics,
-                config: InForce::new("d", Clock::system()),
+                configuration: configuration(),
                 watching: Watching::new(&Clock::system()),
                 channels: None,
                 cache_path: CACHE_PATH.into(),

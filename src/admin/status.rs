@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
-use crate::admin::{Sources, elsewhere, figures, switches};
+use crate::admin::{Sources, elsewhere, switches};
 use crate::invalidate::subscription::Status;
 use crate::metrics::{Cache, CacheState};
 use crate::route::table::Route;
@@ -51,12 +51,12 @@ impl Answered {
 
 /// `GET /v1/status`
 pub(crate) async fn status(State(sources): State<Sources>) -> Result<Json<Value>, Problem> {
-    let (parts, loaded) = (sources.flow.parts(), sources.config.loaded());
+    let parts = sources.flow.parts();
     let (upstream, state) = (upstream(&sources).await, state(&sources).await?);
     Ok(Json(json!({
         "state": sources.readiness.state().as_str(),
         "version": env!("CARGO_PKG_VERSION"),
-        "config": { "digest": loaded.digest, "loaded_at": figures::millis(loaded.at) },
+        "config": sources.configuration.in_force().brief(),
         "enabled": parts.settings.enabled,
         "switches": switches::list(&sources),
         "entries": state.entries,
@@ -70,7 +70,7 @@ pub(crate) async fn status(State(sources): State<Sources>) -> Result<Json<Value>
 /// `GET /v1/routes`
 pub(crate) async fn routes(State(sources): State<Sources>) -> Json<Value> {
     let now = sources.flow.parts().clock.mono();
-    let list = each_route(&sources).map(|(route, answered, entries)| {
+    let list = each_route(&sources).into_iter().map(|(route, answered, entries)| {
         let settings = &route.settings;
         json!({
             "route": settings.template,
@@ -168,14 +168,12 @@ async fn state(sources: &Sources) -> Result<CacheState, Problem> {
 }
 
 /// Every route with its answers and its entries, what no route matches among them.
-fn each_route(sources: &Sources) -> impl Iterator<Item = (&Arc<Route>, Answered, usize)> {
+fn each_route(sources: &Sources) -> Vec<(Arc<Route>, Answered, usize)> {
     let parts = sources.flow.parts();
-    parts
-        .rules
-        .table
-        .routes()
-        .iter()
-        .map(|route| (route, Answered(sources.metrics.answered(route.index)), parts.store.count(&route.tag)))
+    let told = |route: &Arc<Route>| {
+        (Arc::clone(route), Answered(sources.metrics.answered(route.index)), parts.store.count(&route.tag))
+    };
+    parts.rules.table.routes().iter().map(told).collect()
 }
 
 pub(crate) async fn upstream(sources: &Sources) -> Value {

@@ -57,7 +57,7 @@ pub(crate) fn list(sources: &Sources) -> Value {
     let told = off.into_iter().map(|off| {
         let route = match off.covers {
             Covers::Everything => None,
-            Covers::Route(index) => Some(&parts.rules.table.routes()[index].settings.template),
+            Covers::Route(route) => Some(parts.metrics.template(route)),
         };
         let left = humantime::format_duration(Duration::from_secs(off.left.as_secs().max(1))).to_string();
         json!({ "route": route, "left": left, "left_seconds": off.left.as_secs_f64() })
@@ -69,18 +69,18 @@ pub(crate) fn list(sources: &Sources) -> Value {
 ///
 /// # Errors
 /// 404, with the template that was probably meant.
-pub(crate) fn route<'s>(sources: &'s Sources, text: &str) -> Result<&'s Arc<Route>, Problem> {
-    let table = &sources.flow.parts().rules.table;
-    let template = |route: &'s Arc<Route>| route.settings.template.as_str();
-    if let Some(route) = table.routes().iter().find(|route| template(route) == text) {
-        return Ok(route);
+pub(crate) fn route(sources: &Sources, text: &str) -> Result<Arc<Route>, Problem> {
+    let parts = sources.flow.parts();
+    let table = &parts.rules.table;
+    if let Some(route) = table.routes().iter().find(|route| route.settings.template == text) {
+        return Ok(Arc::clone(route));
     }
     let path = text.split('?').next().unwrap_or_default();
     let found = table.find(Path::of(path).decoded());
     if path.starts_with('/') && found.index != table.unmatched().index {
-        return Ok(found);
+        return Ok(Arc::clone(found));
     }
-    let hint = match nearest(text, table.routes().iter().map(template)) {
+    let hint = match nearest(text, table.routes().iter().map(|route| route.settings.template.as_str())) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "see /v1/routes.".to_owned(),
     };

@@ -26,7 +26,8 @@ const SWEEPING: Duration = Duration::from_millis(10);
 
 /// Begins all of it, for good.
 pub(super) fn begin(flow: &Flow, marks: Marks) -> [JoinHandle<()>; 2] {
-    let Parts { store, clock, .. } = flow.parts();
+    let parts = flow.parts();
+    let Parts { store, clock, .. } = &*parts;
     [tokio::spawn(make_room(Arc::clone(store), marks)), tokio::spawn(sweep(Arc::clone(store), clock.clone()))]
 }
 

@@ -35,7 +35,7 @@ pub(super) fn watch(
                 bytes: state.bytes,
                 most_bytes: store.memory,
                 used: held.parts().store.used(),
-                resident: process::resident(),
+                resident: state.resident,
                 most_resident,
             }
         }),

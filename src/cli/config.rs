@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::play::play;
 use crate::cli::{Said, say};
 use crate::config::{self, Config, EX_CONFIG, Env, Flags, Problem, Report};
-use crate::server::tls::acceptor;
+use crate::server::tls::Certificate;
 
 /// `larder config …`
 #[derive(clap::Args, Clone, Debug)]
@@ -101,7 +101,7 @@ fn loaded(check: Check, env: &Env) -> Result<Config, Report> {
 
 /// A certificate that cannot be used would stop the start.
 fn with_usable_tls(config: Config) -> Result<Config, Report> {
-    let unusable = config.server.tls.as_ref().and_then(|tls| acceptor(tls).err());
+    let unusable = config.server.tls.as_ref().and_then(|tls| Certificate::read(tls).err());
     match unusable {
         None => Ok(config),
         Some(why) => Err(Report::of(config.file, Problem::general(why.to_string()))),

@@ -8,10 +8,12 @@ pub mod explain;
 pub mod off;
 mod play;
 pub mod purge;
+pub mod reload;
 pub mod report;
 pub mod run;
 mod stage;
 pub mod warm;
+mod watched;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -51,6 +53,8 @@ enum Command {
     Report(report::Args),
     /// Has a running Larder fetch what it would be asked for.
     Warm(warm::Args),
+    /// Has a running Larder read its configuration again.
+    Reload(reload::Args),
     /// Switches caching off for a while, for a route or for everything.
     Off(off::Args),
 }
@@ -65,6 +69,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Purge(args)) => purge::run(&args),
         Ok(Command::Report(args)) => report::run(&args),
         Ok(Command::Warm(args)) => warm::run(&args),
+        Ok(Command::Reload(args)) => reload::run(&args),
         Ok(Command::Off(args)) => off::run(&args),
         // `--help` and `--version` as well.
         Err(words) => exit(u8::try_from(words.exit_code()).unwrap_or(FAILED), words.print()),

@@ -11,7 +11,7 @@ use crate::config::file::{AdminKeys, Route};
 use crate::config::problem::{Place, Source};
 use crate::config::reader::{Reader, map_schema};
 use crate::config::scalar::Secret;
-use crate::config::shape::{At, Entry, REDACTED, Refusal, Scalar, Shape};
+use crate::config::shape::{self, At, Entry, REDACTED, Refusal, Scalar, Shape};
 use crate::config::template::Template;
 use crate::config::tree::{Kind, Node};
 
@@ -67,7 +67,7 @@ impl Shape for RawRule {
 
     fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
         match self {
-            Self::Bypass => out.push(Entry { path: path.to_vec(), value: "bypass".into(), source }),
+            Self::Bypass => out.push(Entry::new(path, "bypass".into(), source)),
             Self::Keys(keys) => keys.show(path, source, out),
         }
     }
@@ -139,6 +139,10 @@ impl Scalar for HeaderText {
 
     fn show(&self) -> String {
         REDACTED.to_owned()
+    }
+
+    fn cut(&self) -> Option<&str> {
+        Some(&self.0)
     }
 }
 
@@ -218,9 +222,11 @@ impl<T: Shape> Shape for Items<T> {
     }
 
     fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
+        let mut cut = Vec::new();
         let items = self.0.iter().map(|item| {
             let mut keys = Vec::new();
             item.value.show(&[], item.source, &mut keys);
+            cut.extend(keys.iter().map(|entry| entry.cut));
             keys.into_iter().fold(json!({}), |mut all, entry| {
                 let path = entry.path.iter();
                 // Indexing makes the mappings on the way.
@@ -228,7 +234,9 @@ impl<T: Shape> Shape for Items<T> {
                 all
             })
         });
-        out.push(Entry { path: path.to_vec(), value: items.collect(), source });
+        let items: Value = items.collect();
+        let cut = shape::cut(cut.iter().map(|cut| cut.map(u64::to_be_bytes)));
+        out.push(Entry { cut, ..Entry::new(path, items, source) });
     }
 
     fn schema() -> Value {
@@ -275,7 +283,7 @@ impl Shape for Admin {
 
     fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
         match self {
-            Self::Off => out.push(Entry { path: path.to_vec(), value: "off".into(), source }),
+            Self::Off => out.push(Entry::new(path, "off".into(), source)),
             Self::On(keys) => keys.show(path, source, out),
         }
     }

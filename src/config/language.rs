@@ -74,7 +74,7 @@ impl Shape for Languages {
             Self::AnyOrder => ANY_ORDER.into(),
             Self::Listed(tags) => tags.iter().map(|tag| tag.to_string()).collect::<Vec<_>>().into(),
         };
-        out.push(Entry { path: path.to_vec(), value, source });
+        out.push(Entry::new(path, value, source));
     }
 
     fn schema() -> Value {

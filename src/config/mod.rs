@@ -34,6 +34,7 @@ mod problem;
 mod reach;
 mod reader;
 mod redis;
+pub mod reload;
 mod request;
 mod resolve;
 mod route;

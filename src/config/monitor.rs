@@ -150,6 +150,10 @@ impl Scalar for AlertUrl {
         format!("{}/{REDACTED}", self.0.place())
     }
 
+    fn cut(&self) -> Option<&str> {
+        Some(self.0.path())
+    }
+
     fn schema() -> Value {
         json!({ "type": "string", "pattern": "^https?://|\\$\\{" })
     }

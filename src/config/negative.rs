@@ -32,7 +32,7 @@ impl Shape for Negative {
     fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
         let ttls =
             self.0.iter().map(|(status, ttl)| (status.as_str().to_owned(), Scalar::show(&ttl.value).into()));
-        out.push(Entry { path: path.to_vec(), value: Value::Object(ttls.collect()), source });
+        out.push(Entry::new(path, Value::Object(ttls.collect()), source));
     }
 
     fn schema() -> Value {

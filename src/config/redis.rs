@@ -115,6 +115,10 @@ impl Scalar for RedisUrl {
             None => format!("{scheme}://{place}"),
         }
     }
+
+    fn cut(&self) -> Option<&str> {
+        Some(&self.0).filter(|text| self.show() != **text).map(String::as_str)
+    }
 }
 
 /// `namespace:`

@@ -109,7 +109,7 @@ impl Shape for Content {
             Self::Text(text) => text.as_str().into(),
             Self::Json(value) => value.clone(),
         };
-        out.push(Entry { path: path.to_vec(), value, source });
+        out.push(Entry::new(path, value, source));
     }
 
     fn schema() -> Value {

@@ -268,8 +268,7 @@ fn rules_digest(template: &str, keys: &Route, identity: &identity::Settings) -> 
         identity.credentials.as_ref().map(|listed| listed.iter().map(Scalar::show).collect::<Vec<_>>());
     // Whose an entry is stands in its tags.
     let user = identity.user.iter().map(Scalar::show).collect::<Vec<_>>();
-    let of_identity =
-        |name: &str, value| Entry { path: vec![name.to_owned()], value, source: Source::Default };
+    let of_identity = |name: &str, value| Entry::new(&[name.to_owned()], value, Source::Default);
     let mut entries = vec![of_identity("credentials", credentials.into())];
     entries.extend((!user.is_empty()).then(|| of_identity("user", user.into())));
     keys.show(&[template.to_owned()], Source::Default, &mut entries);

@@ -308,6 +308,10 @@ impl Scalar for Secret {
     fn show(&self) -> String {
         crate::config::shape::REDACTED.to_owned()
     }
+
+    fn cut(&self) -> Option<&str> {
+        Some(&self.0)
+    }
 }
 
 impl Scalar for NeededSecret {
@@ -324,6 +328,10 @@ impl Scalar for NeededSecret {
 
     fn show(&self) -> String {
         crate::config::shape::REDACTED.to_owned()
+    }
+
+    fn cut(&self) -> Option<&str> {
+        Some(&self.0)
     }
 }
 

@@ -5,6 +5,7 @@
 //! key can be read but not documented, or documented but not read. It refuses to know any key.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::config::problem::{Place, Problem, Source};
 use crate::config::reader::Reader;
@@ -36,6 +37,29 @@ pub struct Entry {
     pub value: Value,
     /// Who said it.
     pub source: Source,
+    /// Stands for what was cut out of `value`, in comparisons within this process; never shown. `None`: nothing was.
+    pub(crate) cut: Option<u64>,
+}
+
+impl Entry {
+    /// One out of which nothing is cut.
+    pub(crate) fn new(path: &[String], value: Value, source: Source) -> Self {
+        Self { path: path.to_vec(), value, source, cut: None }
+    }
+}
+
+/// What stands for texts that are cut out of what is shown; `None` if none is.
+pub(crate) fn cut<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = Option<T>>) -> Option<u64> {
+    let mut hash = Sha256::new();
+    let mut is_any = false;
+    for text in texts {
+        is_any |= text.is_some();
+        let text = text.as_ref().map_or(&[][..], AsRef::as_ref);
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    let bytes = hash.finalize();
+    is_any.then(|| bytes.iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte)))
 }
 
 /// Why a piece of text is not a value.
@@ -91,6 +115,11 @@ pub(crate) trait Scalar: Sized {
     /// The shortest text that reads back as the same value.
     fn show(&self) -> String;
 
+    /// The text of which [`Scalar::show`] cuts something out; `None`: it shows all.
+    fn cut(&self) -> Option<&str> {
+        None
+    }
+
     /// Its JSON schema.
     fn schema() -> Value {
         json!({ "type": "string" })
@@ -129,7 +158,7 @@ impl<T: Scalar> Shape for T {
 
     fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
         let text = if T::SECRET { REDACTED.to_owned() } else { Scalar::show(self) };
-        out.push(Entry { path: path.to_vec(), value: text.into(), source });
+        out.push(Entry { cut: cut([self.cut()]), ..Entry::new(path, text.into(), source) });
     }
 
     fn schema() -> Value {
@@ -179,7 +208,10 @@ impl<T: Scalar> Shape for Words<T> {
 
     fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
         let words = self.0.iter().map(Scalar::show).collect::<Vec<_>>();
-        out.push(Entry { path: path.to_vec(), value: words.into(), source });
+        out.push(Entry {
+            cut: cut(self.0.iter().map(Scalar::cut)),
+            ..Entry::new(path, words.into(), source)
+        });
     }
 
     fn schema() -> Value {

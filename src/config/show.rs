@@ -49,7 +49,8 @@ fn source(config: &Config, entry: &Entry) -> String {
     }
 }
 
-fn value(value: &Value) -> String {
+/// A value as the YAML writes it.
+pub(crate) fn value(value: &Value) -> String {
     match value {
         Value::String(text) => plain(text),
         other => flow(other),

@@ -74,7 +74,7 @@ impl Adoption {
         let share = Self::is_possible(visit, head)?;
         let fetch = Fetch::new(visit, head, &visit.selecting(head, share), share, None);
         let key = target.key(share, &head.headers, &[]).to_key();
-        let departure = flow.flights.alone(&key, &visit.tags(share));
+        let departure = flow.lasting.flights.alone(&key, &visit.tags(share));
         departure.learn(fetch.tagging.known().iter().cloned(), false);
         let (scheme, requested) = (target.scheme, flow.clock.now());
         let began = flow.store.ticket(requested.mono);

@@ -81,16 +81,18 @@ impl Target {
 impl Flow {
     /// Whether asking for `target` would bring the entry under `key` again.
     pub fn brings_again(&self, target: &Target, key: &Key, selector: &Selector) -> bool {
-        self.0.route_of(key, selector, &target.head(), &Client::warmer(target.tls)).is_some()
+        let shared = self.in_force();
+        shared.route_of(key, selector, &target.head(), &Client::warmer(target.tls)).is_some()
     }
 
     /// What is kept for `target` now, and fresh.
     pub fn kept_for(&self, target: &Target) -> Option<Arc<Entry>> {
-        let (head, client, now) = (target.head(), Client::warmer(target.tls), self.0.clock.now());
+        let shared = self.in_force();
+        let (head, client, now) = (target.head(), Client::warmer(target.tls), shared.clock.now());
         let named = Named::by(&head).ok()?;
-        let asked = self.0.target(&named, &client).ok()?;
+        let asked = shared.target(&named, &client).ok()?;
         let key = asked.key(Share::Shared, &head.headers, &[]);
-        match self.0.lookup(&head.headers, &key, now.mono) {
+        match shared.lookup(&head.headers, &key, now.mono) {
             Found::Entry(entry) if entry.softened().is_none() && entry.life.is_fresh(now) => Some(entry),
             _ => None,
         }
@@ -98,11 +100,7 @@ impl Flow {
 
     /// Asks for `target` as a client would, behind all of them. What the cache did is among the response's extensions.
     pub async fn warm_again(&self, target: &Target) -> Response<Body> {
-        let (now, client) = (self.0.clock.now(), Client::warmer(target.tls));
-        let answer = Arc::clone(&self.0).walk(target.head(), Body::Empty, client, None, now).await;
-        let mut response = answer.response;
-        response.extensions_mut().insert(answer.cache);
-        response
+        self.ask(target.head(), Body::Empty, Client::warmer(target.tls)).await
     }
 
     /// Fetches what is kept for `target` anew, while it is served; gives what is kept then. `None`: nothing is, or somebody does it
@@ -116,25 +114,27 @@ impl Flow {
     /// Fetches an entry anew while it is still fresh, behind the clients who wait; whoever comes meanwhile gets it as it is. The
     /// task ends when that is done. `None`: somebody does already, or it cannot be asked for again.
     pub fn renew_entry(&self, entry: &Arc<Entry>) -> Option<JoinHandle<()>> {
+        let shared = self.in_force();
         let target = Target::of(entry.key(), &entry.selector).filter(|_| entry.part().is_none())?;
         let (head, client) = (target.head(), Client::refresher(target.tls));
-        self.0.route_of(entry.key(), &entry.selector, &head, &client)?;
+        shared.route_of(entry.key(), &entry.selector, &head, &client)?;
         let named = Named::by(&head).ok()?;
-        let asked = self.0.target(&named, &client).ok()?;
-        let visit = Visit::new(&self.0, client, &asked, &head, self.0.clock.now());
+        let asked = shared.target(&named, &client).ok()?;
+        let visit = Visit::new(&shared, client, &asked, &head, shared.clock.now());
         let selecting = visit.selecting(&head, Share::Shared);
         read::refresh(&visit, &head, &selecting, Share::Shared, entry)
     }
 
     /// How long the origin takes for an answer like this one, but for few.
     pub fn cost(&self, entry: &Entry) -> Duration {
+        let shared = self.in_force();
         let target = Target::of(entry.key(), &entry.selector);
         let route = target.and_then(|target| {
             let (head, client) = (target.head(), Client::warmer(target.tls));
             let named = Named::by(&head).ok()?;
-            Some(self.0.target(&named, &client).ok()?.route.index)
+            Some(shared.target(&named, &client).ok()?.route.index)
         });
-        self.0.costs.almost_always(route.unwrap_or(usize::MAX))
+        shared.lasting.costs.almost_always(route.unwrap_or(usize::MAX))
     }
 }
 

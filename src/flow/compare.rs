@@ -87,19 +87,20 @@ impl Flow {
     /// # Errors
     /// [`NotSaid`].
     pub async fn ask_beside(&self, entry: &Entry) -> Result<Said, NotSaid> {
+        let shared = self.in_force();
         let tls = entry.key().told().is_some_and(|told| told.scheme == Scheme::Https);
         let client = Client::auditor(tls);
-        let by_target = self.0.again(entry).map(|(head, ..)| (head, Bytes::new()));
-        let asked = by_target.or_else(|| self.0.question(entry, client));
+        let by_target = shared.again(entry).map(|(head, ..)| (head, Bytes::new()));
+        let asked = by_target.or_else(|| shared.question(entry, client));
         let (head, content) = asked.ok_or(NotSaid::NotAskable)?;
         let named = Named::by(&head).map_err(|_| NotSaid::NotAskable)?;
-        let target = self.0.target(&named, &client).map_err(|_| NotSaid::NotAskable)?;
-        let visit = Visit::new(&self.0, client, &target, &head, self.0.clock.now());
+        let target = shared.target(&named, &client).map_err(|_| NotSaid::NotAskable)?;
+        let visit = Visit::new(&shared, client, &target, &head, shared.clock.now());
         let mut request = Request::new(Body::from(content));
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = visit.fill_target().into();
         *request.headers_mut() = egress::fill(&visit, &head.headers, Share::Shared);
-        answer(&self.0, request, &visit).await.ok_or(NotSaid::NoAnswer)
+        answer(&shared, request, &visit).await.ok_or(NotSaid::NoAnswer)
     }
 }
 

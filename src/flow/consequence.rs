@@ -194,7 +194,11 @@ impl Target {
         };
         let soft = (!ruled.soft.is_empty())
             .then(|| self.invalidation(ruled.soft, (Mode::Soft, hold), actor.clone()));
-        let raw = flow.invalidator.fleet().map(|_| self.raw(outcome));
+        let raw = self.raw(outcome);
+        // What is fetched by now may have tags by other rules, and they say as well what it outdates.
+        let others = flow.is_over().then(|| raw.expanded(&flow.invalidator.settings(), Some(self.author)));
+        others.into_iter().flat_map(|said| said.items).for_each(|item| ruled.hard.cascading.add(item));
+        let raw = flow.invalidator.fleet().map(|_| raw);
         let hard = Invalidation { raw, ..self.invalidation(ruled.hard, (Mode::Hard, hold), actor) };
         Consequences { hard, soft, refresh }
     }

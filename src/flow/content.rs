@@ -103,7 +103,7 @@ async fn content(visit: &Visit<'_>, head: &Head, body: Body) -> Result<Content, 
     if let Err(why) = spec.admits(&head.method, &head.headers) {
         return Err(Unread::Passes(body, why.as_str()));
     }
-    let bytes = whole(&visit.flow.contents, body).await?;
+    let bytes = whole(&visit.flow.lasting.contents, body).await?;
     let digest = if bytes.len() <= AT_ONCE {
         spec.digest(&head.method, &head.headers, &bytes)
     } else {

@@ -14,9 +14,9 @@ const OF_DEVIATION: f32 = 1.0 / 4.0;
 /// Deviations above the mean that few answers exceed.
 const MARGIN: f32 = 4.0;
 
-/// By route, in their order, and one for what none matches.
+/// By the route's number.
 #[derive(Debug)]
-pub(crate) struct Costs(Vec<Mutex<Cost>>);
+pub(crate) struct Costs(boxcar::Vec<Mutex<Cost>>);
 
 /// Seconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,12 +28,20 @@ struct Cost {
 impl Costs {
     /// Nothing is known of so many routes.
     pub(crate) fn of(routes: usize) -> Self {
-        Self((0..=routes).map(|_| Mutex::default()).collect())
+        let costs = Self(boxcar::Vec::new());
+        costs.grow(routes);
+        costs
+    }
+
+    /// Has a place for so many routes at least.
+    pub(crate) fn grow(&self, routes: usize) {
+        (self.0.count()..routes).for_each(|_| _ = self.0.push(Mutex::default()));
     }
 
     /// Notes that an answer of `route` took so long.
     pub(crate) fn note(&self, route: usize, took: Duration) {
-        let mut cost = self.at(route).lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(cost) = self.0.get(route) else { return };
+        let mut cost = cost.lock().unwrap_or_else(PoisonError::into_inner);
         let took = took.as_secs_f32();
         if cost.mean == 0.0 {
             *cost = Cost { mean: took, deviation: took / 2.0 };
@@ -46,12 +54,9 @@ impl Costs {
 
     /// How long an answer of `route` takes at most, but for few; zero if nobody has asked yet.
     pub(crate) fn almost_always(&self, route: usize) -> Duration {
-        let cost = *self.at(route).lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(cost) = self.0.get(route) else { return Duration::ZERO };
+        let cost = *cost.lock().unwrap_or_else(PoisonError::into_inner);
         Duration::from_secs_f32((cost.mean + MARGIN * cost.deviation).max(0.0))
-    }
-
-    fn at(&self, route: usize) -> &Mutex<Cost> {
-        self.0.get(route).unwrap_or_else(|| &self.0[self.0.len() - 1])
     }
 }
 
@@ -59,7 +64,7 @@ impl Shared {
     /// Notes that the origin has answered a request on `route`, and how long that took.
     pub(in crate::flow) fn charged(&self, route: usize, took: Duration) {
         self.metrics.upstream_request(took);
-        self.costs.note(route, took);
+        self.lasting.costs.note(route, took);
     }
 }
 
@@ -79,6 +84,9 @@ mod tests {
         assert!((steady - 0.2).abs() < 0.01, "{steady}");
         assert!(costs.almost_always(1) > Duration::from_millis(500));
         costs.note(99, Duration::from_secs(1));
-        assert_eq!(costs.almost_always(2), Duration::from_secs(3), "what no route matches has a place too");
+        assert_eq!(costs.almost_always(99), Duration::ZERO, "of what has no place nothing is known");
+        costs.grow(100);
+        costs.note(99, Duration::from_secs(1));
+        assert_eq!(costs.almost_always(99), Duration::from_secs(3), "it has one from now on");
     }
 }

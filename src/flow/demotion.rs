@@ -23,12 +23,13 @@ pub struct Demotion {
 }
 
 /// By route, the demotions so far.
-pub(crate) type Demotions = Box<[OnceLock<Demotion>]>;
+pub(crate) type Demotions = boxcar::Vec<OnceLock<Demotion>>;
 
 impl Flow {
     /// Whether the route of this index was public, and is no longer.
     pub fn demotion(&self, route: usize) -> Option<Demotion> {
-        self.0.demotion(route)
+        let shared = self.in_force();
+        shared.demotion(route)
     }
 }
 
@@ -43,7 +44,7 @@ impl Visit<'_> {
 impl Shared {
     /// A public route whose origin asked for a credential, with this status, is `auto` from now on.
     pub(crate) fn demote(&self, route: &Route, status: StatusCode) {
-        let Some(demoted) = self.demoted.get(route.index) else { return };
+        let Some(demoted) = self.lasting.demoted.get(route.index) else { return };
         if demoted.set(Demotion { at: self.clock.mono(), status }).is_ok() {
             self.metrics.demoted(route.index);
             tracing::warn!(
@@ -55,11 +56,11 @@ impl Shared {
     }
 
     pub(crate) fn demotion(&self, index: usize) -> Option<Demotion> {
-        self.demoted.get(index)?.get().copied()
+        self.lasting.demoted.get(index)?.get().copied()
     }
 
     pub(crate) fn is_demoted(&self, index: usize) -> bool {
-        self.demoted.get(index).is_some_and(|demoted| demoted.get().is_some())
+        self.lasting.demoted.get(index).is_some_and(|demoted| demoted.get().is_some())
     }
 }
 

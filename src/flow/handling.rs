@@ -28,12 +28,13 @@ impl Flow {
         client: Client,
         interim: impl FnOnce() -> Option<Interim>,
     ) -> Handling {
-        let now = self.0.clock.now();
+        let shared = self.0.load();
+        let now = shared.clock.now();
         let (head, body) = request.into_parts();
-        match self.0.at_once(&head, &body, client, now) {
+        match shared.at_once(&head, &body, client, now) {
             Some(answer) => Handling::Done(Some(answer.response)),
             None => {
-                let (flow, interim) = (Arc::clone(&self.0), interim());
+                let (flow, interim) = (Arc::clone(&shared), interim());
                 let walk = async move { flow.walk(head, body, client, interim, now).await.response };
                 Handling::Waits(Box::pin(walk))
             }

@@ -34,7 +34,7 @@ pub(crate) async fn receive(visit: &Visit<'_>, head: Head, body: Body) -> Answer
 /// The same where operators come in.
 pub async fn receive_aside(flow: &Flow, head: Head, body: Body) -> Response<Body> {
     let path = Path::of(head.uri.path()).decoded().to_owned();
-    answer(&flow.0, &path, head, body).await.0
+    answer(&flow.in_force(), &path, head, body).await.0
 }
 
 async fn answer(flow: &Shared, path: &str, head: Head, body: Body) -> (Response<Body>, Option<&'static str>) {
@@ -45,7 +45,7 @@ async fn answer(flow: &Shared, path: &str, head: Head, body: Body) -> (Response<
     let is_large = |body: &Body| body.size_hint().lower() > most as u64;
     let read = match is_large(&body) {
         true => Err(Unread::Passes(body, "")),
-        false => content::whole(&flow.contents, body).await,
+        false => content::whole(&flow.lasting.contents, body).await,
     };
     match read {
         Ok(body) => received(flow, path.to_owned(), head, body).await,

@@ -167,7 +167,7 @@ impl Identities {
 
 /// Notes that something of his own is kept for `person`.
 pub(in crate::flow) fn note(flow: &Shared, person: &Person) {
-    if let Some(identities) = flow.identities.get() {
+    if let Some(identities) = flow.lasting.identities.get() {
         identities.note(person.digest, flow.clock.mono(), || Some(person.clone()));
     }
 }
@@ -177,7 +177,7 @@ impl Visit<'_> {
     /// also where nobody is remembered.
     pub(crate) fn person(&self, headers: &HeaderMap, share: Share) -> Option<Person> {
         let Share::Credential(digest) = share else { return None };
-        let (identities, rules) = (self.flow.identities.get()?, &self.flow.rules);
+        let (identities, rules) = (self.flow.lasting.identities.get()?, &self.flow.rules);
         let is_warmed_here = self.target.authority == rules.hosts.canonical();
         if self.client.priority != Priority::Client || !is_warmed_here {
             return None;
@@ -194,32 +194,37 @@ impl Visit<'_> {
 impl Flow {
     /// From now on, those whose own entries are fetched are remembered. The first call counts.
     pub fn remember_identities(&self, settings: Settings) {
-        self.0.identities.get_or_init(|| Identities::new(settings));
+        let shared = self.in_force();
+        shared.lasting.identities.get_or_init(|| Identities::new(settings));
     }
 
     /// Forgets who was not here for the window.
     pub fn forget_absent(&self) {
-        if let Some(identities) = self.0.identities.get() {
-            identities.forget_absent(self.0.clock.mono());
+        let shared = self.in_force();
+        if let Some(identities) = shared.lasting.identities.get() {
+            identities.forget_absent(shared.clock.mono());
         }
     }
 
     /// Who was seen lately, the latest first.
     pub fn active(&self) -> Vec<Person> {
-        let now = self.0.clock.mono();
-        self.0.identities.get().map_or_else(Vec::new, |identities| identities.active(now))
+        let shared = self.in_force();
+        let now = shared.clock.mono();
+        shared.lasting.identities.get().map_or_else(Vec::new, |identities| identities.active(now))
     }
 
     /// Notes that somebody who is remembered has been here, as hits tell.
     pub fn seen(&self, digest: Digest) {
-        if let Some(identities) = self.0.identities.get() {
-            identities.note(digest, self.0.clock.mono(), || None);
+        let shared = self.in_force();
+        if let Some(identities) = shared.lasting.identities.get() {
+            identities.note(digest, shared.clock.mono(), || None);
         }
     }
 
     /// Lets somebody's credential go: the origin does not take it any more.
     pub fn forget_identity(&self, digest: Digest) {
-        if let Some(identities) = self.0.identities.get() {
+        let shared = self.in_force();
+        if let Some(identities) = shared.lasting.identities.get() {
             identities.forget(digest);
         }
     }
@@ -227,8 +232,9 @@ impl Flow {
     /// `headers` as `person` would send them: with his credentials and nobody else's. `None`: he has been forgotten, or they
     /// would not open his entries.
     pub fn in_the_name_of(&self, person: &Person, headers: &HeaderMap) -> Option<HeaderMap> {
-        self.0.identities.get().filter(|known| known.knows(person.digest, self.0.clock.mono()))?;
-        let identity = &self.0.rules.identity;
+        let shared = self.in_force();
+        shared.lasting.identities.get().filter(|known| known.knows(person.digest, shared.clock.mono()))?;
+        let identity = &shared.rules.identity;
         let mut headers = headers.clone();
         let others: Vec<HeaderName> =
             headers.keys().filter(|name| identity.is_credential(name) || **name == COOKIE).cloned().collect();

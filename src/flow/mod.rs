@@ -29,6 +29,7 @@ mod handling;
 mod head;
 pub mod hook;
 pub mod identities;
+pub mod in_force;
 mod ingress;
 mod interim;
 #[cfg(test)]
@@ -60,9 +61,11 @@ mod warming;
 mod write;
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Version, header};
@@ -156,10 +159,18 @@ pub struct Parts {
 
 /// The walk. Cheap to clone.
 #[derive(Clone)]
-pub struct Flow(Arc<Shared>);
+pub struct Flow(Arc<ArcSwap<Shared>>);
 
+/// The walk by one configuration.
 pub(crate) struct Shared {
-    pub(crate) parts: Parts,
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) lasting: Arc<Lasting>,
+    /// Whether another one is in force.
+    is_over: AtomicBool,
+}
+
+/// What is on its way, and what is known, whatever the configuration.
+pub(crate) struct Lasting {
     pub(crate) flights: Arc<Flights<Landing>>,
     /// Room for contents of requests that are read before they are answered.
     pub(crate) contents: content::Room,
@@ -167,10 +178,10 @@ pub(crate) struct Shared {
     pub(crate) searches: Semaphore,
     /// How much of what writes dropped is fetched again at once.
     pub(crate) refreshes: refresh::Room,
-    /// By route: public routes whose origin asked for a credential; they are `auto` from then on.
+    /// Public routes whose origin asked for a credential; they are `auto` from then on.
     demoted: Demotions,
     /// What is not cached for now.
-    pub(crate) switches: Switches,
+    pub(crate) switches: Arc<Switches>,
     /// Who was here lately, if somebody wants to know.
     pub(crate) identities: OnceLock<Identities>,
     questions: OnceLock<Questions>,
@@ -200,45 +211,23 @@ pub(crate) struct Visit<'a> {
 }
 
 impl Flow {
-    /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        let routes = parts.rules.table.routes();
-        let settling = routes.iter().map(|route| route.settings.settle);
-        parts.store.settle_within(settling.max().unwrap_or_default());
-        let demoted = routes.iter().map(|_| OnceLock::new()).collect();
-        let (switches, costs) = (Switches::new(routes.len()), Costs::of(routes.len()));
-        let (searches, refreshes) = (Semaphore::new(tagging::SEARCHES), refresh::Room::default());
-        let (flights, contents) = (Arc::default(), content::Room::default());
-        let (identities, questions) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Shared {
-            parts,
-            flights,
-            contents,
-            searches,
-            refreshes,
-            demoted,
-            switches,
-            identities,
-            questions,
-            costs,
-        }))
-    }
-
     /// What the walk is made of.
-    pub fn parts(&self) -> &Parts {
-        &self.0.parts
+    pub fn parts(&self) -> Arc<Parts> {
+        Arc::clone(&self.0.load().parts)
     }
 
     /// The client at the other end of a connection.
     pub fn client(&self, peer: SocketAddr, tls: bool) -> Client {
-        Client::at(peer.ip(), tls, &self.0.settings.trusted_proxies)
+        let shared = self.in_force();
+        Client::at(peer.ip(), tls, &shared.settings.trusted_proxies)
     }
 
     /// What the cache is like now.
     pub fn state(&self) -> CacheState {
-        let now = self.0.clock.mono();
-        let (entries, bytes) = self.0.store.size(now);
-        let is_disabled = !self.0.switches.list(now).is_empty() || !self.0.settings.enabled;
+        let shared = self.in_force();
+        let now = shared.clock.mono();
+        let (entries, bytes) = shared.store.size(now);
+        let is_disabled = !shared.lasting.switches.list(now).is_empty() || !shared.settings.enabled;
         CacheState { entries, bytes, is_disabled, resident: process::resident() }
     }
 
@@ -247,7 +236,8 @@ impl Flow {
     /// # Errors
     /// Why it cannot.
     pub async fn probe(&self) -> Result<(), upstream::Error> {
-        self.0.upstream.probe().await
+        let shared = self.in_force();
+        shared.upstream.probe().await
     }
 }
 

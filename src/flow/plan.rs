@@ -51,7 +51,7 @@ impl Visit<'_> {
         if !self.flow.settings.enabled {
             return Plan::Pass("disabled");
         }
-        if let Some(why) = self.flow.switches.off(self.target.route.index, self.now.mono) {
+        if let Some(why) = self.flow.lasting.switches.off(self.target.route.index, self.now.mono) {
             return Plan::Pass(why);
         }
         if reads == Reads::ByTarget && !body.is_end_stream() {

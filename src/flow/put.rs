@@ -86,6 +86,7 @@ impl Flow {
         began: &FillTicket,
         actor: String,
     ) -> Result<Arc<Entry>, NotPut> {
+        let shared = self.in_force();
         let asked = Asked { method: "GET".to_owned(), target: brought.target.clone(), ..Asked::default() };
         let (head, _) = asked.request()?.into_parts();
         let status = StatusCode::from_u16(brought.status).ok().filter(|status| status.as_u16() >= 200);
@@ -99,7 +100,7 @@ impl Flow {
             let json = HeaderValue::from_static("application/json");
             response.headers_mut().entry(CONTENT_TYPE).or_insert(json);
         }
-        self.0.put(&head, response, began, actor).await
+        shared.put(&head, response, began, actor).await
     }
 }
 

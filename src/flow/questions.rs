@@ -83,7 +83,7 @@ impl Questions {
 impl Visit<'_> {
     /// Notes what a QUERY asked with whose answer was fetched for everybody.
     pub(in crate::flow) fn note_question(&self, head: &Head, share: Share, content: &Content, cache: Cache) {
-        let Some(questions) = self.flow.questions.get() else { return };
+        let Some(questions) = self.flow.lasting.questions.get() else { return };
         let is_everybodys = share == Share::Shared && cache == Cache::Miss;
         if is_everybodys && head.method.as_str() == "QUERY" {
             let key = self.target.key(share, &head.headers, content.key()).to_key();
@@ -95,12 +95,14 @@ impl Visit<'_> {
 impl Flow {
     /// From now on it is remembered what QUERYs ask with. The first call counts.
     pub fn remember_questions(&self) {
-        self.0.questions.get_or_init(Questions::default);
+        let shared = self.in_force();
+        shared.lasting.questions.get_or_init(Questions::default);
     }
 
     /// Whether it is remembered what was asked with under `key`.
     pub fn remembers(&self, key: &Key) -> bool {
-        self.0.questions.get().is_some_and(|questions| questions.lock().by_key.contains_key(&**key))
+        let shared = self.in_force();
+        shared.lasting.questions.get().is_some_and(|questions| questions.lock().by_key.contains_key(&**key))
     }
 }
 
@@ -111,7 +113,7 @@ impl Shared {
         entry: &Entry,
         client: Client,
     ) -> Option<(Head, Bytes)> {
-        let asked = self.questions.get()?.of(entry.key())?;
+        let asked = self.lasting.questions.get()?.of(entry.key())?;
         let target = Target::with_content(entry.key(), &entry.selector).filter(|_| entry.part().is_none())?;
         let mut head = target.head();
         head.method = Method::from_bytes(b"QUERY").ok()?;

@@ -115,7 +115,7 @@ impl<'a> Question<'a> {
     /// Says so if it would wait for somebody else's answer now.
     pub(crate) fn look_for_company(&mut self) {
         let is_open = self.ask.together && self.part.is_none() && !self.is_by_head();
-        let flights = &self.visit.flow.flights;
+        let flights = &self.visit.flow.lasting.flights;
         self.collapsed =
             is_open && flights.has_room(&self.key(), self.arrival, |landing| self.suits(landing));
     }
@@ -155,14 +155,15 @@ impl Visit<'_> {
 
 impl Question<'_> {
     fn join(&self) -> Role<Landing> {
-        let (flights, key, tags) = (&self.visit.flow.flights, self.key(), self.visit.tags(self.share));
+        let (flights, key, tags) =
+            (&self.visit.flow.lasting.flights, self.key(), self.visit.tags(self.share));
         flights.join(&key, &tags, self.arrival, |landing| self.suits(landing))
     }
 
     /// Joins whoever asks the same, or asks for all of them. `None`: go round again.
     async fn answer(mut self) -> Option<Answer> {
         if !self.ask.together || self.part.is_some() {
-            let alone = self.visit.flow.flights.alone(&self.key(), &self.visit.tags(self.share));
+            let alone = self.visit.flow.lasting.flights.alone(&self.key(), &self.visit.tags(self.share));
             return self.fly(alone).await;
         }
         match self.join() {

@@ -142,12 +142,11 @@ impl Entry<'_> {
         if !flow.log.is_on() {
             return;
         }
-        let routes = flow.rules.table.routes();
         flow.log.write(&Line {
             at: self.arrived.wall,
             method: self.method.as_str(),
             path: self.path,
-            route: routes.get(self.route).map(|route| route.settings.template.as_str()),
+            route: Some(flow.metrics.template(self.route)),
             status: self.status.as_u16(),
             protocol: protocol(self.version),
             client: Some(self.client),

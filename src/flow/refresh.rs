@@ -62,9 +62,9 @@ impl Default for Room {
 }
 
 /// An entry, as it is asked for again.
-pub(crate) struct Wanted {
+struct Wanted {
     key: Key,
-    pub(crate) head: Head,
+    head: Head,
     client: Client,
     settle: Duration,
     heat: u8,
@@ -73,7 +73,7 @@ pub(crate) struct Wanted {
 impl Shared {
     /// Fetches again, behind everybody's back, what of `dropped` lies in `reach` and was hot.
     pub(crate) fn refresh(self: &Arc<Self>, dropped: Vec<Reached>, reach: Reach) {
-        let Ok(waiting) = Arc::clone(&self.refreshes.waiting).try_acquire_owned() else { return };
+        let Ok(waiting) = Arc::clone(&self.lasting.refreshes.waiting).try_acquire_owned() else { return };
         let flow = Arc::clone(self);
         tokio::spawn(async move {
             let mut drain = flow.drain.clone();
@@ -123,7 +123,7 @@ impl Shared {
         let mut pause = wanted.settle;
         for _ in 0..ROUNDS {
             tokio::time::sleep(pause).await;
-            let Ok(_turn) = self.refreshes.at_once.acquire().await else { return };
+            let Ok(_turn) = self.lasting.refreshes.at_once.acquire().await else { return };
             if self.is_stored_again(&wanted) {
                 return;
             }

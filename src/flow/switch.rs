@@ -3,6 +3,7 @@
 //! Invariant: what is switched off drops what is kept of it before that is acknowledged, and comes back by the clock alone. A draining
 //! process may not hear of invalidations any more, so nothing that it keeps is served again. Invalidations apply all the while.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ const DRAINING: u64 = u64::MAX;
 pub struct Switches {
     /// [`ON`], [`DRAINING`], or until when (monotonic, ms) caching is off for everything.
     everything: AtomicU64,
-    /// By route, the same but for [`DRAINING`].
-    routes: Box<[AtomicU64]>,
+    /// By the route's number, the same but for [`DRAINING`].
+    routes: boxcar::Vec<AtomicU64>,
 }
 
 /// What a switch covers.
@@ -30,7 +31,7 @@ pub struct Switches {
 pub enum Covers {
     /// All routes, and what no route matches.
     Everything,
-    /// The route of this index.
+    /// The route of this number.
     Route(usize),
 }
 
@@ -46,13 +47,20 @@ pub struct Off {
 impl Switches {
     /// All on, for so many routes.
     pub(crate) fn new(routes: usize) -> Self {
-        Self { everything: AtomicU64::new(ON), routes: (0..routes).map(|_| AtomicU64::new(ON)).collect() }
+        let switches = Self { everything: AtomicU64::new(ON), routes: boxcar::Vec::new() };
+        switches.grow(routes);
+        switches
+    }
+
+    /// Has a switch for so many routes at least.
+    pub(crate) fn grow(&self, routes: usize) {
+        (self.routes.count()..routes).for_each(|_| _ = self.routes.push(AtomicU64::new(ON)));
     }
 
     /// Why the cache is not asked on `route` at `now` (monotonic); `None`: it is.
     pub fn off(&self, route: usize, now: Duration) -> Option<&'static str> {
         let everything = self.everything.load(Ordering::Relaxed);
-        let own = self.routes[route].load(Ordering::Relaxed);
+        let own = self.routes.get(route).map_or(ON, |own| own.load(Ordering::Relaxed));
         if everything == ON && own == ON {
             return None;
         }
@@ -67,7 +75,7 @@ impl Switches {
     /// What is off at `now` (monotonic).
     pub fn list(&self, now: Duration) -> Vec<Off> {
         let all = std::iter::once((Covers::Everything, &self.everything));
-        let routes = self.routes.iter().enumerate().map(|(nth, switch)| (Covers::Route(nth), switch));
+        let routes = self.routes.iter().map(|(number, switch)| (Covers::Route(number), switch));
         let off = all.chain(routes).filter_map(|(covers, switch)| {
             let left = switch.load(Ordering::Relaxed).checked_sub(millis(now))?;
             (left > 0).then_some(Off { covers, left: Duration::from_millis(left) })
@@ -91,7 +99,9 @@ impl Switches {
                 let stays = |now: u64| (now != DRAINING).then_some(value);
                 let _drains = self.everything.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stays);
             }
-            Covers::Route(route) => self.routes[route].store(value, Ordering::Relaxed),
+            Covers::Route(route) => {
+                self.routes.get(route).into_iter().for_each(|own| own.store(value, Ordering::Relaxed));
+            }
         }
     }
 }
@@ -103,20 +113,19 @@ fn millis(time: Duration) -> u64 {
 
 impl Flow {
     /// The switches.
-    pub fn switches(&self) -> &Switches {
-        &self.0.switches
+    pub fn switches(&self) -> Arc<Switches> {
+        let shared = self.in_force();
+        Arc::clone(&shared.lasting.switches)
     }
 
     /// Switches caching off for `period` and drops what is kept of it. When this returns both hold; `actor` is who said so.
     pub async fn disable(&self, covers: Covers, period: Duration, actor: String) -> Applied {
-        let parts = &self.0.parts;
+        let (parts, switches) = (self.parts(), self.switches());
         let until = millis(parts.clock.mono().saturating_add(period));
-        self.0.switches.set(covers, until.max(1));
+        switches.set(covers, until.max(1));
         let reach = match covers {
             Covers::Everything => Reach::all(),
-            Covers::Route(route) => {
-                Reach::of([Tag::route(&parts.rules.table.routes()[route].settings.template)])
-            }
+            Covers::Route(route) => Reach::of([Tag::route(parts.metrics.template(route))]),
         };
         // What is derived is fetched anew when it is asked for: nothing was changed.
         let without_derived = true;
@@ -127,16 +136,16 @@ impl Flow {
 
     /// Switches caching on again; [`Covers::Everything`] takes every route's switch along.
     pub fn enable(&self, covers: Covers) {
-        let switches = &self.0.switches;
+        let switches = self.switches();
         switches.set(covers, ON);
         if covers == Covers::Everything {
-            (0..switches.routes.len()).for_each(|route| switches.set(Covers::Route(route), ON));
+            (0..switches.routes.count()).for_each(|route| switches.set(Covers::Route(route), ON));
         }
     }
 
     /// From now on nothing is answered from what is kept, and there is no way back.
     pub fn drain(&self) {
-        self.0.switches.everything.store(DRAINING, Ordering::Relaxed);
+        self.switches().everything.store(DRAINING, Ordering::Relaxed);
     }
 }
 

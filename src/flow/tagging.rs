@@ -172,7 +172,7 @@ impl Fetch {
         let found = if search.is_short() {
             search.run()
         } else {
-            let _turn = self.flow.searches.acquire().await;
+            let _turn = self.flow.lasting.searches.acquire().await;
             // A decoder that panics on what it reads takes nobody else along.
             let apart = tokio::task::spawn_blocking(move || search.run()).await;
             apart.unwrap_or(Err(Stop::Untold(Unfit::Unsearched)))

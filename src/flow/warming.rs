@@ -29,10 +29,16 @@ impl Flow {
     /// Answers a request of the warmer's: as a client's, for the canonical host, behind every client. What the
     /// cache did is among the response's extensions.
     pub async fn warm(&self, request: Request<Body>) -> Response<Body> {
+        let shared = self.in_force();
         let (head, body) = request.into_parts();
-        let (head, client) = (of_a_warmer(head), Client::warmer(self.0.settings.tls));
-        let now = self.0.clock.now();
-        let answer = Arc::clone(&self.0).walk(head, body, client, None, now).await;
+        self.ask(of_a_warmer(head), body, Client::warmer(shared.settings.tls)).await
+    }
+
+    /// Answers as it would a client's; what the cache did is among the response's extensions.
+    pub(in crate::flow) async fn ask(&self, head: Head, body: Body, client: Client) -> Response<Body> {
+        let shared = self.in_force();
+        let now = shared.clock.now();
+        let answer = Arc::clone(&shared).walk(head, body, client, None, now).await;
         let mut response = answer.response;
         response.extensions_mut().insert(answer.cache);
         response
@@ -40,11 +46,12 @@ impl Flow {
 
     /// What is kept for such a request, be it stale; `None`: nothing, or it may not be served.
     pub fn kept(&self, head: Head) -> Option<Arc<Entry>> {
+        let shared = self.in_force();
         let head = of_a_warmer(head);
         self.with_visit(&head, |visit, share| {
             let selecting = visit.selecting(&head, share);
             let key = visit.target.key(share, &head.headers, visit.content().key());
-            match self.0.lookup(&selecting, &key, visit.now.mono) {
+            match shared.lookup(&selecting, &key, visit.now.mono) {
                 Found::Entry(entry) => Some(entry),
                 _ => None,
             }
@@ -54,11 +61,12 @@ impl Flow {
     /// Fetches what is kept for such a request anew, while it is served; gives what is kept then. `None`: nothing is, or somebody
     /// does it already.
     pub async fn renew(&self, head: Head) -> Option<Arc<Entry>> {
+        let shared = self.in_force();
         let head = of_a_warmer(head);
         let flight = self.with_visit(&head, |visit, share| {
             let selecting = visit.selecting(&head, share);
             let key = visit.target.key(share, &head.headers, visit.content().key());
-            match self.0.lookup(&selecting, &key, visit.now.mono) {
+            match shared.lookup(&selecting, &key, visit.now.mono) {
                 Found::Entry(entry) => read::refresh(visit, &head, &selecting, share, &entry),
                 _ => None,
             }
@@ -70,7 +78,8 @@ impl Flow {
     /// For each path when it was last outdated, by a write or by who tells of writes: the place of that in the order, as far
     /// back as the audit list goes.
     pub fn last_written(&self, paths: &[&str]) -> Vec<Option<u64>> {
-        let audited = self.0.invalidator.audit(&Query::default());
+        let shared = self.in_force();
+        let audited = shared.invalidator.audit(&Query::default());
         let written = Written::of(&audited);
         if written.is_empty() {
             return vec![None; paths.len()];
@@ -79,7 +88,7 @@ impl Flow {
             let (mut head, ()) = Request::new(()).into_parts();
             head.uri = path.parse().ok()?;
             self.with_visit(&head, |visit, share| {
-                let tagging = Tagging::of(&self.0.rules, visit.target, &head.headers, share);
+                let tagging = Tagging::of(&shared.rules, visit.target, &head.headers, share);
                 let tags = visit.target.tags().into_vec();
                 written.last(tags.iter().chain(tagging.known()))
             })?
@@ -89,24 +98,28 @@ impl Flow {
 
     /// The authority under which warming asks.
     pub fn canonical_authority(&self) -> String {
-        self.0.rules.hosts.canonical_name().to_owned()
+        let shared = self.in_force();
+        shared.rules.hosts.canonical_name().to_owned()
     }
 
     /// Fetches again, behind everybody's back, what of `dropped` lies in `reach` and was hot.
     pub fn refresh(&self, dropped: Reached, reach: Reach) {
-        self.0.refresh(vec![dropped], reach);
+        let shared = self.in_force();
+        shared.refresh(vec![dropped], reach);
     }
 
     /// What writes drop is not fetched again from now on, whatever their rules say.
     pub fn refresh_nothing(&self) {
-        self.0.refreshes.close();
+        let shared = self.in_force();
+        shared.lasting.refreshes.close();
     }
 
     fn with_visit<T>(&self, head: &Head, look: impl FnOnce(&Visit<'_>, Share) -> T) -> Option<T> {
-        let client = Client::warmer(self.0.settings.tls);
+        let shared = self.in_force();
+        let client = Client::warmer(shared.settings.tls);
         let named = Named::by(head).ok()?;
-        let target = self.0.target(&named, &client).ok()?;
-        let visit = Visit::new(&self.0, client, &target, head, self.0.clock.now());
+        let target = shared.target(&named, &client).ok()?;
+        let visit = Visit::new(&shared, client, &target, head, shared.clock.now());
         match visit.plan(head, &Body::Empty) {
             Plan::Read(share) => Some(look(&visit, share)),
             _ => None,

@@ -82,7 +82,7 @@ impl Errand {
         let patience = how.timeout;
         let matches = Matches::of(&flow.rules.writes, &target.method, &Path::of(&target.path));
         let (request, sent) = if matches.asks_request() {
-            let (request, sent) = Sent::by(request, &flow.contents);
+            let (request, sent) = Sent::by(request, &flow.lasting.contents);
             (request, Some(sent))
         } else {
             (request, None)
@@ -95,13 +95,16 @@ impl Errand {
         if let (Effect::Known(status), Ok(response)) = (effect, &mut answer)
             && matches.asks_response(status)
         {
-            let (whole, content) =
-                observed::answered(std::mem::take(response), (&flow.contents, &flow.searches), patience)
-                    .await;
+            let (whole, content) = observed::answered(
+                std::mem::take(response),
+                (&flow.lasting.contents, &flow.lasting.searches),
+                patience,
+            )
+            .await;
             (*response, received) = (whole, content);
         }
         let sent = match sent {
-            Some(sent) => sent.content(&flow.searches).await,
+            Some(sent) => sent.content(&flow.lasting.searches).await,
             None => Content::Unread,
         };
         let follows = target.consequences(&flow, effect, &answer, |outcome| {

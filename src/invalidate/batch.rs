@@ -43,11 +43,8 @@ pub(in crate::invalidate) enum Joined {
 }
 
 /// The batch that is open.
-#[derive(Debug)]
-pub(in crate::invalidate) struct Batches {
-    max: usize,
-    open: Mutex<Open>,
-}
+#[derive(Debug, Default)]
+pub(in crate::invalidate) struct Batches(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -60,19 +57,14 @@ struct Open {
 }
 
 impl Batches {
-    /// At most `max` go together.
-    pub(in crate::invalidate) fn new(max: usize) -> Self {
-        Self { max: max.max(1), open: Mutex::default() }
-    }
-
-    /// Joins the open batch, or opens one.
-    pub(in crate::invalidate) fn join(&self, waiting: Waiting) -> Joined {
+    /// Joins the open batch, or opens one; at most `max` go together.
+    pub(in crate::invalidate) fn join(&self, waiting: Waiting, max: usize) -> Joined {
         let mut open = self.open();
         let items = &waiting.cause.invalidation.reach.items;
         open.items += items.len();
         open.patterns += items.iter().filter(|item| !matches!(item, Item::Tag(_))).count();
         open.waiting.push(waiting);
-        let is_full = open.waiting.len() >= self.max
+        let is_full = open.waiting.len() >= max
             || open.items >= purge::MAX_ITEMS
             || open.patterns >= purge::MAX_PATTERNS;
         if is_full || open.hurries {
@@ -95,7 +87,7 @@ impl Batches {
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -53,7 +53,7 @@ struct Hook {
     /// Decoded, without a slash at its end.
     path: String,
     settings: Settings,
-    seen: Seen,
+    seen: Arc<Seen>,
 }
 
 /// What became of a message that was accepted.
@@ -129,10 +129,21 @@ impl Refusal {
 impl Hooks {
     /// The webhooks that `invalidator` is configured with.
     pub fn new(invalidator: Invalidator) -> Self {
-        let hooks = invalidator.settings().webhooks.iter().map(|settings| Hook {
-            path: bare(Path::of(&settings.path).decoded()).to_owned(),
-            settings: settings.clone(),
-            seen: Seen::default(),
+        Self::after(invalidator, &[])
+    }
+
+    /// Those that it is configured with now; what was received under their paths is still known.
+    pub fn renewed(&self) -> Self {
+        Self::after(self.0.invalidator.clone(), &self.0.hooks)
+    }
+
+    fn after(invalidator: Invalidator, before: &[Hook]) -> Self {
+        let settings = invalidator.settings();
+        let hooks = settings.webhooks.iter().map(|settings| {
+            let path = bare(Path::of(&settings.path).decoded()).to_owned();
+            let known = before.iter().find(|hook| hook.path == path);
+            let seen = known.map(|hook| Arc::clone(&hook.seen)).unwrap_or_default();
+            Hook { path, settings: settings.clone(), seen }
         });
         let hooks = hooks.collect();
         Self(Arc::new(Shared { invalidator, hooks }))

@@ -51,6 +51,8 @@ pub enum Source {
     Gap,
     /// The admin API, the command line, or `PURGE`.
     Admin,
+    /// Another configuration, for what has other rules by it.
+    Reload,
 }
 
 impl Source {
@@ -67,6 +69,7 @@ impl Source {
             Self::Redis => "redis",
             Self::Gap => "gap",
             Self::Admin => "admin",
+            Self::Reload => "reload",
         }
     }
 
@@ -74,7 +77,7 @@ impl Source {
     pub(in crate::invalidate) fn may_wait(self) -> bool {
         match self {
             Self::Webhook | Self::Redis | Self::Admin => true,
-            Self::Write | Self::Origin | Self::Gap => false,
+            Self::Write | Self::Origin | Self::Gap | Self::Reload => false,
         }
     }
 }

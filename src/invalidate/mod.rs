@@ -27,6 +27,7 @@ pub mod raw;
 pub mod record;
 mod said;
 mod seen;
+mod settings;
 pub mod stream;
 pub mod subscription;
 mod sweeper;
@@ -39,6 +40,7 @@ mod wire;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -55,35 +57,17 @@ use crate::invalidate::invalidation::{is_everything, is_whole_store};
 use crate::invalidate::own::Own;
 use crate::invalidate::pace::Complaints;
 use crate::invalidate::record::{Cause, Record};
+use crate::invalidate::settings::Ruled;
+pub use crate::invalidate::settings::Settings;
 use crate::invalidate::sweeper::{Course, Sweeper, elsewhere};
 use crate::metrics::Metrics;
-use crate::route::derive::{Dependencies, Followed, MAX_DERIVED};
+use crate::route::derive::{Followed, MAX_DERIVED};
 use crate::route::tag::Tag;
-use crate::route::write;
 pub use crate::store::author::Author;
 use crate::store::position::{Outdate, Position};
 use crate::store::sweep::Sweep;
 use crate::store::ticket::FillTicket;
 use crate::store::{self, Store};
-
-/// `invalidation:`, `events:` and `webhooks:` of the configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Invalidations from outside that come within this time are applied together; zero: each at once.
-    pub debounce: Duration,
-    /// Most that are applied together.
-    pub max_batch: usize,
-    /// `dependencies:`
-    pub dependencies: Dependencies,
-    /// `events:`
-    pub events: event::Names,
-    /// `webhooks:`
-    pub webhooks: Vec<webhook::Settings>,
-    /// `writes:`, for what is written through other nodes.
-    pub writes: Vec<write::Rule>,
-    /// `redis.subscribe`; `None`: no channel is listened to.
-    pub subscription: Option<subscription::Settings>,
-}
 
 /// What an invalidation would do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,15 +85,13 @@ pub struct Preview {
 pub struct Invalidator(Arc<Shared>);
 
 struct Shared {
-    settings: Settings,
+    ruled: ArcSwap<Ruled>,
     store: Arc<Store>,
     clock: Clock,
     metrics: Arc<Metrics>,
     /// Where the order is kept; empty: this node is alone, and its own gate keeps it.
     fleet: OnceLock<Fleet>,
     own: Own,
-    /// Of the rules for what happens elsewhere.
-    rules: u64,
     sweeper: Sweeper,
     batches: Batches,
     audit: Audit,
@@ -149,18 +131,16 @@ struct Raised {
 impl Invalidator {
     /// The applier for `store`.
     pub fn new(settings: Settings, store: Arc<Store>, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let (batches, rules) = (Batches::new(settings.max_batch), raw::fingerprint(&settings));
         let sweeper = Sweeper::new(Arc::clone(&store));
         Self(Arc::new(Shared {
-            settings,
+            ruled: ArcSwap::from_pointee(Ruled::by(settings)),
             store,
             clock,
             metrics,
             fleet: OnceLock::new(),
             own: Own::default(),
-            rules,
             sweeper,
-            batches,
+            batches: Batches::default(),
             audit: Audit::default(),
             allowance: Allowance::default(),
             complaints: Mutex::default(),
@@ -178,11 +158,12 @@ impl Invalidator {
     pub async fn apply(&self, invalidation: Invalidation) -> Applied {
         let since = self.0.clock.mono();
         let cause = self.follow(invalidation);
-        if self.0.settings.debounce.is_zero() || !cause.invalidation.source.may_wait() {
+        let settings = self.settings();
+        if settings.debounce.is_zero() || !cause.invalidation.source.may_wait() {
             return self.alone(cause, since, None).await.0;
         }
         let (answer, applied) = oneshot::channel();
-        match self.0.batches.join(Waiting { cause, since, answer }) {
+        match self.0.batches.join(Waiting { cause, since, answer }, settings.max_batch) {
             Joined::First(number) => self.open_window(number),
             Joined::Behind => {}
             Joined::Full(batch) => self.together(batch),
@@ -224,7 +205,7 @@ impl Invalidator {
     /// What it would reach now, with all that is derived from it. Nothing is done.
     pub async fn preview(&self, invalidation: Invalidation) -> Preview {
         let store = Arc::clone(&self.0.store);
-        let Cause { invalidation, asked, .. } = invalidation.followed(&self.0.settings.dependencies);
+        let Cause { invalidation, asked, .. } = invalidation.followed(&self.settings().dependencies);
         elsewhere(move || {
             let mut items = audit::words(&invalidation.reach.items);
             let derived = items.split_off(asked.min(items.len()));
@@ -243,11 +224,6 @@ impl Invalidator {
         self.together(self.0.batches.hurry());
     }
 
-    /// What the configuration says of invalidation.
-    pub fn settings(&self) -> &Settings {
-        &self.0.settings
-    }
-
     /// What is counted.
     pub(in crate::invalidate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
@@ -255,7 +231,7 @@ impl Invalidator {
 
     /// Adds what follows from it; says so if that is too much to be told apart.
     fn follow(&self, invalidation: Invalidation) -> Cause {
-        let cause = invalidation.followed(&self.0.settings.dependencies);
+        let cause = invalidation.followed(&self.settings().dependencies);
         if cause.followed == Followed::TooMany {
             let Invalidation { source, actor, .. } = &cause.invalidation;
             let mut complaints = self.0.complaints.lock().unwrap_or_else(PoisonError::into_inner);
@@ -271,7 +247,7 @@ impl Invalidator {
         // Not the caller's: he may leave.
         let invalidator = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(invalidator.0.settings.debounce).await;
+            tokio::time::sleep(invalidator.settings().debounce).await;
             invalidator.together(invalidator.0.batches.take(number));
         });
     }
@@ -403,6 +379,7 @@ mod tests {
     use super::*;
     use crate::invalidate::sweeper::AT_ONCE;
     use crate::invalidate::testing::{World, of};
+    use crate::route::derive::Dependencies;
     use crate::route::reach::{ItemTemplate, Reach};
     use crate::store::entry::Entry;
     use crate::store::position::{Known, Mode};

@@ -57,7 +57,7 @@ impl Raw {
     }
 
     /// What the rules of `settings` outdate because of it, with all that is derived from that; `author` is who wrote.
-    pub(in crate::invalidate) fn expanded(&self, settings: &Settings, author: Option<Author>) -> Reach {
+    pub(crate) fn expanded(&self, settings: &Settings, author: Option<Author>) -> Reach {
         match self {
             Self::Event { name, data } => match event::named(name, data, None, &settings.events) {
                 Ok(Event::Outdates(outdates)) => {

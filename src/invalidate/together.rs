@@ -28,7 +28,7 @@ use crate::invalidate::own::{Brought, Then};
 use crate::invalidate::raw::Raw;
 use crate::invalidate::record::Record;
 use crate::invalidate::wire::{self, Name, Ours};
-use crate::invalidate::{Invalidation, Invalidator, Source, Writer, batch};
+use crate::invalidate::{Invalidation, Invalidator, Ruled, Source, Writer, batch};
 use crate::redis::backoff;
 use crate::store;
 use crate::store::position::{Hold, Position};
@@ -56,7 +56,7 @@ impl Follower for Invalidator {
     }
 
     fn apply(&self, at: Position, bytes: Bytes) {
-        let (name, record) = match wire::read(&bytes, self.ours()) {
+        let (name, record) = match wire::read(&bytes, self.ours(&self.0.ruled.load())) {
             Ok((name, record)) => (Some(name), record),
             Err((record, why)) => {
                 tracing::warn!(place = %at, why, "a record of the fleet cannot be read: everything is outdated here");
@@ -123,7 +123,7 @@ impl Invalidator {
 
     /// What other nodes read. What is too large for them is everything; here it is what it is.
     pub(in crate::invalidate) fn written(&self, record: &Record, name: Name) -> Bytes {
-        let written = wire::write_within(record, &name, self.ours(), MAX_RECORD);
+        let written = wire::write_within(record, &name, self.ours(&self.0.ruled.load()), MAX_RECORD);
         let written = written.unwrap_or_else(|too_large| {
             let (items, bytes) = (record.outdate.reach.items.len(), too_large.bytes);
             tracing::warn!(
@@ -136,8 +136,8 @@ impl Invalidator {
         written.into()
     }
 
-    fn ours(&self) -> Ours<'_> {
-        Ours { settings: &self.0.settings, rules: self.0.rules, secret: self.0.own.secret() }
+    fn ours<'r>(&self, ruled: &'r Ruled) -> Ours<'r> {
+        Ours { settings: &ruled.settings, rules: ruled.rules, secret: self.0.own.secret() }
     }
 
     /// One that outdates everything stands for whatever else is owed.
@@ -149,7 +149,8 @@ impl Invalidator {
         }
         let name = self.0.own.name();
         let record = Arc::new(wire::everything(Hold::Settle));
-        let bytes = Bytes::from(wire::write_everything(name.clone(), self.ours(), Hold::Settle));
+        let bytes =
+            Bytes::from(wire::write_everything(name.clone(), self.ours(&self.0.ruled.load()), Hold::Settle));
         let heard = self.heard();
         let then: Then = Box::new(move |invalidator, record, swept, renewed| {
             heard(invalidator, record, swept, renewed);

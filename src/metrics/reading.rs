@@ -2,11 +2,11 @@
 //!
 //! Invariant: to read costs nobody who counts; the figures of one reading may be some requests apart from one another.
 
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use crate::metrics::histogram::Histogram;
-use crate::metrics::{Cache, FleetRedis, Metrics, Reason, Route, Tally};
+use crate::metrics::{Cache, FleetRedis, Metrics, Reason, Route, RouteReason, Tally};
 
 /// Everything that the monitor goes by, counted since the process began.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,7 @@ pub struct RouteReading {
 impl Metrics {
     /// What has been counted so far.
     pub fn read(&self) -> Reading {
-        Reading { routes: self.routes.iter().map(Route::read).collect(), ..self.read_sums() }
+        Reading { routes: self.routes.iter().map(|(_, route)| route.read()).collect(), ..self.read_sums() }
     }
 
     /// What has been counted so far of `route` (as in [`Self::request`]).
@@ -74,6 +74,37 @@ impl Metrics {
             channels: self.channels.connected(),
             fleet: self.fleet.redis(),
         }
+    }
+
+    /// Answered requests of `route` (as in [`Self::request`]) by what the cache did, in the order of [`Cache::ALL`].
+    pub fn answered(&self, route: usize) -> [u64; Cache::COUNT] {
+        let durations = &self.route(route).durations;
+        Cache::ALL
+            .map(|cache| durations[cache as usize].get().map_or(0, |durations| durations.tally().count()))
+    }
+
+    /// Answers on `route` (as in [`Self::request`]) that were fetched for the cache, and the seconds until their last byte, all
+    /// together.
+    pub fn fetched(&self, route: usize) -> (u64, f64) {
+        let durations = self.route(route).durations[Cache::Miss as usize].get();
+        let tally = durations.map(Histogram::tally).unwrap_or_default();
+        (tally.count(), tally.sum().as_secs_f64())
+    }
+
+    /// Requests on `route` (as in [`Self::request`]) that were neither answered from nor kept in the cache for `reason`.
+    pub fn bypassed(&self, route: usize, reason: &'static str) -> u64 {
+        let route = Arc::clone(&self.route(route).name);
+        self.bypasses.get(&RouteReason { route, reason }).map_or(0, |count| count.get())
+    }
+
+    /// Answers of the origin so far; what audits asked for is not among them.
+    pub fn asked_of_origin(&self) -> u64 {
+        self.upstream_duration.tally().count()
+    }
+
+    /// Entries that left the cache for `reason`.
+    pub fn evictions(&self, reason: &'static str) -> u64 {
+        self.evictions.get(&Reason { reason }).map_or(0, |count| count.get())
     }
 }
 

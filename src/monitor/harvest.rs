@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::clock::Now;
@@ -68,8 +69,7 @@ pub(in crate::monitor) struct Shared {
     pub(in crate::monitor) settings: Settings,
     pub(in crate::monitor) budget: Mutex<Budget>,
     usage: Mutex<Usage>,
-    named: Vec<Named>,
-    routes: HashMap<String, usize>,
+    routes: ArcSwap<Routes>,
     /// Held by who looks.
     look: Mutex<()>,
     pub(in crate::monitor) drawing: Mutex<Drawing>,
@@ -82,16 +82,33 @@ pub(in crate::monitor) struct Shared {
     hasher: ahash::RandomState,
 }
 
+/// The routes by their numbers: those of the configuration, and those that were in one before.
+struct Routes {
+    named: Vec<Named>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Routes {
+    fn of(flow: &Flow) -> Self {
+        let parts = flow.parts();
+        let routes = parts.rules.table.routes();
+        let ttls: HashMap<usize, _> =
+            routes.iter().map(|route| (route.index, route.settings.rule.ttl)).collect();
+        let named = parts
+            .metrics
+            .templates()
+            .map(|(number, name)| Named { name: name.to_owned(), ttl: ttls.get(&number).copied().flatten() });
+        let named: Vec<Named> = named.collect();
+        let by_name = named.iter().enumerate().map(|(number, named)| (named.name.clone(), number)).collect();
+        Self { named, by_name }
+    }
+}
+
 impl Harvest {
     /// Counts what becomes of what `flow` keeps, from now on.
     pub fn new(flow: Flow, settings: Settings) -> Self {
         let now = flow.parts().clock.mono();
-        let routes = flow.parts().rules.table.routes();
-        let named: Vec<Named> = routes
-            .iter()
-            .map(|route| Named { name: route.settings.template.clone(), ttl: route.settings.rule.ttl })
-            .collect();
-        let by_name = named.iter().enumerate().map(|(index, named)| (named.name.clone(), index)).collect();
+        let routes = Routes::of(&flow);
         let (drawn, to_audit) = mpsc::channel(MOST_PLACES);
         let hasher = ahash::RandomState::new();
         let seed = settings.audit.seed.unwrap_or_else(|| hasher.hash_one(0));
@@ -99,9 +116,8 @@ impl Harvest {
         let shared = Arc::new(Shared {
             settings,
             budget: Mutex::default(),
-            usage: Mutex::new(Usage::new(named.len(), now)),
-            named,
-            routes: by_name,
+            usage: Mutex::new(Usage::new(routes.named.len(), now)),
+            routes: ArcSwap::from_pointee(routes),
             look: Mutex::default(),
             drawing: Mutex::new(drawing),
             known: Mutex::default(),
@@ -121,6 +137,14 @@ impl Harvest {
             }
         });
         Self(shared)
+    }
+
+    /// Goes by the routes that are in force now.
+    pub fn know_routes(&self) {
+        let routes = Routes::of(&self.0.flow);
+        // Whoever goes by the new numbers finds a place for them.
+        self.0.usage().grow(routes.named.len());
+        self.0.routes.store(Arc::new(routes));
     }
 
     /// Looks again and again, and has drawn hits compared with the origin. Ends with the process.
@@ -165,7 +189,7 @@ impl Harvest {
         // What is computed from it takes longer than a lock should.
         let usage = self.0.usage().clone();
         let now = self.0.flow.parts().clock.mono();
-        Report::of(&usage, &self.0.named, asked, self.0.settings.stale_share, now)
+        Report::of(&usage, &self.0.routes.load().named, asked, self.0.settings.stale_share, now)
     }
 }
 
@@ -174,10 +198,11 @@ impl Shared {
         lock(&self.usage)
     }
 
-    /// The route of an entry, by its place in the configuration.
+    /// The number of an entry's route.
     pub(in crate::monitor) fn route(&self, entry: &Entry) -> usize {
-        let known = self.routes.get(entry.route().unwrap_or(UNMATCHED));
-        known.copied().unwrap_or(self.named.len().saturating_sub(1))
+        let routes = self.routes.load();
+        let number = |name: &str| routes.by_name.get(name).copied();
+        number(entry.route().unwrap_or(UNMATCHED)).or_else(|| number(UNMATCHED)).unwrap_or_default()
     }
 
     /// Whether it may be held against the origin: it is what everybody gets, and it is known what was asked for it.
@@ -187,7 +212,7 @@ impl Shared {
     }
 
     fn gather(&self, now: Now) {
-        let mut rates = vec![Rates::default(); self.named.len()];
+        let mut rates = vec![Rates::default(); self.routes.load().named.len()];
         let store = &self.flow.parts().store;
         let (mut hand, mut progress) = (Hand::default(), Progress::More);
         while progress == Progress::More {
@@ -200,7 +225,10 @@ impl Shared {
                 let age = now.mono.saturating_sub(entry.life.received()).min(granted(entry)).as_secs_f64();
                 if age >= YOUNGEST {
                     // Half a read stands for what was not read yet.
-                    rates[route].add(f64::from(entry.hits()).max(0.5) / age);
+                    rates
+                        .get_mut(route)
+                        .into_iter()
+                        .for_each(|rate| rate.add(f64::from(entry.hits()).max(0.5) / age));
                 }
                 if !entry.life.is_fresh(now) {
                     store.expired(entry);
@@ -218,7 +246,7 @@ impl Shared {
             fetched: metrics.fetched(route),
             no_freshness: metrics.bypassed(route, "no-freshness"),
         };
-        let answered: Vec<Answered> = (0..self.named.len()).map(of_route).collect();
+        let answered: Vec<Answered> = (0..self.routes.load().named.len()).map(of_route).collect();
         let mut usage = self.usage();
         answered.into_iter().enumerate().for_each(|(route, so_far)| usage.answered(route, so_far, now));
         usage.rated(rates);

@@ -29,6 +29,7 @@ pub mod window;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
@@ -73,7 +74,7 @@ pub struct Sources {
 pub struct Monitor(Arc<Shared>);
 
 struct Shared {
-    settings: Settings,
+    settings: ArcSwap<Settings>,
     sources: Sources,
     state: Mutex<State>,
     feed: Feed,
@@ -108,12 +109,21 @@ impl Monitor {
         settings.alerts.iter().for_each(|kind| sources.metrics.alerts().quiet(kind.as_str()));
         let alerts = settings.alerts.iter().map(|kind| (*kind, Alert::default(), None)).collect();
         let state = Mutex::new(State { last: sources.sample(), ring: Ring::default(), alerts });
-        Ok((Self(Arc::new(Shared { settings, sources, state, feed: Feed::default(), queue })), webhook))
+        Ok((
+            Self(Arc::new(Shared {
+                settings: ArcSwap::from_pointee(settings),
+                sources,
+                state,
+                feed: Feed::default(),
+                queue,
+            })),
+            webhook,
+        ))
     }
 
     /// Looks every so often, for good.
     pub async fn watch(self) {
-        let mut ticks = interval(self.0.settings.every);
+        let mut ticks = interval(self.0.settings.load().every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
@@ -134,7 +144,7 @@ impl Monitor {
             let Some(window) = Window::between(&state.last, &sample).map(Arc::new) else { return };
             state.last = sample;
             state.ring.push(Arc::clone(&window));
-            let notices = state.judge(&window, &self.0.settings.targets);
+            let notices = state.judge(&window, &self.0.settings.load().targets);
             (window, notices)
         };
         self.0.feed.tell(Change::Window(window));
@@ -150,8 +160,25 @@ impl Monitor {
     }
 
     /// What it goes by.
-    pub fn settings(&self) -> &Settings {
-        &self.0.settings
+    pub fn settings(&self) -> Arc<Settings> {
+        self.0.settings.load_full()
+    }
+
+    /// Judges by these targets and alerts from now on; an alert that there is goes on, if there may still be one.
+    pub fn put_in_force(&self, targets: Targets, alerts: Vec<Kind>) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = self.0.sources.metrics.alerts();
+        let mut before = std::mem::take(&mut state.alerts);
+        for kind in &alerts {
+            let known = before.iter().position(|(other, ..)| other == kind).map(|at| before.swap_remove(at));
+            state.alerts.push(known.unwrap_or_else(|| {
+                told.quiet(kind.as_str());
+                (*kind, Alert::default(), None)
+            }));
+        }
+        before.iter().for_each(|(kind, ..)| told.quiet(kind.as_str()));
+        let settings = Settings { targets, alerts, ..(**self.0.settings.load()).clone() };
+        self.0.settings.store(Arc::new(settings));
     }
 
     /// This process among others.

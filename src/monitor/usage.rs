@@ -157,7 +157,14 @@ pub struct Usage {
 impl Usage {
     /// For so many routes, from `now` (monotonic) on.
     pub fn new(routes: usize, now: Duration) -> Self {
-        let route = Route {
+        let mut usage = Self { began: now, routes: Vec::new(), splits: Splits::default() };
+        usage.grow(routes.max(1));
+        usage
+    }
+
+    /// Counts so many routes at least.
+    pub fn grow(&mut self, routes: usize) {
+        let unread = || Route {
             total: Sums::default(),
             hours: [(0, Sums::default()); HOURS],
             answered: Answered::default(),
@@ -166,10 +173,11 @@ impl Usage {
             changes: Changes::default(),
             audit: Tally::default(),
         };
-        Self { began: now, routes: vec![route; routes.max(1)], splits: Splits::default() }
+        let routes = routes.max(self.routes.len());
+        self.routes.resize_with(routes, unread);
     }
 
-    /// All routes, in their order.
+    /// All routes, by their numbers.
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }

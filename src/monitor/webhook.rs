@@ -76,6 +76,11 @@ impl Endpoint {
         Ok(Self { origin: Origin::Tcp { tls, host, port }, host: header, path })
     }
 
+    /// Its path and query, which may hold a secret.
+    pub fn path(&self) -> &str {
+        self.path.as_str()
+    }
+
     /// Where it is, without its path.
     pub fn place(&self) -> String {
         self.origin.to_string()

@@ -143,7 +143,10 @@ impl Window {
     pub fn between(earlier: &Sample, later: &Sample) -> Option<Self> {
         let span = later.at.mono.checked_sub(earlier.at.mono).filter(|span| !span.is_zero())?;
         let (was, is) = (&earlier.reading, &later.reading);
-        let each = is.routes.iter().zip(&was.routes).map(|(is, was)| (Arc::clone(&is.route), since(is, was)));
+        // Of a route that came meanwhile nothing was counted before.
+        let none = RouteReading::default();
+        let was_of = was.routes.iter().chain(std::iter::repeat(&none));
+        let each = is.routes.iter().zip(was_of).map(|(is, was)| (Arc::clone(&is.route), since(is, was)));
         let each: Vec<_> = each.collect();
         let mut all: [Tally; Cache::COUNT] = Default::default();
         each.iter().for_each(|(_, counted)| all.iter_mut().zip(counted).for_each(|(sum, one)| sum.add(one)));

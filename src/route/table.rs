@@ -23,7 +23,7 @@ pub const UNMATCHED: &str = "unmatched";
 /// One route, ready for requests.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Its place in the configuration, the unmatched one last; for metrics.
+    /// Its number, for metrics and for what is known of it: its template's, for the life of the process.
     pub index: usize,
     /// What the configuration says of it.
     pub settings: Settings,
@@ -105,37 +105,54 @@ impl Table {
     /// # Errors
     /// The first template that is none, or collides with one above it.
     pub fn build(routes: Vec<Settings>, unmatched: Option<Settings>) -> Result<Self, Conflict> {
+        let mut next = 0..;
+        Self::numbered(routes, unmatched, |_| next.next().expect("numbers do not end"))
+    }
+
+    /// The same, with the numbers that `number` gives the templates.
+    ///
+    /// # Errors
+    /// As [`Table::build`].
+    pub fn numbered(
+        routes: Vec<Settings>,
+        unmatched: Option<Settings>,
+        mut number: impl FnMut(&str) -> usize,
+    ) -> Result<Self, Conflict> {
         let mut tree = Node::default();
         let mut ready = Vec::with_capacity(routes.len() + 1);
-        for (index, settings) in routes.into_iter().enumerate() {
+        for (place, settings) in routes.into_iter().enumerate() {
             let refused = |other, why| Conflict { template: settings.template.clone(), other, why };
             let template =
                 Template::parse(&settings.template).map_err(|flaw| refused(None, Why::Flaw(flaw)))?;
-            tree.insert(&template, index).map_err(|owner: usize| {
+            tree.insert(&template, place).map_err(|owner: usize| {
                 let other: &Arc<Route> = &ready[owner];
                 refused(Some(other.settings.template.clone()), Why::Same)
             })?;
-            ready.push(Route::new(index, settings, template.names().map(str::to_owned).collect()));
+            ready.push(Route::new(
+                number(&settings.template),
+                settings,
+                template.names().map(str::to_owned).collect(),
+            ));
         }
         let last = unmatched.unwrap_or_else(|| Settings::passing(UNMATCHED));
         let last = Settings { template: UNMATCHED.to_owned(), ..last };
-        ready.push(Route::new(ready.len(), last, Vec::new()));
+        ready.push(Route::new(number(UNMATCHED), last, Vec::new()));
         Ok(Self { tree, routes: ready })
     }
 
     /// The route for a decoded path ([`crate::route::path::Path::decoded`]); the unmatched one if none fits.
     pub fn find(&self, path: &str) -> &Arc<Route> {
-        self.tree.find(path, &mut Values::new()).map_or(self.unmatched(), |index| &self.routes[index])
+        self.tree.find(path, &mut Values::new()).map_or(self.unmatched(), |place| &self.routes[place])
     }
 
     /// Like [`Table::find`], with what stood in the braces.
     pub fn find_with<'a>(&'a self, path: &'a str) -> Found<'a> {
         let mut values = Values::new();
-        let route = self.tree.find(path, &mut values).map_or(self.unmatched(), |index| &self.routes[index]);
+        let route = self.tree.find(path, &mut values).map_or(self.unmatched(), |place| &self.routes[place]);
         Found { route, captures: route.names.iter().map(String::as_str).zip(values).collect() }
     }
 
-    /// Every route in the order of its index, the unmatched one last; what metrics are labelled with.
+    /// Every route in the order of the configuration, the unmatched one last.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }

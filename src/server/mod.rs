@@ -27,7 +27,7 @@ use crate::flow::{Client, Flow, Handling, problem};
 use crate::guard::{ConnectionState, Deadlines, Protocol, ServerIo};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::server::answer::Answering;
-use crate::server::tls::{Tls, TlsError};
+use crate::server::tls::{Certificate, Tls, TlsError};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ pub enum Error {
 /// An open door.
 pub struct Server {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Certificate>,
     places: Arc<Semaphore>,
     connections: usize,
     metrics: Arc<Metrics>,
@@ -84,7 +84,7 @@ impl Server {
     /// # Errors
     /// The address is taken or not ours, or TLS cannot be offered.
     pub fn bind(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = settings.tls.as_ref().map(Certificate::read).transpose()?;
         let listener = listen(settings.listen)?;
         let connections = settings.connections.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         Ok(Self { listener, tls, places: Arc::new(Semaphore::new(connections)), connections, metrics })
@@ -96,6 +96,11 @@ impl Server {
     /// The system does not say.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// What clients are shown, if they speak TLS.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.tls.clone()
     }
 
     /// Accepts until `watch` says draining, and returns when every connection has ended.
@@ -127,7 +132,7 @@ impl Server {
             };
             let open = self.metrics.connection();
             let door = Door { flow: flow.clone(), watch: watch.clone(), metrics: Arc::clone(&self.metrics) };
-            let tls = self.tls.clone();
+            let tls = self.tls.as_ref().map(Certificate::acceptor);
             let mut stopped = watch.clone();
             tokio::spawn(async move {
                 tokio::select! {

@@ -4,6 +4,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -37,11 +38,31 @@ pub enum TlsError {
     Pair(#[from] tokio_rustls::rustls::Error),
 }
 
-/// Reads both files.
-///
-/// # Errors
-/// [`TlsError`] names the file and what is wrong with it.
-pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
+/// What clients are shown; another one may take its place. Clones are the same.
+#[derive(Clone)]
+pub struct Certificate(Arc<ArcSwap<ServerConfig>>);
+
+impl Certificate {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file and what is wrong with it.
+    pub fn read(tls: &Tls) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(server_config(tls)?))))
+    }
+
+    /// Connections that come from now on are shown `other`.
+    pub fn replace_by(&self, other: Self) {
+        self.0.store(other.0.load_full());
+    }
+
+    /// For a connection that comes now.
+    pub(in crate::server) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.0.load_full())
+    }
+}
+
+fn server_config(tls: &Tls) -> Result<ServerConfig, TlsError> {
     let chain = CertificateDer::pem_reader_iter(open("cert", &tls.cert)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|why| file("cert", &tls.cert, why))?;
@@ -55,7 +76,7 @@ pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(config)
 }
 
 fn open(what: &'static str, path: &Path) -> Result<BufReader<std::fs::File>, TlsError> {

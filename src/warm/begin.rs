@@ -199,7 +199,7 @@ impl Shared {
 
     /// People as they are asked for: each by what he showed, or each user once by his id.
     fn people(&self, people: Vec<Person>) -> Vec<Whom> {
-        if self.settings.named_in.is_none() {
+        if self.settings.load().named_in.is_none() {
             return people.into_iter().map(Whom::Person).collect();
         }
         let mut users: Vec<&str> = people.iter().filter_map(Person::user).collect();
@@ -218,7 +218,7 @@ impl Shared {
         paths: &[String],
         identity: Option<&str>,
     ) -> Result<Order, Refused> {
-        if !self.settings.background {
+        if !self.settings.load().background {
             return Err(Refused::Off);
         }
         let roster = self.lock_roster();
@@ -247,7 +247,7 @@ impl Shared {
 
     /// Everybody by that name: a user with several credentials has entries under each.
     fn known_as(&self, identity: &str) -> Result<Vec<Whom>, Refused> {
-        if self.settings.named_in.is_some() {
+        if self.settings.load().named_in.is_some() {
             return named(identity).map(|whom| vec![whom]).ok_or(Refused::Identity);
         }
         let is_meant =

@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderName};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
@@ -92,7 +93,7 @@ pub struct Settings {
 pub struct Warmer(Arc<Shared>);
 
 pub(crate) struct Shared {
-    settings: Settings,
+    settings: ArcSwap<Settings>,
     door: Arc<dyn Door>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -139,7 +140,7 @@ impl Warmer {
         let pace = Mutex::new(Pace::new(settings.rate));
         let harvest = Harvest::of(Arc::clone(&door), Arc::clone(&metrics));
         Self(Arc::new(Shared {
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             door,
             clock,
             metrics,
@@ -160,14 +161,13 @@ impl Warmer {
     pub async fn live(self, readiness: Readiness) {
         let release = Release(&readiness);
         let mut workers = JoinSet::new();
-        for _ in 0..self.0.settings.concurrency.max(1) {
+        for _ in 0..self.0.settings.load().concurrency.max(1) {
             workers.spawn(worker::work(Arc::clone(&self.0)));
         }
-        let listed: Vec<_> =
-            self.0.settings.tasks.iter().filter(|task| task.get.is_some()).cloned().collect();
+        let listed = fetched_at_start(&self.0.settings.load().tasks);
         let run = self.0.begin(Trigger::Start, Order::of(&listed)).await;
         workers.spawn(show(Arc::clone(&run)));
-        let before_ready = self.0.settings.before_ready;
+        let before_ready = self.0.settings.load().before_ready;
         if tokio::time::timeout(before_ready, run.ended()).await.is_err() {
             tracing::info!("warm.before_ready has passed: ready, and warming on in the background");
         }
@@ -178,9 +178,22 @@ impl Warmer {
             ticks.tick().await;
             self.0.door.forget_absent();
             self.0.pupil.iter().for_each(|pupil| pupil.tell());
-            if self.0.settings.background {
+            if self.0.settings.load().background {
                 self.0.run_what_is_due().await;
             }
+        }
+    }
+
+    /// Goes by `settings` from now on. A task that they list as it was listed before goes on by its schedule; what they list anew is
+    /// fetched at once, and registered tasks stay. How many work at once stays as it was.
+    pub async fn put_in_force(&self, settings: Settings) {
+        let (tasks, is_on) = (settings.tasks.clone(), settings.background);
+        *self.0.pace.lock().unwrap_or_else(PoisonError::into_inner) = Pace::new(settings.rate);
+        self.0.settings.store(Arc::new(settings));
+        let new = self.0.lock_roster().renew(tasks, self.0.clock.now(), &mut || self.0.draw());
+        let new = fetched_at_start(&new);
+        if is_on && !new.is_empty() {
+            self.0.begin(Trigger::Start, Order::of(&new)).await;
         }
     }
 
@@ -216,8 +229,9 @@ impl Warmer {
         if text.len() > MAX_TEXT {
             return Err(Unlisted::Unread(format!("a task is {MAX_TEXT} bytes long at most")));
         }
-        let task = self.0.settings.grammar.read(text).map_err(Unlisted::Unread)?;
-        if task.audience == Audience::Active && self.0.settings.users.is_none() {
+        let settings = self.0.settings.load();
+        let task = settings.grammar.read(text).map_err(Unlisted::Unread)?;
+        if task.audience == Audience::Active && settings.users.is_none() {
             return Err(Unlisted::Nobody);
         }
         let now = self.0.clock.now();
@@ -255,8 +269,13 @@ impl Warmer {
 
     /// Whether anything is fetched beside the list at start.
     pub fn is_on(&self) -> bool {
-        self.0.settings.background
+        self.0.settings.load().background
     }
+}
+
+/// Those of the tasks that ask for something by themselves.
+fn fetched_at_start(tasks: &[Arc<Task>]) -> Vec<Arc<Task>> {
+    tasks.iter().filter(|task| task.get.is_some()).cloned().collect()
 }
 
 impl Shared {
@@ -313,7 +332,7 @@ impl Shared {
 
     /// When a task is due next, by the wall; `None`: it is run when somebody asks for it.
     fn next(&self, roster: &Roster, task: &str, now: Now) -> Option<SystemTime> {
-        roster.next(task, now).filter(|_| self.settings.background)
+        roster.next(task, now).filter(|_| self.settings.load().background)
     }
 
     fn standing(&self, roster: &Roster, task: &Arc<Task>, now: Now) -> Standing {

@@ -33,7 +33,8 @@ const AT_ONCE: usize = 16;
 
 /// Renews until it is dropped.
 pub async fn renew(budget: Budget, flow: Flow) {
-    let Parts { clock, metrics, .. } = flow.parts();
+    let parts = flow.parts();
+    let Parts { clock, metrics, .. } = &*parts;
     let mut watch = Watch {
         purse: Purse::new(budget, clock.mono(), metrics.asked_of_origin()),
         waiting: HashMap::default(),

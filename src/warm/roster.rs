@@ -64,6 +64,38 @@ impl Roster {
         Self { configured: tasks.len(), tasks, diary }
     }
 
+    /// Has the tasks of another configuration, and gives those that are new or not as they were. What goes on as it was is due when it
+    /// was; a registered task gives way to one of the same id.
+    pub(crate) fn renew(
+        &mut self,
+        tasks: Vec<Arc<Task>>,
+        now: Now,
+        random: &mut dyn FnMut() -> u64,
+    ) -> Vec<Arc<Task>> {
+        let mut before = std::mem::replace(self, Self::new(Vec::new(), now, random));
+        let mut new = Vec::new();
+        for task in tasks {
+            let is_same =
+                |other: &Arc<Task>| other.id == task.id && format!("{other:?}") == format!("{task:?}");
+            match before.tasks[..before.configured].iter().position(is_same) {
+                Some(at) => self.diary.add_from(&before.diary, at),
+                None => {
+                    self.diary.add(task.schedule.clone(), now, random);
+                    new.push(Arc::clone(&task));
+                }
+            }
+            self.tasks.push(task);
+        }
+        self.configured = self.tasks.len();
+        for (at, task) in before.tasks.drain(..).enumerate().skip(before.configured) {
+            if self.find(&task.id).is_none() {
+                self.diary.add_from(&before.diary, at);
+                self.tasks.push(task);
+            }
+        }
+        new
+    }
+
     /// All of them, in their order.
     pub(crate) fn tasks(&self) -> &[Arc<Task>] {
         &self.tasks
@@ -161,6 +193,21 @@ mod tests {
         assert_eq!(due(&mut roster, 35), ["b", "c"]);
         assert_eq!(due(&mut roster, 100), ["file", "b", "c"]);
         assert_eq!(roster.next("a", at(100)), None);
+    }
+
+    #[test]
+    fn what_another_configuration_lists_as_it_was_is_due_when_it_was() {
+        let listed = |tasks: [Task; 2]| tasks.map(Arc::new).to_vec();
+        let mut roster = Roster::new(listed([task("a", Some(10)), task("b", Some(10))]), at(0), &mut || 0);
+        roster.add(task("r", Some(10)), at(0), &mut || 0).unwrap();
+        let new = roster.renew(listed([task("b", Some(10)), task("a", Some(20))]), at(5), &mut || 0);
+        assert_eq!(new.iter().map(|task| &*task.id).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(roster.tasks().iter().map(|task| &*task.id).collect::<Vec<_>>(), ["b", "a", "r"]);
+        assert!(roster.is_configured("a") && !roster.is_configured("r"));
+        assert_eq!(due(&mut roster, 11), ["b", "r"]);
+        assert_eq!(due(&mut roster, 25), ["b", "a", "r"], "counted from when it came");
+        let new = roster.renew(vec![Arc::new(task("r", Some(10)))], at(30), &mut || 0);
+        assert_eq!((new.len(), roster.tasks().len()), (1, 1), "what is registered gives way");
     }
 
     #[test]

@@ -83,6 +83,11 @@ impl Diary {
         self.0.push(Page { schedule, next });
     }
 
+    /// Adds the n-th schedule of another diary, due when it is there.
+    pub fn add_from(&mut self, other: &Self, nth: usize) {
+        self.0.extend(other.0.get(nth).cloned());
+    }
+
     /// Takes the n-th schedule away; those behind it move up.
     pub fn remove(&mut self, nth: usize) {
         self.0.remove(nth);

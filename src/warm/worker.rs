@@ -150,8 +150,9 @@ impl Shared {
     }
 
     fn fields(&self, job: &Job, origin: Option<&http::HeaderValue>) -> Option<http::HeaderMap> {
-        let both = (&self.settings.headers, &job.task.headers);
-        ask::fields(both, (&job.whom, self.settings.named_in.as_ref()), origin, &*self.door)
+        let settings = self.settings.load();
+        let both = (&settings.headers, &job.task.headers);
+        ask::fields(both, (&job.whom, settings.named_in.as_ref()), origin, &*self.door)
     }
 
     /// Reads a page of a list, and has fetched what it names.

@@ -136,6 +136,20 @@ def test_an_invalidation_is_seen_as_it_happens_and_what_follows_lights_up(larder
     }
 
 
+def test_another_configuration_is_seen_and_marked(larder, tab):
+    proxy, page = larder(PROJECTS), tab()
+    watch(page, proxy)
+    page.click("#requests-details summary")
+    before = page.text("#chips").split("configuration", 1)[1].split(",")[0].strip()
+    file = proxy.out.with_suffix(".yaml")
+    file.write_text(file.read_text().replace("/api/stats: 15m", "/api/stats: 16m").replace("project:{id}: projects", "project:{id}: renamed"))
+    httpx.post(f"{proxy.admin}/v1/config/reload", json={}).raise_for_status()
+    until(lambda: page.eval("document.querySelector('#news').textContent") == "Another configuration is in force.", "it is told")
+    until(lambda: sum(int(row[-1]) for row in page.rows("#requests-table") if len(row) > 5) == 1, "it is marked")
+    until(lambda: before not in page.text("#chips"), "it has another digest")
+    until(lambda: "renamed" in page.eval("document.querySelector('#graph').textContent"), "the graph is another")
+
+
 def test_the_box_explains_what_the_request_is_then_told(larder, tab):
     proxy, page = larder(PROJECTS), tab()
     watch(page, proxy)

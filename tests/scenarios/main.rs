@@ -31,6 +31,7 @@ mod put;
 mod query;
 mod redis;
 mod refresh;
+mod reload;
 mod soft;
 mod standards;
 mod stored;

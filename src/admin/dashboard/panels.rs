@@ -145,7 +145,8 @@ pub(super) fn invalidations(sources: &Sources) -> Markup {
 
 /// What is derived from what.
 pub(super) fn dependencies(sources: &Sources) -> Markup {
-    let edges = sources.flow.parts().invalidator.settings().dependencies.edges();
+    let settings = sources.flow.parts().invalidator.settings();
+    let edges = settings.dependencies.edges();
     let rows: Vec<Vec<Cell>> =
         edges.map(|(source, derived)| vec![Cell::Code(source), Cell::Code(derived.join(" "))]).collect();
     listed(

@@ -43,8 +43,9 @@ impl Flow {
     /// # Errors
     /// It is none.
     pub fn explain(&self, asked: &Asked) -> Result<Explanation, NoRequest> {
+        let shared = self.in_force();
         let (head, content) = asked.request()?.into_parts();
-        let explanation = self.0.explain(&head, content);
+        let explanation = shared.explain(&head, content);
         Ok(Explanation { request: format!("{} {}", asked.method, asked.target), ..explanation })
     }
 }

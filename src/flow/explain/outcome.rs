@@ -55,7 +55,7 @@ pub(super) fn read(visit: &Visit<'_>, head: &Head, share: Share) -> Foreseen {
             (asked(visit, head, &selecting, share, ask, refusal), base)
         }
     };
-    let is_in_flight = visit.flow.flights.is_flying(&key);
+    let is_in_flight = visit.flow.lasting.flights.is_flying(&key);
     Foreseen { outcome, entry, refusal, is_in_flight }
 }
 

@@ -22,7 +22,8 @@ pub struct Pupil {
 impl Pupil {
     /// Learns what is asked for through `flow` from now on; at most `top` are told to be worth it.
     pub fn of(top: usize, flow: &Flow) -> Arc<Self> {
-        let Parts { store, clock, .. } = flow.parts();
+        let parts = flow.parts();
+        let Parts { store, clock, .. } = &*parts;
         let learner = Mutex::new(Learner::new(top, clock.now().wall));
         let pupil = Arc::new(Self { learner, hash: ahash::RandomState::new(), flow: flow.clone() });
         let told = Arc::downgrade(&pupil);
@@ -36,7 +37,8 @@ impl Pupil {
 
     /// What is worth keeping warm for so long, the best first, by the names that the learner gives.
     pub(crate) fn set(&self, ahead: Duration) -> Vec<(u64, Target)> {
-        let Parts { clock, metrics, .. } = self.flow.parts();
+        let parts = self.flow.parts();
+        let Parts { clock, metrics, .. } = &*parts;
         let mut learner = self.learner();
         learner.settle();
         let set = learner.worth(clock.now().wall, ahead);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use larder::admin::configuration::Reloaded;
 use larder::app::{self, Running};
 use larder::clock::Clock;
 use larder::config::{self, Config, Env, Flags};
@@ -55,19 +56,26 @@ impl Proxy {
         Self::altered(yaml, |_| {}).await
     }
 
+    /// Those who ask the admin listener for another configuration.
+    pub(crate) fn reloads(&self) -> tokio::sync::mpsc::Receiver<larder::admin::configuration::Asked> {
+        let mut running = self.running();
+        let asked = running.reloads().expect("nobody has taken them");
+        self.running.set(Some(running));
+        asked
+    }
+
+    /// Has another configuration come into force, before `origin`.
+    pub(crate) async fn reload(&self, origin: &Origin, yaml: &str) -> Reloaded {
+        let yaml = format!("upstream: http://{}\n{yaml}", origin.address);
+        let running = self.running();
+        let done = running.reload(configured(&yaml)).await;
+        self.running.set(Some(running));
+        done.unwrap_or_else(|why| panic!("{yaml}: {why}"))
+    }
+
     /// The same, with settings that no file can have.
     pub(crate) async fn altered(yaml: &str, alter: impl FnOnce(&mut Config)) -> Self {
-        let said = |key: &str| {
-            yaml.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
-        };
-        let base: String = BASE
-            .iter()
-            .filter(|(key, _)| !said(key))
-            .map(|(key, value)| format!("{key}: {value}\n"))
-            .collect();
-        let text = format!("{base}{yaml}\n");
-        let mut config = config::load_str("scenario.yaml", &text, &Flags::default(), &Env::default())
-            .unwrap_or_else(|report| panic!("{text}\n{}", report.render(false)));
+        let mut config = configured(yaml);
         alter(&mut config);
         let clock = Clock::manual(Clock::system().now().wall);
         let running = app::start(config, clock.clone()).await.unwrap_or_else(|why| panic!("{why}"));
@@ -193,6 +201,17 @@ impl Proxy {
     pub(crate) fn running(&self) -> Running {
         self.running.take().expect("it was not stopped before")
     }
+}
+
+/// What `yaml` says, and [`BASE`] where it says nothing.
+fn configured(yaml: &str) -> Config {
+    let said =
+        |key: &str| yaml.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let base: String =
+        BASE.iter().filter(|(key, _)| !said(key)).map(|(key, value)| format!("{key}: {value}\n")).collect();
+    let text = format!("{base}{yaml}\n");
+    config::load_str("scenario.yaml", &text, &Flags::default(), &Env::default())
+        .unwrap_or_else(|report| panic!("{text}\n{}", report.render(false)))
 }
 
 /// A tag, or a path with every query.

@@ -1,0 +1,52 @@
+//! The listeners beside the front door: bound early, so that a port that is taken is an error, and answered when all is ready.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::app::Error;
+use crate::{admin, server};
+
+/// The admin listeners, bound.
+pub(super) struct Doors {
+    admin: Option<(TcpListener, SocketAddr)>,
+    probes: Option<(TcpListener, SocketAddr)>,
+}
+
+impl Doors {
+    pub(super) async fn open(settings: &admin::Settings) -> Result<Self, Error> {
+        let admin = open("admin.listen", settings.listen).await?;
+        Ok(Self { admin, probes: open("admin.probes", settings.probes).await? })
+    }
+
+    pub(super) fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
+    }
+
+    pub(super) fn serve(self, sources: admin::Sources) -> Vec<JoinHandle<()>> {
+        let api = self.admin.map(|(listener, address)| (listener, admin::router(address, sources.clone())));
+        let probes = self.probes.map(|(listener, _)| (listener, admin::probes_router(sources)));
+        let both = api.into_iter().chain(probes);
+        both.map(|(listener, router)| {
+            // It answers until the process ends: probes are asked to the last.
+            tokio::spawn(server::aside::serve(listener, move |request, peer| {
+                admin::answer(router.clone(), request, peer)
+            }))
+        })
+        .collect()
+    }
+}
+
+async fn open(
+    what: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
+    let Some(address) = address else { return Ok(None) };
+    let bind = async {
+        let listener = TcpListener::bind(address).await?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    bind.await.map(Some).map_err(|why| Error::Admin { what, address, why })
+}

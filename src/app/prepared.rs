@@ -1,0 +1,200 @@
+//! Everything built and joined, with its doors bound, and nobody let in yet.
+
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::access_log::{AccessLog, Flush, Format};
+use crate::admin;
+use crate::admin::configuration::{Asked, Configuration};
+use crate::admin::figures::Watching;
+use crate::app::doors::Doors;
+use crate::app::reload::{Basis, Reloader, State};
+use crate::app::running::Running;
+use crate::app::{Error, joining, reload, upkeep, warming, watching};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::drain::{Drain, Watch};
+use crate::fleet::Fleet;
+use crate::flow::{Flow, Parts};
+use crate::invalidate::Invalidator;
+use crate::invalidate::hooks::Hooks;
+use crate::invalidate::subscription::Subscription;
+use crate::metrics::Metrics;
+use crate::ready::Readiness;
+use crate::server::{self, Server};
+use crate::store::Store;
+use crate::tier::Tier;
+use crate::upstream::Upstream;
+
+/// A proxy that waits for its turn.
+pub struct Prepared {
+    server: Server,
+    doors: Doors,
+    reloader: Reloader,
+    configuration: Configuration,
+    reloads: mpsc::Receiver<Asked>,
+    drain: Drain,
+    subscription: Option<Subscription>,
+    fleet: Option<Fleet>,
+    background: Vec<JoinHandle<()>>,
+    flush: Flush,
+}
+
+impl Prepared {
+    /// Builds all of it, and becomes one of the fleet if there is one.
+    ///
+    /// # Errors
+    /// [`Error`] says what is in the way.
+    pub async fn new(config: Config, clock: Clock) -> Result<Self, Error> {
+        let metrics = metrics_of(&config);
+        let (log, flush) = AccessLog::start(
+            config.log.access,
+            Format::for_stdout(),
+            io::stdout(),
+            metrics.log_lines_dropped(),
+        );
+        let server = Server::bind(&config.server, Arc::clone(&metrics))?;
+        let address =
+            server.address().map_err(|why| server::Error::Listen { address: config.server.listen, why })?;
+        let doors = Doors::open(&config.admin).await?;
+        let drain = Drain::default();
+        let in_force = reload::in_force(&config, Vec::new(), &clock);
+        let digest = in_force.digest.clone();
+        metrics.config().in_force(&digest, in_force.loaded_at);
+        let (configuration, reloads) = Configuration::new(in_force);
+        let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
+        let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
+        let basis = Basis::new(address.port(), config.flow.tls);
+        let flow = walk(&config, &basis, tier, (&metrics, log, clock, drain.watch()))?;
+        let (monitor, harvest, mut background) = watching::watch(&config, &flow, address.port())?;
+        let joined = config.fleet.clone().zip(place.clone());
+        let of_fleet = joined.as_ref().map(|(settings, place)| (settings, place));
+        let (warmer, renewing) = warming::warmer(config.warm.clone(), &flow, of_fleet);
+        let events = of_fleet.map(|(settings, place)| joining::events(&flow, settings, place)).transpose()?;
+        let fleet =
+            joined.map(|(settings, place)| joining::join(&flow, settings, (place, standing), &digest));
+        let invalidator = &flow.parts().invalidator;
+        let (subscription, listener) = Subscription::start(invalidator, place.as_ref())?.unzip();
+        background.extend(listener);
+        background.extend(place.map(|place| tokio::spawn(place.watch())));
+        if let Some(fleet) = &fleet {
+            background.push(joining::enter(fleet, &flow).await);
+        }
+        background.extend(events.map(|events| tokio::spawn(events.read_on())));
+        let reloader = Reloader {
+            basis,
+            crowded: crowded(&flow),
+            certificate: server.certificate(),
+            state: Mutex::new(State { started: config.clone(), config, renewing }),
+            flow,
+            warmer,
+            monitor,
+            harvest,
+        };
+        Ok(Self {
+            server,
+            doors,
+            reloader,
+            configuration,
+            reloads,
+            drain,
+            subscription,
+            fleet,
+            background,
+            flush,
+        })
+    }
+
+    /// Lets everybody in; when this returns, connections are accepted.
+    pub async fn serve(self) -> Running {
+        let Self { server, doors, reloader, mut background, drain, subscription, .. } = self;
+        let (flow, config, readiness) =
+            (reloader.flow.clone(), reloader.config().await, Readiness::warming());
+        let address = server.address().unwrap_or(config.server.listen);
+        let admin = doors.admin();
+        background.extend(doors.serve(admin::Sources {
+            readiness: readiness.clone(),
+            metrics: Arc::clone(&flow.parts().metrics),
+            flow: flow.clone(),
+            monitor: reloader.monitor.clone(),
+            configuration: self.configuration.clone(),
+            watching: Watching::new(&flow.parts().clock),
+            channels: subscription.clone(),
+            harvest: reloader.harvest.clone(),
+            cache_path: config.admin.cache_path.clone(),
+            warmer: reloader.warmer.clone(),
+        }));
+        if let Some(subscription) = &subscription {
+            subscription.storing_begins().await;
+        }
+        background.extend(upkeep::begin(&flow, config.monitor.targets.marks));
+        background.push(tokio::spawn(warn_of_absent_origin(flow.clone())));
+        background.push(tokio::spawn(reloader.warmer.clone().live(readiness.clone())));
+        let serving = tokio::spawn(server.serve(flow.clone(), drain.watch()));
+        Running {
+            address,
+            admin,
+            monitor: reloader.monitor.clone(),
+            reloader,
+            configuration: self.configuration,
+            reloads: Some(self.reloads),
+            readiness,
+            drain,
+            subscription,
+            fleet: self.fleet,
+            flow,
+            serving,
+            background,
+            _flush: self.flush,
+        }
+    }
+}
+
+/// Whoever is approached step by step after everything was dropped.
+fn crowded(flow: &Flow) -> Arc<ArcSwap<Upstream>> {
+    let crowded = Arc::new(ArcSwap::from_pointee(flow.parts().upstream.clone()));
+    let approached = Arc::clone(&crowded);
+    flow.parts().invalidator.before_all(move || approached.load().ramp());
+    crowded
+}
+
+pub(super) fn metrics_of(config: &Config) -> Arc<Metrics> {
+    let labels: Vec<&str> = config.routes.iter().map(|route| route.template.as_str()).collect();
+    Arc::new(Metrics::new(&labels))
+}
+
+/// The walk over an empty store.
+pub(super) fn walk(
+    config: &Config,
+    basis: &Basis,
+    tier: Option<Tier>,
+    (metrics, log, clock, drain): (&Arc<Metrics>, AccessLog, Clock, Watch),
+) -> Result<Flow, Error> {
+    let (rules, invalidation) = basis.rules(config, metrics)?;
+    let store = Arc::new(Store::new(&config.store, Arc::clone(metrics)));
+    let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(metrics));
+    Ok(Flow::new(Parts {
+        settings: config.flow.clone(),
+        rules,
+        store,
+        tier,
+        hooks: Hooks::new(invalidator.clone()),
+        invalidator,
+        upstream: Upstream::new(config.upstream.clone())?,
+        metrics: Arc::clone(metrics),
+        log,
+        clock,
+        drain,
+        keys: Arc::new(config.admin.keyring()),
+    }))
+}
+
+async fn warn_of_absent_origin(flow: Flow) {
+    if let Err(why) = flow.probe().await {
+        tracing::warn!("the upstream is not there yet: {why}");
+    }
+}
