@@ -5,6 +5,7 @@
 //! stop    /readyz 503, nothing from the cache, still accepting (delay) → no new connections, open ones end (timeout) → the rest is cut → log flushed
 //! ```
 
+mod comparing;
 mod doors;
 mod joining;
 pub mod prepared;

@@ -94,14 +94,14 @@ pub(crate) async fn now(sources: &Sources) -> Result<Value, Problem> {
 
 fn gathered(sources: &Sources, seldom: &seldom::Seen) -> Value {
     let parts = sources.flow.parts();
-    let now = parts.clock.now();
+    let (now, loaded) = (parts.clock.now(), sources.config.loaded());
     let (totals, routes, left_out) = answered::told(sources, seldom);
     json!({
         "at": millis(now.wall),
         "uptime_seconds": now.mono.saturating_sub(sources.watching.0.began).as_secs_f64(),
         "node": sources.monitor.node(),
         "version": env!("CARGO_PKG_VERSION"),
-        "config": sources.configuration.in_force().brief(),
+        "config": loaded.brief(),
         "state": state(sources, seldom),
         "bounds": answered::bounds(),
         "totals": totals,

@@ -10,11 +10,12 @@
 mod access;
 mod body;
 mod compat;
-pub mod configuration;
+mod config;
 mod dashboard;
 mod entries;
 pub mod figures;
 mod fleet;
+pub mod in_force;
 mod monitor;
 mod parameters;
 mod probes;
@@ -44,8 +45,9 @@ use serde_json::Value;
 
 use crate::admin::access::Access;
 use crate::admin::body::{Document, MAX_BODY};
-use crate::admin::configuration::Configuration;
+pub use crate::admin::config::Compare;
 use crate::admin::figures::Watching;
+use crate::admin::in_force::InForce;
 use crate::admin::problem::Problem;
 use crate::body::{Body, BodyError};
 use crate::flow::explain::asked::Asked;
@@ -95,8 +97,8 @@ pub struct Sources {
     pub flow: Flow,
     /// What watches over it.
     pub monitor: Monitor,
-    /// Which configuration is in force.
-    pub configuration: Configuration,
+    /// The configuration in force.
+    pub config: InForce,
     /// How it stands with the channels of `redis.subscribe`; `None`: there are none.
     pub channels: Option<Subscription>,
     /// What entries were worth.
@@ -105,6 +107,8 @@ pub struct Sources {
     pub cache_path: String,
     /// Who warms.
     pub warmer: Warmer,
+    /// What another configuration would change.
+    pub compare: Compare,
     /// What all who look on share.
     pub watching: Watching,
 }
@@ -130,7 +134,7 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 41] = [
+const API: [Route; 42] = [
     Route("/dashboard", None, || get(dashboard::page)),
     Route("/dashboard", None, || post(dashboard::login)),
     Route("/dashboard/{file}", None, || get(dashboard::asset)),
@@ -151,6 +155,9 @@ const API: [Route; 41] = [
     Route("/v1/operations/{id}", Some(Role::Read), || get(purge::operation)),
     Route("/v1/fleet", Some(Role::Read), || get(fleet::fleet)),
     Route("/v1/explain", Some(Role::Read), || post(explain)),
+    Route("/v1/config/diff", Some(Role::Read), || {
+        post(config::diff).layer(DefaultBodyLimit::max(config::MAX_FILE))
+    }),
     Route("/v1/purge", Some(Role::Purge), || post(purge::purge)),
     Route("/v1/events", Some(Role::Purge), || post(purge::events)),
     Route("/v1/warm", Some(Role::Read), || get(warm::list)),
@@ -159,8 +166,8 @@ const API: [Route; 41] = [
     Route("/v1/warm/tasks/{id}", Some(Role::All), || delete(warm::withdraw)),
     Route("/v1/warm/{run}", Some(Role::Read), || get(warm::one)),
     Route("/v1/warm/{run}", Some(Role::Purge), || delete(warm::cancel)),
-    Route("/v1/config", Some(Role::Read), || get(configuration::show)),
-    Route("/v1/config/reload", Some(Role::All), || post(configuration::reload)),
+    Route("/v1/config", Some(Role::Read), || get(config::show)),
+    Route("/v1/config/reload", Some(Role::All), || post(config::reload)),
     Route("/v1/cache/disable", Some(Role::All), || post(switches::disable)),
     Route("/v1/cache/enable", Some(Role::All), || post(switches::enable)),
     Route("/client/v4/zones/{zone}/purge_cache", Some(Role::Purge), || post(compat::cloudflare)),
@@ -297,6 +304,7 @@ async fn never_stored(mut response: Response) -> Response {
 mod tests {
     use super::*;
     use crate::access_log::AccessLog;
+    use crate::admin::in_force::Loaded;
     use crate::clock::Clock;
     use crate::drain::Drain;
     use crate::flow::{self, Parts, ServerError};
@@ -316,7 +324,7 @@ mod tests {
     use crate::upstream::{self, Upstream};
     use std::future::IntoFuture;
     use std::io;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
@@ -410,12 +418,10 @@ mod tests {
         Keyring::new(None, &[token("read", Role::Read), token("purge", Role::Purge), token("all", Role::All)])
     }
 
-    /// Of which nobody can read another one.
-    fn configuration() -> Configuration {
-        let loaded_at = std::time::SystemTime::UNIX_EPOCH;
-        let (digest, file, needs_restart) = ("d".into(), None, Vec::new());
-        let values = serde_json::json!([]);
-        Configuration::new(configuration::InForce { digest, file, loaded_at, needs_restart, values }).0
+    /// One that nobody reads again.
+    fn loaded() -> Loaded {
+        let (changed, needs_restart, values) = (Vec::new(), Vec::new(), serde_json::json!([]));
+        Loaded { digest: "d".into(), file: None, at: UNIX_EPOCH, changed, needs_restart, values }
     }
 
     /// An admin listener on a free port, as if it had been configured on `listen`.
@@ -440,10 +446,11 @@ mod tests {
                 warmer: idle(&flow, &metrics),
                 flow,
                 metrics,
-                configuration: configuration(),
+                config: InForce::new(loaded()).0,
                 watching: Watching::new(&Clock::system()),
                 channels: None,
                 cache_path: CACHE_PATH.into(),
+                compare: Arc::new(|name, yaml| serde_json::json!({ "ok": true, "name": name, "yaml": yaml })),
             };
             let (stop, stopped) = oneshot::channel::<()>();
             let done = async move { drop(stopped.await) };

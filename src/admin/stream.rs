@@ -30,8 +30,8 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 
 use crate::access_log::audience::Listener;
-use crate::admin::configuration::Came;
 use crate::admin::figures::{self, STREAMS};
+use crate::admin::in_force::Loaded;
 use crate::admin::parameters::Parameters;
 use crate::admin::problem::Problem;
 use crate::admin::stream::wanted::{Filter, Wanted};
@@ -79,7 +79,7 @@ struct View {
     /// When the next figures are due; `None`: they are not wanted.
     figures: Option<Interval>,
     invalidations: Option<Receiver<Arc<Audited>>>,
-    reloads: Option<Receiver<Arc<Came>>>,
+    reloads: Option<Receiver<Arc<Loaded>>>,
     requests: Option<Listener>,
     filter: Filter,
     alive: Interval,
@@ -100,7 +100,7 @@ impl View {
         Self {
             figures,
             invalidations: wanted.invalidations.then(|| parts.invalidator.listen()),
-            reloads: wanted.reloads.then(|| sources.configuration.listen()),
+            reloads: wanted.reloads.then(|| sources.config.listen()),
             requests: wanted.requests.then(|| parts.log.listen()),
             filter: wanted.filter,
             alive,
@@ -126,7 +126,7 @@ impl View {
                     Err(count) => lost(&mut frame, count, "invalidations"),
                 },
                 heard = heard(&mut self.reloads) => match heard {
-                    Ok(came) => push(&mut frame, "reload", &reload(&came).to_string()),
+                    Ok(loaded) => push(&mut frame, "reload", &reload(&loaded).to_string()),
                     Err(count) => lost(&mut frame, count, "reloads"),
                 },
                 () = answered(&mut self.requests, &self.filter, &mut frame) => {}
@@ -183,6 +183,6 @@ fn lost(frame: &mut String, count: u64, of: &str) {
     push(frame, "lost", &json!({ "count": count, "of": of }).to_string());
 }
 
-fn reload(came: &Came) -> Value {
-    json!({ "at": figures::millis(came.at), "digest": came.digest, "changed": came.changed })
+fn reload(loaded: &Loaded) -> Value {
+    json!({ "at": figures::millis(loaded.at), "digest": loaded.digest, "changed": loaded.changed })
 }

@@ -9,12 +9,12 @@ use tokio::task::JoinHandle;
 
 use crate::access_log::{AccessLog, Flush, Format};
 use crate::admin;
-use crate::admin::configuration::{Asked, Configuration};
 use crate::admin::figures::Watching;
+use crate::admin::in_force::{Asked, InForce};
 use crate::app::doors::Doors;
 use crate::app::reload::{Basis, Reloader, State};
 use crate::app::running::Running;
-use crate::app::{Error, joining, reload, upkeep, warming, watching};
+use crate::app::{Error, comparing, joining, reload, upkeep, warming, watching};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::drain::{Drain, Watch};
@@ -35,7 +35,7 @@ pub struct Prepared {
     server: Server,
     doors: Doors,
     reloader: Reloader,
-    configuration: Configuration,
+    in_force: InForce,
     reloads: mpsc::Receiver<Asked>,
     drain: Drain,
     subscription: Option<Subscription>,
@@ -62,10 +62,10 @@ impl Prepared {
             server.address().map_err(|why| server::Error::Listen { address: config.server.listen, why })?;
         let doors = Doors::open(&config.admin).await?;
         let drain = Drain::default();
-        let in_force = reload::in_force(&config, Vec::new(), &clock);
-        let digest = in_force.digest.clone();
-        metrics.config().in_force(&digest, in_force.loaded_at);
-        let (configuration, reloads) = Configuration::new(in_force);
+        let loaded = reload::loaded(&config, Vec::new(), &clock);
+        let digest = loaded.digest.clone();
+        metrics.config().in_force(&digest, loaded.at);
+        let (in_force, reloads) = InForce::new(loaded);
         let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
         let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
         let basis = Basis::new(address.port(), config.flow.tls);
@@ -89,31 +89,20 @@ impl Prepared {
             basis,
             crowded: crowded(&flow),
             certificate: server.certificate(),
-            state: Mutex::new(State { started: config.clone(), config, renewing }),
+            state: Mutex::new(State { started: config.clone(), renewing }),
+            config: Arc::new(ArcSwap::from_pointee(config)),
             flow,
             warmer,
             monitor,
             harvest,
         };
-        Ok(Self {
-            server,
-            doors,
-            reloader,
-            configuration,
-            reloads,
-            drain,
-            subscription,
-            fleet,
-            background,
-            flush,
-        })
+        Ok(Self { server, doors, reloader, in_force, reloads, drain, subscription, fleet, background, flush })
     }
 
     /// Lets everybody in; when this returns, connections are accepted.
     pub async fn serve(self) -> Running {
         let Self { server, doors, reloader, mut background, drain, subscription, .. } = self;
-        let (flow, config, readiness) =
-            (reloader.flow.clone(), reloader.config().await, Readiness::warming());
+        let (flow, config, readiness) = (reloader.flow.clone(), reloader.config(), Readiness::warming());
         let address = server.address().unwrap_or(config.server.listen);
         let admin = doors.admin();
         background.extend(doors.serve(admin::Sources {
@@ -121,12 +110,18 @@ impl Prepared {
             metrics: Arc::clone(&flow.parts().metrics),
             flow: flow.clone(),
             monitor: reloader.monitor.clone(),
-            configuration: self.configuration.clone(),
+            config: self.in_force.clone(),
             watching: Watching::new(&flow.parts().clock),
             channels: subscription.clone(),
             harvest: reloader.harvest.clone(),
             cache_path: config.admin.cache_path.clone(),
             warmer: reloader.warmer.clone(),
+            compare: comparing::compare(
+                Arc::clone(&reloader.config),
+                flow.clone(),
+                address.port(),
+                reloader.harvest.clone(),
+            ),
         }));
         if let Some(subscription) = &subscription {
             subscription.storing_begins().await;
@@ -140,7 +135,7 @@ impl Prepared {
             admin,
             monitor: reloader.monitor.clone(),
             reloader,
-            configuration: self.configuration,
+            in_force: self.in_force,
             reloads: Some(self.reloads),
             readiness,
             drain,

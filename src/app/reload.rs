@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::admin::configuration::{InForce, Reloaded};
+use crate::admin::in_force::{Loaded, Reloaded};
 use crate::app::Error;
 use crate::clock::Clock;
 use crate::config::reload::Change;
@@ -53,13 +53,15 @@ pub(super) struct Reloader {
     pub(super) certificate: Option<Certificate>,
     /// Who is approached step by step after everything was dropped.
     pub(super) crowded: Arc<ArcSwap<Upstream>>,
+    /// What is in force.
+    pub(super) config: Arc<ArcSwap<Config>>,
+    /// Held by who brings another one.
     pub(super) state: Mutex<State>,
 }
 
-/// What is in force, and what was when the process began.
+/// What was in force when the process began, and what goes on only as long as another one does not.
 pub(super) struct State {
     pub(super) started: Config,
-    pub(super) config: Config,
     /// Who renews what is about to expire.
     pub(super) renewing: Option<JoinHandle<()>>,
 }
@@ -102,20 +104,20 @@ impl Reloader {
         &self,
         config: Config,
         clock: &Clock,
-    ) -> Result<(Reloaded, InForce), Error> {
+    ) -> Result<(Reloaded, Loaded), Error> {
         let mut state = self.state.lock().await;
-        let parts = self.flow.parts();
+        let (before, parts) = (self.config.load_full(), self.flow.parts());
         let (rules, invalidation) = self.basis.rules(&config, &parts.metrics)?;
-        let upstream = match is_same(&state.config.upstream, &config.upstream) {
+        let upstream = match is_same(&before.upstream, &config.upstream) {
             true => parts.upstream.clone(),
             false => Upstream::new(config.upstream.clone())?,
         };
         let tls = config.server.tls.as_ref().filter(|_| self.certificate.is_some());
         let certificate = tls.map(Certificate::read).transpose().map_err(crate::server::Error::Tls)?;
 
-        let others = outdated(&state.config, &config, (&parts.rules, &rules));
-        let changes = reload::changes(&state.config, &config);
-        let changed = in_short(&changes, (&state.config, &config));
+        let others = outdated(&before, &config, (&parts.rules, &rules));
+        let changes = reload::changes(&before, &config);
+        let changed = in_short(&changes, (&before, &config));
         self.crowded.store(Arc::new(upstream.clone()));
         parts.invalidator.put_in_force(invalidation);
         let mut dropped = self.drop_all(&others).await;
@@ -140,16 +142,16 @@ impl Reloader {
         let from_start = reload::changes(&state.started, &config);
         let needs_restart: Vec<String> =
             reload::needs_restart(&from_start).into_iter().map(str::to_owned).collect();
-        let in_force = in_force(&config, needs_restart.clone(), clock);
-        parts.metrics.config().in_force(&in_force.digest, in_force.loaded_at);
-        state.config = config;
-        let digest = in_force.digest.clone();
-        Ok((Reloaded { digest, changed, needs_restart, dropped }, in_force))
+        let loaded = Loaded { changed: changed.clone(), ..loaded(&config, needs_restart.clone(), clock) };
+        parts.metrics.config().in_force(&loaded.digest, loaded.at);
+        self.config.store(Arc::new(config));
+        let digest = loaded.digest.clone();
+        Ok((Reloaded { digest, changed, needs_restart, dropped }, loaded))
     }
 
-    /// Settings that are in force.
-    pub(super) async fn config(&self) -> Config {
-        self.state.lock().await.config.clone()
+    /// What is in force.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
     }
 
     async fn drop_all(&self, reach: &Reach) -> u64 {
@@ -215,11 +217,12 @@ fn in_short(changes: &[Change], (old, new): (&Config, &Config)) -> Vec<String> {
 }
 
 /// What is told of a configuration that comes into force now.
-pub(super) fn in_force(config: &Config, needs_restart: Vec<String>, clock: &Clock) -> InForce {
-    InForce {
+pub(super) fn loaded(config: &Config, needs_restart: Vec<String>, clock: &Clock) -> Loaded {
+    Loaded {
         digest: format!("{:016x}", config.digest),
         file: config.file.clone(),
-        loaded_at: clock.now().wall,
+        at: clock.now().wall,
+        changed: Vec::new(),
         needs_restart,
         values: config.json(),
     }

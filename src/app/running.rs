@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::Flush;
-use crate::admin::configuration::{Asked, Configuration, Reloaded};
+use crate::admin::in_force::{Asked, InForce, Reloaded};
 use crate::app::Error;
 use crate::app::reload::Reloader;
 use crate::config::Config;
@@ -35,7 +35,7 @@ pub struct Running {
     pub(super) serving: JoinHandle<()>,
     pub(super) background: Vec<JoinHandle<()>>,
     pub(super) reloader: Reloader,
-    pub(super) configuration: Configuration,
+    pub(super) in_force: InForce,
     pub(super) reloads: Option<mpsc::Receiver<Asked>>,
     pub(super) _flush: Flush,
 }
@@ -72,8 +72,8 @@ impl Running {
     }
 
     /// For how long connections are still accepted after `/readyz` says 503 (`shutdown.delay`).
-    pub async fn shutdown_delay(&self) -> Duration {
-        self.reloader.config().await.server.shutdown_delay
+    pub fn shutdown_delay(&self) -> Duration {
+        self.reloader.config().server.shutdown_delay
     }
 
     /// Those who ask for another configuration, for whoever can read it again. `None`: somebody has them.
@@ -89,9 +89,9 @@ impl Running {
         let (clock, metrics) = (self.flow.parts().clock.clone(), Arc::clone(&self.flow.parts().metrics));
         let done = self.reloader.put_in_force(config, &clock).await;
         match done {
-            Ok((reloaded, in_force)) => {
+            Ok((reloaded, loaded)) => {
                 metrics.config().reloaded(true);
-                self.configuration.came(in_force, reloaded.changed.clone());
+                self.in_force.reloaded(loaded);
                 Ok(reloaded)
             }
             Err(why) => {
@@ -105,7 +105,7 @@ impl Running {
     pub fn cannot_reload(&self, report: String) {
         let parts = self.flow.parts();
         parts.metrics.config().reloaded(false);
-        self.configuration.failed(report, parts.clock.now().wall);
+        self.in_force.failed(report, parts.clock.now().wall);
     }
 
     /// Waits until the start-up list is warm, or has had its time.
@@ -125,7 +125,7 @@ impl Running {
         let gently = async {
             tokio::time::sleep(delay).await;
             self.drain.enter(Phase::Draining);
-            let patience = self.reloader.config().await.server.shutdown_timeout;
+            let patience = self.reloader.config().server.shutdown_timeout;
             let until = Instant::now() + patience;
             let ended = timeout_at(until, &mut self.serving).await;
             if ended.is_err() {

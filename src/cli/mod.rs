@@ -2,9 +2,11 @@
 
 pub mod admin_client;
 mod client;
+pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod explain;
+pub mod man;
 pub mod off;
 mod play;
 pub mod purge;
@@ -19,7 +21,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::admin_client::Failure;
 
@@ -57,6 +59,10 @@ enum Command {
     Reload(reload::Args),
     /// Switches caching off for a while, for a route or for everything.
     Off(off::Args),
+    /// Prints what a shell needs to complete this command line.
+    Completions(completions::Args),
+    /// Prints the manual page.
+    Man(man::Args),
 }
 
 /// Runs the command that the process was started with; exit codes: 0 ok, 1 failed, 2 usage, 78 bad configuration.
@@ -71,6 +77,8 @@ pub fn main() -> ExitCode {
         Ok(Command::Warm(args)) => warm::run(&args),
         Ok(Command::Reload(args)) => reload::run(&args),
         Ok(Command::Off(args)) => off::run(&args),
+        Ok(Command::Completions(args)) => completions::run(&args, Args::command()),
+        Ok(Command::Man(args)) => man::run(&args, Args::command()),
         // `--help` and `--version` as well.
         Err(words) => exit(u8::try_from(words.exit_code()).unwrap_or(FAILED), words.print()),
     }

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 
 use crate::access_log::may_colour;
-use crate::admin::configuration::{Asked, Reloaded};
+use crate::admin::in_force::{Asked, Reloaded};
 use crate::app::{self, Running};
 use crate::cli::watched::Watched;
 use crate::cli::{BAD_CONFIG, FAILED, block_on, complain};
@@ -105,7 +105,7 @@ async fn serve(config: Config, flags: &Flags, level: &Level) -> ExitCode {
     };
     tracing::info!("stopping");
     // Whoever presses Ctrl-C stands at the terminal: no load balancer has to notice first.
-    let delay = if is_at_terminal { Duration::ZERO } else { running.shutdown_delay().await };
+    let delay = if is_at_terminal { Duration::ZERO } else { running.shutdown_delay() };
     running.stop(delay, again(&mut terminate, &mut interrupt)).await;
     ExitCode::SUCCESS
 }

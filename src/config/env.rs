@@ -4,6 +4,7 @@
 //! It refuses to know the file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -28,6 +29,13 @@ const MAX_FILE: u64 = 64 * 1024;
 pub struct Env {
     vars: BTreeMap<String, String>,
     memory_limit: Option<u64>,
+}
+
+/// Its variables may hold anything.
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("vars", &self.vars.len()).finish_non_exhaustive()
+    }
 }
 
 impl Env {
@@ -72,6 +80,10 @@ impl Env {
     /// Not found, not UTF-8, larger than 64 KiB.
     pub(crate) fn read(&self, path: &Path) -> io::Result<String> {
         let mut text = String::new();
+        // A pipe would be waited for.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
         let read = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
         if read as u64 > MAX_FILE {
             return Err(io::Error::other("larger than 64 KiB"));

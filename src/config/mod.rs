@@ -16,6 +16,7 @@ mod case;
 mod check;
 mod collection;
 mod credential;
+pub mod diff;
 mod duration;
 mod env;
 mod event;
@@ -143,12 +144,38 @@ pub struct Config {
     pub digest: u64,
     /// What is not wrong, but perhaps not meant.
     pub warnings: Report,
+    /// What it was resolved by, beside the text of its file; the next one of this process is resolved by the same.
+    pub(crate) given: Given,
+}
+
+/// What a configuration is resolved by, beside a text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    flags: Flags,
+    env: Env,
 }
 
 impl Config {
     /// The resolved configuration as YAML with the source of each value as a comment.
     pub fn yaml(&self) -> String {
         show::yaml(self)
+    }
+
+    /// What this process would make of another text; `name` is what reports call it.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn next(&self, name: &str, text: &str) -> Result<Self, Report> {
+        load_str(name, text, &self.given.flags, &self.given.env)
+    }
+
+    /// The same without the environment, for who may not see it: placeholders that cannot be resolved are accepted as they are.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn next_without_env(&self, name: &str, text: &str) -> Result<Self, Report> {
+        let file = Some((Path::new(name), text));
+        resolve::resolve(file, &self.given.flags, None, self.given.env.memory())
     }
 
     /// The same for programs: a list of `{path, value, source}`.
@@ -164,7 +191,12 @@ impl Config {
 pub fn load(flags: &Flags, env: &Env) -> Result<Config, Report> {
     let file = find(flags, Some(env))?;
     let file = file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
-    resolve::resolve(file, flags, Some(env), env.memory())
+    given(resolve::resolve(file, flags, Some(env), env.memory()), flags, env)
+}
+
+fn given(config: Result<Config, Report>, flags: &Flags, env: &Env) -> Result<Config, Report> {
+    let given = Given { flags: flags.clone(), env: env.clone() };
+    config.map(|config| Config { given, ..config })
 }
 
 /// Resolves a text that is no file (the demo's): `name` is what reports call it.
@@ -172,7 +204,7 @@ pub fn load(flags: &Flags, env: &Env) -> Result<Config, Report> {
 /// # Errors
 /// As [`load`].
 pub fn load_str(name: &str, text: &str, flags: &Flags, env: &Env) -> Result<Config, Report> {
-    resolve::resolve(Some((Path::new(name), text)), flags, Some(env), env.memory())
+    given(resolve::resolve(Some((Path::new(name), text)), flags, Some(env), env.memory()), flags, env)
 }
 
 /// A duration as the file and flags write it: `500ms`, `30s`, `1h30m`, `7d`; a bare number is seconds.
@@ -196,6 +228,15 @@ pub fn check_without_env(flags: &Flags) -> Result<Config, Report> {
     let file = find(flags, None)?;
     let file = file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
     resolve::resolve(file, flags, None, Env::default().memory())
+}
+
+/// The text of a file that is named.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn text(path: &Path) -> Result<String, Report> {
+    let flags = Flags { config: Some(path.to_owned()), ..Flags::default() };
+    find(&flags, None).map(|found| found.map(|(_, text)| text).unwrap_or_default())
 }
 
 /// The file's path and text, if there is one.

@@ -130,6 +130,17 @@ impl Report {
         Self { file, problems: vec![problem], text: String::new() }
     }
 
+    /// Only what `other` says as well, in the same words of the same place.
+    #[must_use]
+    pub(crate) fn shared_with(mut self, other: &Report) -> Self {
+        let says = |said: &Problem| {
+            let is_same = |one: &Problem| one.source == said.source && one.message == said.message;
+            other.problems.iter().any(is_same)
+        };
+        self.problems.retain(says);
+        self
+    }
+
     /// Whether anything in it stops the start.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)

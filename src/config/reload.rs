@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 use crate::config::shape::Entry;
 use crate::config::show;
@@ -23,7 +25,7 @@ const AT_START: [&str; 9] = [
 ];
 
 /// One key that holds something else than before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The keys that lead to it, with dots between them: `defaults.ttl`, `routes./api/stats.scope`.
     pub path: String,

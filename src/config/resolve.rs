@@ -24,7 +24,7 @@ use crate::config::scalar::{Size, Upgrades};
 use crate::config::shape::{At, Entry, Scalar, Shape, Words};
 use crate::config::tree;
 use crate::config::warm;
-use crate::config::{Config, Env, Flags};
+use crate::config::{Config, Env, Flags, Given};
 use crate::route::identity;
 use crate::server::tls::Tls;
 use crate::upstream::Origin;
@@ -185,6 +185,7 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
         digest: digest(&sources),
         sources,
         warnings: Report::default(),
+        given: Given::default(),
     }
 }
 

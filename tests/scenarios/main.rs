@@ -32,6 +32,7 @@ mod query;
 mod redis;
 mod refresh;
 mod reload;
+mod replay;
 mod soft;
 mod standards;
 mod stored;

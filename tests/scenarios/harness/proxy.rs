@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use larder::admin::configuration::Reloaded;
+use larder::admin::in_force::Reloaded;
 use larder::app::{self, Running};
 use larder::clock::Clock;
 use larder::config::{self, Config, Env, Flags};
@@ -57,7 +57,7 @@ impl Proxy {
     }
 
     /// Those who ask the admin listener for another configuration.
-    pub(crate) fn reloads(&self) -> tokio::sync::mpsc::Receiver<larder::admin::configuration::Asked> {
+    pub(crate) fn reloads(&self) -> tokio::sync::mpsc::Receiver<larder::admin::in_force::Asked> {
         let mut running = self.running();
         let asked = running.reloads().expect("nobody has taken them");
         self.running.set(Some(running));

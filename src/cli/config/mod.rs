@@ -1,6 +1,8 @@
-//! `larder config check|test|show|schema`.
+//! `larder config check|test|show|schema|diff`.
 //!
 //! Data goes to stdout, problems to stderr; a bad configuration ends with 78. It decides nothing about configuration.
+
+mod diff;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -9,7 +11,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::cli::play::play;
-use crate::cli::{Said, say};
+use crate::cli::{Said, conclude, say};
 use crate::config::{self, Config, EX_CONFIG, Env, Flags, Problem, Report};
 use crate::server::tls::Certificate;
 
@@ -30,6 +32,8 @@ enum Command {
     Show(Show),
     /// Print the JSON schema of the configuration file
     Schema,
+    /// Tell what a new file would change for what is stored and asked now
+    Diff(diff::Diff),
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -63,11 +67,14 @@ struct Show {
 pub fn run(args: Args) -> ExitCode {
     let colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    say(execute(args, &Env::system(), colour))
+    match args.command {
+        Command::Diff(diff) => conclude(async move { diff::execute(&diff, &Env::system(), colour).await }),
+        offline => say(execute(offline, &Env::system(), colour)),
+    }
 }
 
-fn execute(args: Args, env: &Env, colour: bool) -> Said {
-    match args.command {
+fn execute(command: Command, env: &Env, colour: bool) -> Said {
+    match command {
         Command::Check(check) => {
             let json = check.json;
             report(loaded(check, env).and_then(with_usable_tls), json, colour, |config, json| {
@@ -90,6 +97,7 @@ fn execute(args: Args, env: &Env, colour: bool) -> Said {
                 |config, json| if json { pretty(&config.json()) } else { config.yaml() },
             )
         }
+        Command::Diff(_) => unreachable!("it may ask a running Larder, and is run by `run`"),
         Command::Schema => Said { out: pretty(&config::schema()), ..Said::default() },
     }
 }
@@ -182,7 +190,7 @@ mod tests {
     /// Exit code, stdout, stderr of a command line.
     fn run(line: &[&str], env: &Env) -> (u8, String, String) {
         let args = Cli::try_parse_from([&["config"], line].concat()).unwrap().args;
-        let Said { code, out, err } = execute(args, env, false);
+        let Said { code, out, err } = execute(args.command, env, false);
         (code, out, err)
     }
 
