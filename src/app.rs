@@ -99,6 +99,6 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
 /// As [`start`], but for doors.
 pub fn at_rest(config: &Config, clock: Clock) -> Result<Flow, Error> {
     let (metrics, drain) = (prepared::metrics_of(config), Drain::default());
-    let basis = Basis::new(config.server.listen.port(), config.flow.tls);
+    let basis = Basis::of(config, config.server.listen.port());
     prepared::walk(config, &basis, None, (&metrics, AccessLog::off(), clock, drain.watch()))
 }

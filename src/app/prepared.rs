@@ -69,7 +69,7 @@ impl Prepared {
         let (in_force, reloads) = InForce::new(loaded);
         let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
         let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
-        let basis = Basis::new(address.port(), config.flow.tls);
+        let basis = Basis::of(&config, address.port());
         let flow = walk(&config, &basis, tier, (&metrics, log, clock, drain.watch()))?;
         let (monitor, harvest, mut background) = watching::watch(&config, &flow, address.port())?;
         let joined = config.fleet.clone().zip(place.clone());

@@ -24,14 +24,15 @@ use crate::metrics::Metrics;
 use crate::monitor::Monitor;
 use crate::monitor::harvest::Harvest;
 use crate::route::host::{Hosts, Scheme};
-use crate::route::identity::{Identity, random_secret};
+use crate::route::identity::{self, Identity, random_secret};
 use crate::route::reach::Reach;
 use crate::route::table::Table;
 use crate::route::tag::Tag;
 use crate::route::target::Rules;
 use crate::server::tls::Certificate;
 use crate::upstream::{self, Upstream};
-use crate::warm::{Warmer, renewal};
+use crate::warm::task::{LEARNT, Task};
+use crate::warm::{self, Warmer, renewal};
 
 /// What every configuration of this process has in common.
 pub(super) struct Basis {
@@ -39,8 +40,8 @@ pub(super) struct Basis {
     pub(super) port: u16,
     /// Whether they speak TLS.
     pub(super) tls: bool,
-    /// What keys the digests of credentials where the configuration says nothing.
-    secret: [u8; 32],
+    /// What keys the digests of credentials, for as long as what is kept under them.
+    secret: Vec<u8>,
 }
 
 /// Who brings other configurations into force.
@@ -67,8 +68,10 @@ pub(super) struct State {
 }
 
 impl Basis {
-    pub(super) fn new(port: u16, tls: bool) -> Self {
-        Self { port, tls, secret: random_secret() }
+    /// For a process that starts with `config`.
+    pub(super) fn of(config: &Config, port: u16) -> Self {
+        let secret = config.identity.secret.clone().unwrap_or_else(|| random_secret().to_vec());
+        Self { port, tls: config.flow.tls, secret }
     }
 
     /// The rules of `config`, and how what they tell is outdated.
@@ -82,10 +85,11 @@ impl Basis {
     ) -> Result<(Rules, InvalidationSettings), Error> {
         let scheme = if self.tls { Scheme::Https } else { Scheme::Http };
         let number = |template: &str| metrics.number(template);
+        let identity = identity::Settings { secret: Some(self.secret.clone()), ..config.identity.clone() };
         let rules = Rules {
             table: Table::numbered(config.routes.clone(), config.unmatched.clone(), number)?,
             hosts: Hosts::new(&config.hosts, scheme, self.port)?,
-            identity: Identity::new(&config.identity, &self.secret),
+            identity: Identity::new(&identity, &self.secret),
             writes: config.writes.clone(),
         };
         let mut invalidation = config.invalidate.clone();
@@ -133,7 +137,7 @@ impl Reloader {
         self.harvest.know_routes();
         self.monitor.put_in_force(config.monitor.targets, config.monitor.alerts.clone());
         if changes.iter().any(|change| change.path.starts_with("warm")) {
-            self.warmer.put_in_force(config.warm.clone()).await;
+            self.warmer.put_in_force(warmed(&state.started, &config)).await;
             state.renew_by(&config, &self.flow);
         }
         if let (Some(in_use), Some(read)) = (&self.certificate, certificate) {
@@ -202,13 +206,8 @@ fn in_short(changes: &[Change], (old, new): (&Config, &Config)) -> Vec<String> {
     let has = |config: &Config, template: &str| config.routes.iter().any(|route| route.template == template);
     let mut keys: Vec<String> = Vec::new();
     for change in changes {
-        let mut all = old.routes.iter().chain(&new.routes).map(|route| &*route.template);
-        let whole = all.find(|template| {
-            let is_of_it = |rest: &str| rest.strip_prefix(template).is_some_and(|key| key.starts_with('.'));
-            change.path.strip_prefix("routes.").is_some_and(is_of_it)
-                && has(old, template) != has(new, template)
-        });
-        let key = whole.map_or_else(|| change.path.clone(), |template| format!("routes.{template}"));
+        let whole = change.of_route().filter(|(template, _)| has(old, template) != has(new, template));
+        let key = whole.map_or_else(|| change.path.clone(), |(template, _)| format!("routes.{template}"));
         if keys.last() != Some(&key) {
             keys.push(key);
         }
@@ -225,6 +224,21 @@ pub(super) fn loaded(config: &Config, needs_restart: Vec<String>, clock: &Clock)
         changed: Vec::new(),
         needs_restart,
         values: config.json(),
+    }
+}
+
+/// How is warmed from now on: who is remembered, and what is learnt of them, is as it was at the start.
+fn warmed(started: &Config, config: &Config) -> warm::Settings {
+    let (new, old) = (config.warm.clone(), started.warm.clone());
+    let learns = |task: &Arc<Task>| task.id == LEARNT;
+    let listed = new.tasks.into_iter().filter(|task| !learns(task));
+    warm::Settings {
+        tasks: listed.chain(old.tasks.into_iter().filter(learns)).collect(),
+        background: old.background,
+        concurrency: old.concurrency,
+        users: old.users,
+        learn: old.learn,
+        ..new
     }
 }
 

@@ -120,7 +120,7 @@ impl Difference {
         }
         let needs_restart = needs_restart(&all).into_iter().map(str::to_owned).collect();
         let (of_routes, changes): (Vec<Change>, Vec<Change>) =
-            all.into_iter().partition(|change| change.path.starts_with("routes."));
+            all.into_iter().partition(|change| change.of_route().is_some());
         let routes = routes(old, new, of_routes);
         let changed = routes.iter().filter(|route| route.what != What::Removed).count();
         let count = new.routes.len() + usize::from(new.unmatched.is_some());
@@ -145,15 +145,12 @@ fn routes(old: &Config, new: &Config, mut keys: Vec<Change>) -> Vec<RouteChange>
     let before: HashMap<&str, &route::Settings> = each(old).collect();
     let after: HashMap<&str, &route::Settings> = each(new).collect();
     let mut of = |template: &str| -> Vec<Change> {
-        let path = format!("routes.{template}");
-        let is_of = |change: &Change| {
-            change.path.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
+        let is_of = |change: &Change| change.of_route().is_some_and(|(route, _)| route == template);
         let (own, others) = std::mem::take(&mut keys).into_iter().partition(is_of);
         keys = others;
         let short = |change: Change| {
-            let key = change.path[path.len()..].trim_start_matches('.').to_owned();
-            Change { path: key, ..change }
+            let path = change.of_route().map(|(_, keys)| keys.join(".")).unwrap_or_default();
+            Change { path, keys: Vec::new(), ..change }
         };
         Vec::into_iter(own).map(short).collect()
     };
@@ -256,6 +253,7 @@ mod tests {
             path: path.to_owned(),
             old: Some(old.to_owned()),
             new: Some(new.to_owned()),
+            keys: Vec::new(),
         };
         assert_eq!(of(&difference, "/a").keys, [change("ttl", "1m", "2m")]);
         assert_eq!(of(&difference, "/c").keys, [change("timeout", "5s", "9s")]);
@@ -281,14 +279,14 @@ mod tests {
 
     #[test]
     fn what_the_environment_says_is_not_repeated() {
-        let env = Env::of([("SECRET", "hunter2"), ("TTL", "3600")]);
+        let env = Env::of([("SECRET", "hunter2"), ("TTL", "7200")]);
         let text = "routes: { /a: { ttl: '${TTL}', tags: 'x ${SECRET}' }, /b: '${GONE:-5m}' }\nevents: { e: 'a${SECRET}' }";
         let (old, new) = (config("routes: { /b: 1m }", &env), config(text, &env));
         let full = format!("upstream: http://localhost:9\n{text}");
         let shown = old.next_without_env("test.yaml", &full).unwrap();
         let difference = Difference::between(&old, &new, Some(&shown));
         let json = serde_json::to_string(&difference).unwrap();
-        assert!(!json.contains("hunter2") && !json.contains("1h"), "{json}");
+        assert!(!json.contains("hunter2") && !json.contains("2h"), "{json}");
         assert!(json.contains(OUTSIDE) && json.contains("\"5m\""), "what anybody can read is told: {json}");
     }
 }

@@ -13,9 +13,8 @@ use crate::config::show;
 
 /// What is read when the process starts, and not again: listeners, what memory is laid out for, and who the node is to its
 /// fleet. A key stands for what is below it, too.
-const AT_START: [&str; 20] = [
+const AT_START: [&str; 19] = [
     "listen",
-    "tls",
     "admin.listen",
     "admin.probes",
     "admin.cache_path",
@@ -45,6 +44,17 @@ pub struct Change {
     pub old: Option<String>,
     /// What holds now; two equal texts are two secrets.
     pub new: Option<String>,
+    /// The keys by themselves: a template may have dots.
+    #[serde(skip)]
+    pub(crate) keys: Vec<String>,
+}
+
+impl Change {
+    /// The template of the route that it is of, and the keys below that.
+    pub(crate) fn of_route(&self) -> Option<(&str, &[String])> {
+        let [section, template, keys @ ..] = self.keys.as_slice() else { return None };
+        (section == "routes").then_some((template, keys))
+    }
 }
 
 /// Every key that `new` gives another value than `old`: those that `new` has in its order, then those that it lacks. Who
@@ -65,7 +75,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
 
 fn change(path: &[String], old: Option<&Entry>, new: Option<&Entry>) -> Change {
     let text = |entry: &Entry| show::value(&entry.value);
-    Change { path: path.join("."), old: old.map(text), new: new.map(text) }
+    Change { path: path.join("."), old: old.map(text), new: new.map(text), keys: path.to_vec() }
 }
 
 /// The paths of those changes that a reload cannot bring about: they hold from the next start on.
@@ -75,8 +85,12 @@ pub fn needs_restart(changes: &[Change]) -> Vec<&str> {
             .iter()
             .any(|key| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     };
-    // `admin: off` takes its listener away.
-    let turns = |change: &&Change| change.path == "admin" || is_at_start(&change.path);
+    // `admin: off` takes its listener away; other files of `tls` are read, while whether it is spoken is settled.
+    let turns = |change: &&Change| {
+        let comes_or_goes = change.old.is_none() != change.new.is_none();
+        let is_tls = change.path.starts_with("tls.") && comes_or_goes;
+        change.path == "admin" || is_tls || is_at_start(&change.path)
+    };
     changes.iter().filter(turns).map(|change| change.path.as_str()).collect()
 }
 
@@ -106,7 +120,7 @@ mod tests {
 
     fn between(old: &str, new: &str) -> Vec<(String, Option<String>, Option<String>)> {
         let changes = changes(&config(old), &config(new));
-        changes.into_iter().map(|Change { path, old, new }| (path, old, new)).collect()
+        changes.into_iter().map(|Change { path, old, new, .. }| (path, old, new)).collect()
     }
 
     fn restarts(old: &str, new: &str) -> Vec<String> {
@@ -163,6 +177,14 @@ mod tests {
             assert!(!format!("{found:?}").contains("hunter"), "{found:?}");
             assert_eq!(between(new, new), [], "{new}");
         }
+    }
+
+    #[test]
+    fn another_certificate_is_read_and_whether_there_is_one_is_settled() {
+        let (a, b) = ("tls: { cert: a.pem, key: a.key }", "tls: { cert: b.pem, key: a.key }");
+        assert_eq!(restarts(a, b), [""; 0]);
+        assert_eq!(restarts("", a), ["tls.cert", "tls.key"]);
+        assert_eq!(restarts(a, ""), ["tls.cert", "tls.key"]);
     }
 
     #[test]

@@ -29,6 +29,24 @@ fn every_published_file_is_good_and_silent_but_for_what_it_says_of_warming() {
     }
 }
 
+/// The fenced blocks of YAML in a text.
+fn blocks(text: &str) -> Vec<&str> {
+    let fenced = text.split("```yaml\n").skip(1);
+    fenced.map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+}
+
+#[test]
+fn every_recipe_is_a_whole_file_that_is_good_and_silent() {
+    let text = text("RECIPES.md");
+    let recipes = blocks(&text);
+    assert!(recipes.len() >= 6, "{}", recipes.len());
+    for recipe in recipes {
+        let config = load_str("recipe.yaml", recipe, &Flags::default(), &Env::default());
+        let config = config.unwrap_or_else(|report| panic!("{recipe}\n{report}"));
+        assert!(config.warnings.problems.is_empty(), "{recipe}\n{}", config.warnings);
+    }
+}
+
 #[test]
 fn the_quickstart_has_three_lines() {
     assert_eq!(

@@ -195,7 +195,7 @@ fn keys(changes: &[Change], out: &mut String) {
 }
 
 fn line(change: &Change, indent: usize, out: &mut String) {
-    let Change { path, old, new } = change;
+    let Change { path, old, new, .. } = change;
     let gap = if path.is_empty() { "" } else { "  " };
     let change = match (old, new) {
         (Some(old), Some(new)) if old == new => format!("{new}, another one"),

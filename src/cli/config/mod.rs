@@ -30,8 +30,8 @@ enum Command {
     Test(Check),
     /// Print the resolved configuration and where each value comes from; secrets are cut out
     Show(Show),
-    /// Print the JSON schema of the configuration file
-    Schema,
+    /// Print the JSON schema of the configuration file, or every key in tables
+    Schema(Schema),
     /// Tell what a new file would change for what is stored and asked now
     Diff(diff::Diff),
 }
@@ -49,6 +49,13 @@ struct Check {
     json: bool,
     #[command(flatten)]
     flags: Flags,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct Schema {
+    /// Every key with its default and its meaning, in Markdown
+    #[arg(long)]
+    markdown: bool,
 }
 
 #[derive(clap::Args, Clone, Debug)]
@@ -98,7 +105,8 @@ fn execute(command: Command, env: &Env, colour: bool) -> Said {
             )
         }
         Command::Diff(_) => unreachable!("it may ask a running Larder, and is run by `run`"),
-        Command::Schema => Said { out: pretty(&config::schema()), ..Said::default() },
+        Command::Schema(Schema { markdown: true }) => Said::data(config::reference(&config::schema())),
+        Command::Schema(_) => Said::data(pretty(&config::schema())),
     }
 }
 
