@@ -6,6 +6,7 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod explain;
+pub mod healthcheck;
 pub mod man;
 pub mod off;
 mod play;
@@ -59,6 +60,8 @@ enum Command {
     Reload(reload::Args),
     /// Switches caching off for a while, for a route or for everything.
     Off(off::Args),
+    /// Asks a running Larder whether it wants traffic, or lives: for containers.
+    Healthcheck(healthcheck::Args),
     /// Prints what a shell needs to complete this command line.
     Completions(completions::Args),
     /// Prints the manual page.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Warm(args)) => warm::run(&args),
         Ok(Command::Reload(args)) => reload::run(&args),
         Ok(Command::Off(args)) => off::run(&args),
+        Ok(Command::Healthcheck(args)) => healthcheck::run(&args),
         Ok(Command::Completions(args)) => completions::run(&args, Args::command()),
         Ok(Command::Man(args)) => man::run(&args, Args::command()),
         // `--help` and `--version` as well.
