@@ -96,6 +96,27 @@ impl Access {
         Ok(Admin { address, token: token.or_else(|| by_config?.admin.token) })
     }
 
+    /// Finds what answers to probes: `admin.probes` before `admin.listen`. A configuration that is wrong by now does not make the
+    /// process ill that runs by the one before, so without an address it is asked where it would be without a word.
+    ///
+    /// # Errors
+    /// What was said of it cannot be read, or there is nothing that answers.
+    pub(crate) fn find_probes(&self, env: &Env) -> Result<Admin, Failure> {
+        let told = self.admin.as_deref().or(env.var("LARDER_ADMIN")).map(host_and_port).transpose()?;
+        let address = match told {
+            Some(address) => address,
+            None => match self.configured(env) {
+                Ok(Some(config)) => {
+                    let none = "the configuration says `admin: off`, and no `admin.probes`: nothing here answers to probes";
+                    let listen = config.admin.probes.or(config.admin.listen);
+                    reachable(listen.ok_or_else(|| Failure::new(none))?).to_string()
+                }
+                Ok(None) | Err(_) => DEFAULT.to_owned(),
+            },
+        };
+        Ok(Admin { address, token: None })
+    }
+
     /// The configuration that `larder run` would read here; `None`: there is none.
     fn configured(&self, env: &Env) -> Result<Option<Config>, Failure> {
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
@@ -127,6 +148,19 @@ impl Admin {
     /// As [`Admin::post`].
     pub(crate) async fn get(&self, path: &str, sure: &str) -> Result<Value, Failure> {
         self.ask(&Method::GET, path, None, sure).await
+    }
+
+    /// What is answered to a GET of `path`, whatever it is.
+    ///
+    /// # Errors
+    /// Why nothing is.
+    pub(crate) async fn probe(&self, path: &str) -> Result<Answer, Error> {
+        Client::connect(&self.address, Clock::system()).await?.send(Ask::get(path)).await
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     async fn ask(
@@ -301,6 +335,17 @@ mod tests {
         assert_eq!(by_flag.find(&env), Ok(admin("flagged:9003", Some("of-env"))));
         assert_eq!(access(&config).find(&env), Ok(admin("other:9002", Some("of-env"))));
         assert_eq!(access(&config).find(&Env::default()), Ok(admin("127.0.0.1:9001", Some("of-config"))));
+    }
+
+    #[test]
+    fn probes_have_a_listener_of_their_own_if_there_is_one() {
+        let asked = |text: &str| access(&file(text)).find_probes(&Env::default());
+        let listen = "upstream: http://localhost:1\nadmin: { listen: 127.0.0.1:9001";
+        assert_eq!(asked(&format!("{listen} }}\n")), Ok(admin("127.0.0.1:9001", None)));
+        assert_eq!(asked(&format!("{listen}, probes: 0.0.0.0:9002 }}\n")), Ok(admin("127.0.0.1:9002", None)));
+        let off = asked("upstream: http://localhost:1\nadmin: off\n").unwrap_err();
+        assert!(off.words.contains("admin: off"), "{}", off.words);
+        assert_eq!(asked("upstreem: http://localhost:1\n"), Ok(admin(DEFAULT, None)));
     }
 
     #[test]

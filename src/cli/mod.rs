@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod explain;
 mod figures;
+pub mod healthcheck;
 pub mod init;
 pub mod man;
 pub mod off;
@@ -74,6 +75,8 @@ enum Command {
     Stat(stat::Args),
     /// Prints the requests that a running Larder answers.
     Tail(tail::Args),
+    /// Asks a running Larder whether it wants traffic, or lives: for containers.
+    Healthcheck(healthcheck::Args),
     /// Prints what a shell needs to complete this command line.
     Completions(completions::Args),
     /// Prints the manual page.
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Top(args)) => top::run(&args),
         Ok(Command::Stat(args)) => stat::run(&args),
         Ok(Command::Tail(args)) => tail::run(&args),
+        Ok(Command::Healthcheck(args)) => healthcheck::run(&args),
         Ok(Command::Completions(args)) => completions::run(&args, Args::command()),
         Ok(Command::Man(args)) => man::run(&args, Args::command()),
         // `--help` and `--version` as well.

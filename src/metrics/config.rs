@@ -28,11 +28,13 @@ impl Config {
         let loaded = Gauge::default();
         let help = "When the configuration in force was loaded, since 1970";
         r.register_with_unit("config_loaded_timestamp", help, Unit::Seconds, loaded.clone());
-        Self {
-            info: declare(r, "config_info", "Digest of the configuration in force"),
-            loaded,
-            reloads: declare(r, "config_reloads", "Attempts to bring another configuration into force"),
+        let reloads: Family<Outcome, Counter> =
+            declare(r, "config_reloads", "Attempts to bring another configuration into force");
+        // Both are there from the start: of a series that begins with 1, `increase` does not see the first.
+        for result in ["ok", "failed"] {
+            drop(reloads.get_or_create(&Outcome { result }));
         }
+        Self { info: declare(r, "config_info", "Digest of the configuration in force"), loaded, reloads }
     }
 
     /// One is in force, in the place of the one before.

@@ -311,3 +311,47 @@ fn without_its_token_a_running_larder_does_nothing() {
     fs::write(folder.path().join("token"), "a-long-enough-t0ken\n").expect("the file is written");
     run(stranger.args(["--token-file", "token"])).assert(0, &[]);
 }
+
+#[test]
+fn a_healthcheck_asks_the_process_that_its_configuration_names() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(origin.address, "routes: { /a: 1h }\n");
+    let admin = proxy.admin.to_string();
+    let ask = |line: &[&str]| run(larder(&folder()).arg("healthcheck").args(line));
+    let ended = ask(&["--admin", &admin]);
+    ended.assert(0, &[]);
+    assert_eq!(ended.stdout, "ready\n");
+    let ended = ask(&["--admin", &admin, "--live", "--json"]);
+    ended.assert(0, &[]);
+    let told: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(
+        (&told["healthy"], &told["state"], &told["status"]),
+        (&true.into(), &"live".into(), &200.into())
+    );
+
+    let folder = folder();
+    let named = |probes: &str| {
+        format!("upstream: http://127.0.0.1:1\nadmin: {{ listen: 127.0.0.1:1, probes: {probes} }}\n")
+    };
+    fs::write(folder.path().join("larder.yaml"), named(&admin)).expect("the file is written");
+    run(larder(&folder).arg("healthcheck")).assert(0, &[]);
+}
+
+#[test]
+fn a_healthcheck_fails_where_no_larder_answers_that_all_is_well() {
+    let ask = |address: SocketAddr, line: &[&str]| {
+        run(larder(&folder()).arg("healthcheck").args(line).env("LARDER_ADMIN", address.to_string()))
+    };
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let ended = ask(gone, &["--json"]);
+    ended.assert(FAILED, &[]);
+    let told: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!((&told["healthy"], &told["status"]), (&false.into(), &Value::Null));
+    // Who takes the connection and says nothing: the kernel, for a listener that never accepts.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    ask(silent.local_addr().expect("its address"), &["--live"])
+        .assert(FAILED, &["no answer within 2s", "/livez"]);
+    let origin = Origin::start();
+    ask(origin.address, &[]).assert(FAILED, &["/readyz"]);
+    ask(origin.address, &["--live"]).assert(FAILED, &["/livez"]);
+}
