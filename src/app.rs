@@ -30,6 +30,7 @@ use crate::invalidate::subscription;
 use crate::redis;
 use crate::route::host::BadHost;
 use crate::route::table::Conflict;
+use crate::sockets::Sockets;
 use crate::{server, upstream};
 
 /// Why the proxy does not start.
@@ -88,7 +89,7 @@ impl Error {
 /// # Errors
 /// [`Error`] says what is in the way.
 pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
-    Ok(Prepared::new(config, clock).await?.serve().await)
+    Ok(Prepared::new(config, clock, Sockets::default()).await?.serve().await)
 }
 
 /// The walk over an empty store, with no door open and nothing started: for what can be said of requests by a

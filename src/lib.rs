@@ -12,8 +12,10 @@ pub mod metrics;
 pub mod process;
 pub mod ready;
 pub mod redis;
+pub mod sockets;
 pub mod token;
 // decide
+pub mod openapi;
 pub mod policy;
 pub mod route;
 // keep and fetch

@@ -11,6 +11,7 @@ mod access;
 mod body;
 mod compat;
 mod config;
+mod dashboard;
 mod entries;
 pub mod figures;
 mod fleet;
@@ -133,7 +134,10 @@ const PROBES: [Route; 3] = [
     Route("/metrics", None, || get(probes::scrape)),
 ];
 
-const API: [Route; 39] = [
+const API: [Route; 42] = [
+    Route("/dashboard", None, || get(dashboard::page)),
+    Route("/dashboard", None, || post(dashboard::login)),
+    Route("/dashboard/{file}", None, || get(dashboard::asset)),
     Route("/openapi.json", Some(Role::Read), || get(probes::openapi)),
     Route("/v1/status", Some(Role::Read), || get(status::status)),
     Route("/v1/routes", Some(Role::Read), || get(status::routes)),
@@ -182,7 +186,7 @@ pub fn router(listen: SocketAddr, sources: Sources) -> Router {
     let (flow, has_keys) = (sources.flow.clone(), sources.flow.clone());
     let is_open = move |path: &str| {
         let is_probe = PROBES.iter().any(|Route(probe, ..)| *probe == path);
-        is_probe || flow.parts().hooks.has(Path::of(path).decoded())
+        is_probe || dashboard::is_open(path) || flow.parts().hooks.has(Path::of(path).decoded())
     };
     let access = Access::new(listen, move || Arc::clone(&has_keys.parts().keys), is_open);
     let access = Arc::new(access);
@@ -289,9 +293,10 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     tokio::task::spawn_blocking(work).await.map_err(stopped)
 }
 
-/// What is true now is not true later.
+/// What is true now is not true later; but a file is the same.
 async fn never_stored(mut response: Response) -> Response {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let fields = response.headers_mut();
+    fields.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -678,7 +683,10 @@ mod tests {
     #[tokio::test]
     async fn what_a_form_can_send_is_refused() {
         let admin = Admin::loopback().await;
-        for (method, path, _) in operations(&described()).iter().filter(|(method, ..)| method == "POST") {
+        let file = described();
+        // The dashboard's form is for people without a script; it moves nothing.
+        let moving = |(method, path, _): &&(String, String, &Value)| method == "POST" && path != "/dashboard";
+        for (method, path, _) in operations(&file).iter().filter(moving) {
             for form in ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"]
             {
                 for body in ["{\"all\":true}", ""] {
@@ -730,7 +738,7 @@ mod tests {
         for (method, path, operation) in operations(&file) {
             let said = &operation["requestBody"];
             let schema = &said["content"]["application/json"]["schema"];
-            if said.is_null() {
+            if schema.is_null() {
                 continue;
             }
             let ask = async |body: &str| {
@@ -758,6 +766,54 @@ mod tests {
                 assert!(matches!(status(&answer), "400" | "422"), "{path} without {key}: {answer}");
             }
         }
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_dashboard_shows_numbers_to_who_may_see_them_and_a_form_to_everybody_else() {
+        let admin = Admin::start(roles(), router).await;
+        let is_filled = |answer: &str| answer.contains("id=\"sentence\" class=\"sentence\">Nothing was read");
+        let page = admin.get("/dashboard", "").await;
+        assert_status(&page, 200);
+        assert!(!is_filled(&page) && page.contains("data-access=\"locked\""), "{page}");
+        let held = admin.get("/dashboard", "authorization: Bearer read\r\n").await;
+        assert!(is_filled(&held) && !held.contains("http-equiv"), "{held}");
+        let form = "host: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+        for (body, status) in
+            [("token=read", 200), ("token=rea", 401), ("tokn=read", 400), ("token=%00", 401)]
+        {
+            let answer = admin.send_body("POST", "/dashboard", form, body).await;
+            assert_status(&answer, status);
+            assert_eq!(is_filled(&answer), status == 200, "{body}");
+            assert!(!answer.to_lowercase().contains("set-cookie"), "{body}");
+        }
+        let foreign = format!("{form}origin: http://evil.example\r\n");
+        assert_status(&admin.send_body("POST", "/dashboard", &foreign, "token=read").await, 403);
+        let json = "host: localhost\r\ncontent-type: application/json\r\n";
+        assert_status(&admin.send_body("POST", "/dashboard", json, "{}").await, 415);
+        for field in [
+            "content-security-policy: default-src 'none'; script-src 'self';",
+            "cache-control: no-store",
+            "x-content-type-options: nosniff",
+        ] {
+            assert!(page.contains(field), "{field}: {page}");
+        }
+        admin.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_dashboards_files_are_open_and_what_they_ask_for_is_not() {
+        let admin = Admin::start(roles(), router).await;
+        for file in ["app.js", "style.css", "uplot.js", "uplot.LICENSE"] {
+            let answer = admin.get(&format!("/dashboard/{file}"), "").await;
+            assert_status(&answer, 200);
+            assert!(answer.contains("cache-control: no-cache\r\n") && answer.contains("etag: "), "{file}");
+        }
+        assert_status(&admin.get("/dashboard/mod.rs", "").await, 404);
+        for path in ["/v1/figures", "/v1/stream", "/v1/dependencies", "/v1/invalidations"] {
+            assert_status(&admin.get(path, "").await, 401);
+        }
+        assert_status(&admin.get("/dashboard", "host: evil.example\r\n").await, 421);
         admin.stop().await;
     }
 

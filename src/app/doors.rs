@@ -1,23 +1,36 @@
 //! The listeners beside the front door: bound early, so that a port that is taken is an error, and answered when all is ready.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::app::Error;
-use crate::{admin, server};
+use crate::{admin, server, sockets};
+
+/// A listener, and where it is.
+type Door = (Arc<TcpListener>, SocketAddr);
 
 /// The admin listeners, bound.
 pub(super) struct Doors {
-    admin: Option<(TcpListener, SocketAddr)>,
-    probes: Option<(TcpListener, SocketAddr)>,
+    admin: Option<Door>,
+    probes: Option<Door>,
 }
 
 impl Doors {
-    pub(super) async fn open(settings: &admin::Settings) -> Result<Self, Error> {
-        let admin = open("admin.listen", settings.listen).await?;
-        Ok(Self { admin, probes: open("admin.probes", settings.probes).await? })
+    /// Binds them, or takes what is open already.
+    pub(super) async fn open(
+        settings: &admin::Settings,
+        (admin, probes): (Option<std::net::TcpListener>, Option<std::net::TcpListener>),
+    ) -> Result<Self, Error> {
+        let admin = open("admin.listen", settings.listen, admin).await?;
+        Ok(Self { admin, probes: open("admin.probes", settings.probes, probes).await? })
+    }
+
+    /// They, as long as they are open.
+    pub(super) fn listeners(&self) -> [Option<Weak<TcpListener>>; 2] {
+        [&self.admin, &self.probes].map(|door| door.as_ref().map(|(listener, _)| Arc::downgrade(listener)))
     }
 
     pub(super) fn admin(&self) -> Option<SocketAddr> {
@@ -41,12 +54,16 @@ impl Doors {
 async fn open(
     what: &'static str,
     address: Option<SocketAddr>,
-) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
+    is_open: Option<std::net::TcpListener>,
+) -> Result<Option<Door>, Error> {
     let Some(address) = address else { return Ok(None) };
     let bind = async {
-        let listener = TcpListener::bind(address).await?;
+        let listener = match is_open {
+            Some(listener) => sockets::ready(listener)?,
+            None => TcpListener::bind(address).await?,
+        };
         let bound = listener.local_addr()?;
-        Ok((listener, bound))
+        Ok((Arc::new(listener), bound))
     };
     bind.await.map(Some).map_err(|why| Error::Admin { what, address, why })
 }

@@ -26,6 +26,7 @@ use crate::invalidate::subscription::Subscription;
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
 use crate::server::{self, Server};
+use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::tier::Tier;
 use crate::upstream::Upstream;
@@ -49,7 +50,7 @@ impl Prepared {
     ///
     /// # Errors
     /// [`Error`] says what is in the way.
-    pub async fn new(config: Config, clock: Clock) -> Result<Self, Error> {
+    pub async fn new(config: Config, clock: Clock, sockets: Sockets) -> Result<Self, Error> {
         let metrics = metrics_of(&config);
         let (log, flush) = AccessLog::start(
             config.log.access,
@@ -57,10 +58,10 @@ impl Prepared {
             io::stdout(),
             metrics.log_lines_dropped(),
         );
-        let server = Server::bind(&config.server, Arc::clone(&metrics))?;
+        let server = Server::bind(&config.server, sockets.clients, Arc::clone(&metrics))?;
         let address =
             server.address().map_err(|why| server::Error::Listen { address: config.server.listen, why })?;
-        let doors = Doors::open(&config.admin).await?;
+        let doors = Doors::open(&config.admin, (sockets.admin, sockets.probes)).await?;
         let drain = Drain::default();
         let loaded = reload::loaded(&config, Vec::new(), &clock);
         let digest = loaded.digest.clone();
@@ -99,12 +100,24 @@ impl Prepared {
         Ok(Self { server, doors, reloader, in_force, reloads, drain, subscription, fleet, background, flush })
     }
 
+    /// The walk, for which nobody has come yet.
+    pub fn flow(&self) -> &Flow {
+        &self.reloader.flow
+    }
+
+    /// Whether it is one of a fleet, whose nodes hear of one another's writes.
+    pub fn is_in_fleet(&self) -> bool {
+        self.fleet.is_some()
+    }
+
     /// Lets everybody in; when this returns, connections are accepted.
     pub async fn serve(self) -> Running {
         let Self { server, doors, reloader, mut background, drain, subscription, .. } = self;
         let (flow, config, readiness) = (reloader.flow.clone(), reloader.config(), Readiness::warming());
         let address = server.address().unwrap_or(config.server.listen);
         let admin = doors.admin();
+        let [of_admin, of_probes] = doors.listeners();
+        let listeners = [Some(server.listener()), of_admin, of_probes];
         background.extend(doors.serve(admin::Sources {
             readiness: readiness.clone(),
             metrics: Arc::clone(&flow.parts().metrics),
@@ -136,6 +149,7 @@ impl Prepared {
             monitor: reloader.monitor.clone(),
             reloader,
             in_force: self.in_force,
+            listeners,
             reloads: Some(self.reloads),
             readiness,
             drain,

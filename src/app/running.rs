@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -21,6 +23,7 @@ use crate::invalidate::Invalidator;
 use crate::invalidate::subscription::{self, Subscription};
 use crate::monitor::Monitor;
 use crate::ready::{Readiness, State as Life};
+use crate::sockets;
 
 /// A running proxy. Dropped, its tasks end with the runtime.
 pub struct Running {
@@ -36,6 +39,8 @@ pub struct Running {
     pub(super) background: Vec<JoinHandle<()>>,
     pub(super) reloader: Reloader,
     pub(super) in_force: InForce,
+    /// By the names of [`sockets::NAMES`].
+    pub(super) listeners: [Option<Weak<TcpListener>>; 3],
     pub(super) reloads: Option<mpsc::Receiver<Asked>>,
     pub(super) _flush: Flush,
 }
@@ -69,6 +74,20 @@ impl Running {
     /// How it stands with the channels of `redis.subscribe`, if there are any.
     pub fn subscription(&self) -> Option<subscription::Status> {
         self.subscription.as_ref().map(Subscription::status)
+    }
+
+    /// The sockets on which it listens, with the names by which another process knows them.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn listeners(&self) -> std::io::Result<Vec<(&'static str, OwnedFd)>> {
+        let mut open = Vec::new();
+        for (name, listener) in sockets::NAMES.into_iter().zip(&self.listeners) {
+            if let Some(listener) = listener.as_ref().map(sockets::copied).transpose()?.flatten() {
+                open.push((name, listener));
+            }
+        }
+        Ok(open)
     }
 
     /// For how long connections are still accepted after `/readyz` says 503 (`shutdown.delay`).

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use http::{Method, StatusCode};
+use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::cli::client::{Answer, Ask, Client, Error};
@@ -40,16 +41,23 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
     /// For people; several lines perhaps.
     pub(crate) words: String,
+    /// With which it was refused; `None`: it was not asked, or did not answer.
+    pub(crate) status: Option<StatusCode>,
 }
 
 impl Failure {
     pub(crate) fn new(words: impl Into<String>) -> Self {
-        Self { code: FAILED, words: words.into() }
+        Self { code: FAILED, words: words.into(), status: None }
+    }
+
+    /// The configuration is wrong.
+    pub(crate) fn configuration(words: impl Into<String>) -> Self {
+        Self { code: BAD_CONFIG, ..Self::new(words) }
     }
 
     /// The command line is wrong.
     pub(crate) fn usage(words: impl Into<String>) -> Self {
-        Self { code: USAGE, words: words.into() }
+        Self { code: USAGE, words: words.into(), status: None }
     }
 }
 
@@ -97,10 +105,7 @@ impl Access {
             Err(report) if report.file.is_none() && self.config.is_none() => Ok(None),
             Err(report) => {
                 let hint = "name the admin API with --admin to do without the configuration";
-                Err(Failure {
-                    code: BAD_CONFIG,
-                    words: format!("{}\n{hint}", report.render(false).trim_end()),
-                })
+                Err(Failure::configuration(format!("{}\n{hint}", report.render(false).trim_end())))
             }
         }
     }
@@ -148,6 +153,29 @@ impl Admin {
         })
     }
 
+    /// Opens what never ends of itself; the body is still to come.
+    ///
+    /// # Errors
+    /// As [`Admin::post`].
+    pub(crate) async fn stream(&self, path: &str) -> Result<Incoming, Failure> {
+        let token = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        let field = token.as_deref().map(|token| ("authorization", token));
+        let ask = Ask { field, ..Ask::get(path) };
+        let exchange = async { Client::connect(&self.address, Clock::system()).await?.begin(ask).await };
+        let answer = exchange.await.map_err(|why| self.unreachable(&why))?;
+        let is_events = answer
+            .headers()
+            .get("content-type")
+            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+        match answer.status() {
+            StatusCode::OK if is_events => Ok(answer.into_body()),
+            _ => {
+                let answer = Answer::read(answer).await.map_err(|why| self.unreachable(&why))?;
+                Err(self.refused(&answer, path))
+            }
+        }
+    }
+
     fn unreachable(&self, why: &Error) -> Failure {
         Failure::new(format!(
             "{why}\nis `larder run` up, and its `admin.listen` at {}? another is named with --admin or LARDER_ADMIN",
@@ -185,7 +213,7 @@ impl Admin {
             status if detail.is_empty() => format!("{address} answered {status}"),
             _ => detail.to_owned(),
         };
-        Failure::new(words.trim_end())
+        Failure { status: Some(answer.status), ..Failure::new(words.trim_end()) }
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -72,6 +73,14 @@ impl Client {
         Ok(Self { sender: open(&address).await?, address, clock })
     }
 
+    /// Sends one request and waits for the head of the answer; its body is still to come.
+    pub(crate) async fn begin(mut self, ask: Ask<'_>) -> Result<Response<Incoming>, Error> {
+        let what = || format!("{} {}", ask.method, ask.path);
+        let sent = self.sender.send_request(request(ask, &self.address));
+        let head = tokio::time::timeout(PATIENCE, sent).await.map_err(|_elapsed| Error::Timeout(what()))?;
+        head.map_err(|error| Error::Http(what(), error))
+    }
+
     /// Sends one request and reads the answer to its end. A connection that was closed meanwhile is opened again.
     pub(crate) async fn send(&mut self, ask: Ask<'_>) -> Result<Answer, Error> {
         let what = || format!("{} {}", ask.method, ask.path);
@@ -92,6 +101,16 @@ impl Client {
 }
 
 impl Answer {
+    /// Reads the rest of an answer that has begun.
+    pub(crate) async fn read(begun: Response<Incoming>) -> Result<Self, Error> {
+        let (head, body) = begun.into_parts();
+        let what = || head.status.to_string();
+        let body =
+            tokio::time::timeout(PATIENCE, body.collect()).await.map_err(|_| Error::Timeout(what()))?;
+        let body = body.map_err(|error| Error::Http(what(), error))?.to_bytes();
+        Ok(Self { status: head.status, headers: head.headers, body, took: Duration::ZERO })
+    }
+
     /// A field's value as text; empty if there is none.
     pub(crate) fn field(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()

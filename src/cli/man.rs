@@ -81,11 +81,11 @@ fn page(names: &[String], all: Command) -> Result<Said, Failure> {
     Ok(Said::data(page.replace(".br\n\n.br\n", ".sp\n") + EXITS + ENVIRONMENT))
 }
 
-/// The page's head. It has the version in place of a date: a build that is made again is the same.
+/// The page's head. It has no date: a page that is made again is the same.
 fn title(command: &Command) -> String {
     let name = command.get_bin_name().unwrap_or("larder").replace(' ', "-").to_uppercase();
     let version = env!("CARGO_PKG_VERSION");
-    format!(".TH {name} 1 \"Larder {version}\" \"Larder {version}\" \"Larder\"\n")
+    format!(".TH {name} 1 \"\" \"Larder {version}\" \"Larder\"\n")
 }
 
 /// What `--help` of a command says.

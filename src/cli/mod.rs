@@ -6,6 +6,8 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod explain;
+mod figures;
+pub mod init;
 pub mod man;
 pub mod off;
 mod play;
@@ -14,6 +16,11 @@ pub mod reload;
 pub mod report;
 pub mod run;
 mod stage;
+pub mod stat;
+mod stream;
+mod succession;
+pub mod tail;
+pub mod top;
 pub mod warm;
 mod watched;
 
@@ -49,6 +56,8 @@ enum Command {
     Config(config::Args),
     /// Says why a request is answered as it is: its rule, whose entries, its key, what drops it, and what comes next.
     Explain(explain::Args),
+    /// Writes a first configuration out of an application's OpenAPI document.
+    Init(init::Args),
     /// Outdates tags and paths in a running Larder.
     Purge(purge::Args),
     /// Tells what the cache was worth, route by route, and what would make it worth more.
@@ -59,6 +68,12 @@ enum Command {
     Reload(reload::Args),
     /// Switches caching off for a while, for a route or for everything.
     Off(off::Args),
+    /// Shows a running Larder's routes and figures, live.
+    Top(top::Args),
+    /// Prints a row of a running Larder's figures every second.
+    Stat(stat::Args),
+    /// Prints the requests that a running Larder answers.
+    Tail(tail::Args),
     /// Prints what a shell needs to complete this command line.
     Completions(completions::Args),
     /// Prints the manual page.
@@ -72,11 +87,15 @@ pub fn main() -> ExitCode {
         Ok(Command::Demo(args)) => demo::run(&args),
         Ok(Command::Config(args)) => config::run(args),
         Ok(Command::Explain(args)) => explain::run(&args),
+        Ok(Command::Init(args)) => init::run(&args),
         Ok(Command::Purge(args)) => purge::run(&args),
         Ok(Command::Report(args)) => report::run(&args),
         Ok(Command::Warm(args)) => warm::run(&args),
         Ok(Command::Reload(args)) => reload::run(&args),
         Ok(Command::Off(args)) => off::run(&args),
+        Ok(Command::Top(args)) => top::run(&args),
+        Ok(Command::Stat(args)) => stat::run(&args),
+        Ok(Command::Tail(args)) => tail::run(&args),
         Ok(Command::Completions(args)) => completions::run(&args, Args::command()),
         Ok(Command::Man(args)) => man::run(&args, Args::command()),
         // `--help` and `--version` as well.
@@ -102,7 +121,7 @@ impl Said {
 }
 
 impl From<Failure> for Said {
-    fn from(Failure { code, words }: Failure) -> Self {
+    fn from(Failure { code, words, .. }: Failure) -> Self {
         Self { code, out: String::new(), err: format!("larder: {words}\n") }
     }
 }
@@ -127,6 +146,29 @@ pub(crate) fn conclude(work: impl Future<Output = Result<Said, Failure>>) -> Exi
         Ok(done) => say(done.unwrap_or_else(Said::from)),
         Err(code) => code,
     }
+}
+
+/// Does the work of a command that goes on, and prints as it goes; whoever closes the pipe has read enough.
+pub(crate) fn follow(work: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    match block_on(work) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) if failure.words.is_empty() => ExitCode::from(failure.code),
+        Ok(Err(failure)) => say(failure.into()),
+        Err(code) => code,
+    }
+}
+
+/// Prints a piece of what goes on, at once.
+///
+/// # Errors
+/// It cannot be written; without words, and with code 0, where nobody reads any more.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|why| match why.kind() {
+        io::ErrorKind::BrokenPipe => Failure { code: 0, ..Failure::new("") },
+        _ => Failure::new(format!("cannot write: {why}")),
+    })
 }
 
 /// Ends with `code`, or with [`FAILED`] if all was well but for what was to be `written`.

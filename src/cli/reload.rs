@@ -4,10 +4,11 @@
 
 use std::process::ExitCode;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::cli::admin_client::{Access, Failure};
-use crate::cli::{Said, conclude};
+use crate::cli::{BAD_CONFIG, Said, conclude};
 use crate::config::Env;
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,8 @@ Examples:
 
 A file that is wrong changes nothing. What is kept stays kept where the rules of its route do. Listeners, memory and Redis take
 a restart, and the answer says so. SIGHUP does the same, and so does the file itself within a second or two when it changes.";
+
+const PATH: &str = "/v1/config/reload";
 
 /// `larder reload`.
 #[derive(clap::Args, Clone, Debug)]
@@ -36,7 +39,10 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
     let admin = args.access.find(env)?;
-    let done = admin.post("/v1/config/reload", &json!({}), "digest").await?;
+    let done = admin.post(PATH, &json!({}), "digest").await.map_err(|failure| match failure.status {
+        Some(StatusCode::UNPROCESSABLE_ENTITY) => Failure { code: BAD_CONFIG, ..failure },
+        _ => failure,
+    })?;
     Ok(Said::data(if args.json { format!("{done:#}\n") } else { told(&done) }))
 }
 

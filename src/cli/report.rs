@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::admin_client::{Access, Failure};
+use crate::cli::stream::form_urlencoded;
 use crate::cli::{Said, conclude};
 use crate::config::Env;
 use crate::monitor::usage::report::{All, Audit, OfRoute, Report};
@@ -58,23 +59,16 @@ async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
 }
 
 fn path(args: &Args) -> String {
+    let top = args.top.map(|top| top.to_string());
     let mut query = form_urlencoded(&[
-        ("route", args.route.clone()),
-        ("since", args.since.clone()),
-        ("top", args.top.map(|top| top.to_string())),
+        ("route", args.route.as_deref()),
+        ("since", args.since.as_deref()),
+        ("top", top.as_deref()),
     ]);
     if !query.is_empty() {
         query.insert(0, '?');
     }
     format!("/v1/usage{query}")
-}
-
-fn form_urlencoded(pairs: &[(&str, Option<String>)]) -> String {
-    let encode = |value: &str| {
-        percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()
-    };
-    let said = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", encode(value.as_deref()?))));
-    said.collect::<Vec<_>>().join("&")
 }
 
 /// The report for people.

@@ -1,9 +1,10 @@
 //! `larder run`: the proxy, from its configuration to its last answer.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, stderr};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
@@ -12,11 +13,14 @@ use tracing_subscriber::reload;
 
 use crate::access_log::may_colour;
 use crate::admin::in_force::{Asked, Reloaded};
-use crate::app::{self, Running};
+use crate::app::Running;
+use crate::app::prepared::Prepared;
+use crate::cli::succession::{Predecessor, Successor};
 use crate::cli::watched::Watched;
 use crate::cli::{BAD_CONFIG, FAILED, block_on, complain};
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Flags};
+use crate::sockets::Sockets;
 
 /// `larder run`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +40,15 @@ pub fn run(args: &Args) -> ExitCode {
     };
     let level = log_to_stderr(config.log.level);
     warn(&config);
-    block_on(serve(config, &args.flags, &level)).unwrap_or_else(|code| code)
+    // Before there is a second thread.
+    let sockets = match Sockets::inherited() {
+        Ok(sockets) => sockets,
+        Err(why) => {
+            complain(&format!("larder: a socket that was handed over (LISTEN_FDS) cannot be used: {why}\n"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    block_on(serve(config, sockets, &args.flags, &level)).unwrap_or_else(|code| code)
 }
 
 /// Which diagnostics are printed.
@@ -69,22 +81,22 @@ fn warn(config: &Config) {
     }
 }
 
-async fn serve(config: Config, flags: &Flags, level: &Level) -> ExitCode {
+async fn serve(config: Config, sockets: Sockets, flags: &Flags, level: &Level) -> ExitCode {
     let mut watched = Watched::from_now(config.file.as_deref());
-    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
+    let kinds =
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::user_defined2()];
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup), Ok(mut handover)] = kinds.map(signal) else {
         complain("larder: signals cannot be received\n");
         return ExitCode::from(FAILED);
     };
-    let mut running = match app::start(config, Clock::system()).await {
+    let mut running = match started(config, sockets).await {
         Ok(running) => running,
-        Err(why) => {
-            complain(&format!("larder: {why}\n"));
-            return ExitCode::from(if why.is_configuration() { BAD_CONFIG } else { FAILED });
-        }
+        Err(code) => return code,
     };
     announce(&running);
+    tell(&[NotifyState::Ready, NotifyState::MainPid(std::process::id())]);
     let mut reloads = running.reloads().expect("nobody else has taken them");
+    let mut successor = None;
     let is_at_terminal = loop {
         tokio::select! {
             _ = terminate.recv() => break false,
@@ -98,16 +110,81 @@ async fn serve(config: Config, flags: &Flags, level: &Level) -> ExitCode {
                 watched.look();
                 let _told = reload(&running, flags, level, "SIGHUP").await;
             }
+            _ = handover.recv() => if let Some(next) = succeeded(&running).await {
+                successor = Some(next);
+                break false;
+            },
             () = watched.changed() => {
                 let _told = reload(&running, flags, level, "the file has changed").await;
             }
         }
     };
     tracing::info!("stopping");
-    // Whoever presses Ctrl-C stands at the terminal: no load balancer has to notice first.
-    let delay = if is_at_terminal { Duration::ZERO } else { running.shutdown_delay() };
+    // Whoever presses Ctrl-C stands at the terminal: no load balancer has to notice first. Nor has it where somebody accepts already.
+    let at_once = is_at_terminal || successor.is_some();
+    let delay = if at_once { Duration::ZERO } else { running.shutdown_delay() };
+    if successor.is_none() {
+        tell(&[NotifyState::Stopping]);
+    }
     running.stop(delay, again(&mut terminate, &mut interrupt)).await;
+    // Not before nobody is here any more.
+    drop(successor);
     ExitCode::SUCCESS
+}
+
+/// A proxy that runs: at once, or when the process before this one lets it accept.
+async fn started(config: Config, sockets: Sockets) -> Result<Running, ExitCode> {
+    let failed = |why: &dyn std::fmt::Display, code| {
+        complain(&format!("larder: {why}\n"));
+        ExitCode::from(code)
+    };
+    let unclear = |why: io::Error| failed(&format!("the process before this one: {why}"), FAILED);
+    let predecessor = Predecessor::find().map_err(unclear)?;
+    let prepared = Prepared::new(config, Clock::system(), sockets).await;
+    let prepared =
+        prepared.map_err(|why| failed(&why, if why.is_configuration() { BAD_CONFIG } else { FAILED }))?;
+    let Some(mut predecessor) = predecessor else { return Ok(prepared.serve().await) };
+    let (flow, is_in_fleet) = (prepared.flow().clone(), prepared.is_in_fleet());
+    if !is_in_fleet {
+        flow.await_succession();
+    }
+    predecessor.take_turn().await.map_err(unclear)?;
+    let running = prepared.serve().await;
+    tokio::spawn(async move {
+        predecessor.gone().await;
+        flow.succeed();
+        tracing::info!("the process before this one has ended");
+    });
+    Ok(running)
+}
+
+/// Starts the process that comes after this one, and lets it accept. `None`: it fails, and nothing has happened.
+async fn succeeded(running: &Running) -> Option<impl Drop + use<>> {
+    tracing::info!("starting the process that comes after this one");
+    let next = async {
+        let next = Successor::start(running.listeners()?).await?;
+        let id = next.id();
+        running.flow().drain();
+        next.go().await.map(|link| (id, link))
+    };
+    match next.await {
+        Ok((id, link)) => {
+            tracing::info!(id, "the next process accepts");
+            Some(link)
+        }
+        Err(why) => {
+            running.flow().go_on();
+            tracing::error!("no process comes after this one: {why}");
+            None
+        }
+    }
+}
+
+/// Tells the service manager, if there is one (sd_notify(3)).
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(why) = sd_notify::notify(state) {
+        tracing::debug!(%why, "the service manager cannot be told");
+    }
 }
 
 /// Reads the configuration again, and brings it into force.

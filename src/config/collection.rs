@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use crate::config::file::{AdminKeys, Route};
 use crate::config::problem::{Place, Source};
 use crate::config::reader::{Reader, map_schema};
-use crate::config::scalar::Secret;
-use crate::config::shape::{self, At, Entry, REDACTED, Refusal, Scalar, Shape};
+use crate::config::reload;
+use crate::config::secret::Secret;
+use crate::config::shape::{At, Entry, REDACTED, Refusal, Scalar, Shape};
 use crate::config::template::Template;
 use crate::config::tree::{Kind, Node};
 
@@ -235,7 +236,7 @@ impl<T: Shape> Shape for Items<T> {
             })
         });
         let items: Value = items.collect();
-        let cut = shape::cut(cut.iter().map(|cut| cut.map(u64::to_be_bytes)));
+        let cut = reload::cut(cut.iter().map(|cut| cut.map(u64::to_be_bytes)));
         out.push(Entry { cut, ..Entry::new(path, items, source) });
     }
 

@@ -3,11 +3,12 @@
 //! Invariant: no secret stands in it, and nothing that only the environment of the process knows ([`Difference::between`] is told
 //! what may be shown). Entries of a route survive if its rules digest does: that digest is part of every key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::config::problem::Source;
 use crate::config::reload::{Change, changes, needs_restart};
 use crate::route;
 
@@ -156,6 +157,8 @@ fn routes(old: &Config, new: &Config, mut keys: Vec<Change>) -> Vec<RouteChange>
         };
         Vec::into_iter(own).map(short).collect()
     };
+    let own = own_keys(new);
+    let own: HashSet<(&str, &str)> = own.iter().map(|(route, key)| (route.as_str(), key.as_str())).collect();
     let mut found = Vec::new();
     for (template, settings) in each(new) {
         let (keys, was) = (of(template), before.get(template));
@@ -164,6 +167,10 @@ fn routes(old: &Config, new: &Config, mut keys: Vec<Change>) -> Vec<RouteChange>
             continue;
         }
         let what = if was.is_some() { What::Changed } else { What::Added };
+        let mut keys = keys;
+        if what == What::Added {
+            keys.retain(|change| own.contains(&(template, change.path.as_str())));
+        }
         found.push(RouteChange { route: template.to_owned(), what, keys, keeps_entries });
     }
     let gone = each(old).filter(|(template, _)| !after.contains_key(template));
@@ -172,6 +179,21 @@ fn routes(old: &Config, new: &Config, mut keys: Vec<Change>) -> Vec<RouteChange>
         found.push(RouteChange { route, what: What::Removed, keys, keeps_entries: Some(false) });
     }
     found
+}
+
+/// What routes say themselves, or their presets: template and key.
+fn own_keys(config: &Config) -> HashSet<(String, String)> {
+    let is_inherited = |path: &[String]| {
+        path.first().is_some_and(|key| ["defaults", "limits", "invalidation"].contains(&key.as_str()))
+    };
+    let inherited: Vec<Source> =
+        config.sources.iter().filter(|entry| is_inherited(&entry.path)).map(|entry| entry.source).collect();
+    let said = config.sources.iter().filter_map(|entry| {
+        let [section, template, keys @ ..] = entry.path.as_slice() else { return None };
+        let is_own = entry.source != Source::Default && !inherited.contains(&entry.source);
+        (section == "routes" && is_own).then(|| (template.clone(), keys.join(".")))
+    });
+    said.collect()
 }
 
 /// Every route with its template, what no route matches among them.
@@ -228,6 +250,8 @@ mod tests {
             ]
         );
         assert_eq!(difference.unchanged_routes, 2);
+        let said: Vec<&str> = of(&difference, "/f").keys.iter().map(|key| key.path.as_str()).collect();
+        assert_eq!(said, ["ttl"], "what it inherits is not its own");
         let change = |path: &str, old: &str, new: &str| Change {
             path: path.to_owned(),
             old: Some(old.to_owned()),

@@ -20,9 +20,8 @@ use crate::config::monitor::MonitorKeys;
 use crate::config::negative::Negative;
 use crate::config::preset::Preset;
 use crate::config::redis::Redis;
-use crate::config::scalar::{
-    CachePath, Count, NeededSecret, OriginWord, Overridden, Secret, Size, Unmatched, Upgrades,
-};
+use crate::config::scalar::{CachePath, Count, OriginWord, Overridden, Size, Unmatched, Upgrades};
+use crate::config::secret::{NeededSecret, Secret};
 use crate::config::shape::{Words, section};
 use crate::config::token::Tokens;
 use crate::config::warm::Warm;

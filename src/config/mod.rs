@@ -41,6 +41,7 @@ mod resolve;
 mod route;
 mod scalar;
 mod schema;
+mod secret;
 mod servers;
 mod shadow;
 mod shape;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::config::shape::Entry;
@@ -12,7 +13,7 @@ use crate::config::show;
 
 /// What is read when the process starts, and not again: listeners, what memory is laid out for, and who the node is to its
 /// fleet. A key stands for what is below it, too.
-const AT_START: [&str; 9] = [
+const AT_START: [&str; 20] = [
     "listen",
     "tls",
     "admin.listen",
@@ -20,8 +21,19 @@ const AT_START: [&str; 9] = [
     "admin.cache_path",
     "limits.memory",
     "limits.entries",
+    "limits.high",
+    "limits.low",
     "limits.connections",
+    "identity.secret",
     "redis",
+    "warm.background",
+    "warm.concurrency",
+    "warm.users",
+    "warm.learn",
+    "monitor.every",
+    "monitor.webhook",
+    "monitor.audit",
+    "monitor.stale_share",
 ];
 
 /// One key that holds something else than before.
@@ -66,6 +78,20 @@ pub fn needs_restart(changes: &[Change]) -> Vec<&str> {
     // `admin: off` takes its listener away.
     let turns = |change: &&Change| change.path == "admin" || is_at_start(&change.path);
     changes.iter().filter(turns).map(|change| change.path.as_str()).collect()
+}
+
+/// What stands for texts that are cut out of what is shown; `None` if none is.
+pub(crate) fn cut<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = Option<T>>) -> Option<u64> {
+    let mut hash = Sha256::new();
+    let mut is_any = false;
+    for text in texts {
+        is_any |= text.is_some();
+        let text = text.as_ref().map_or(&[][..], AsRef::as_ref);
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    let bytes = hash.finalize();
+    is_any.then(|| bytes.iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::config::problem::{Problem, Source};
 use crate::config::reader::Reader;
 use crate::config::redis::{Redis, RedisUrl};
-use crate::config::scalar::Secret;
+use crate::config::secret::Secret;
 use crate::config::shape::{At, Entry, Refusal, Scalar, Shape, Words, section};
 use crate::config::tree::{Kind, Node};
 use crate::redis::Address;

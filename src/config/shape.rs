@@ -5,10 +5,10 @@
 //! key can be read but not documented, or documented but not read. It refuses to know any key.
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::config::problem::{Place, Problem, Source};
 use crate::config::reader::Reader;
+use crate::config::reload::cut;
 use crate::config::tree::{Kind, Node};
 
 /// A value and where it was said.
@@ -46,20 +46,6 @@ impl Entry {
     pub(crate) fn new(path: &[String], value: Value, source: Source) -> Self {
         Self { path: path.to_vec(), value, source, cut: None }
     }
-}
-
-/// What stands for texts that are cut out of what is shown; `None` if none is.
-pub(crate) fn cut<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = Option<T>>) -> Option<u64> {
-    let mut hash = Sha256::new();
-    let mut is_any = false;
-    for text in texts {
-        is_any |= text.is_some();
-        let text = text.as_ref().map_or(&[][..], AsRef::as_ref);
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    }
-    let bytes = hash.finalize();
-    is_any.then(|| bytes.iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte)))
 }
 
 /// Why a piece of text is not a value.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::admin::{Role, Token};
 use crate::config::problem::{Place, Problem, Source};
 use crate::config::reader::{Reader, map_schema};
-use crate::config::scalar::Secret;
+use crate::config::secret::Secret;
 use crate::config::shape::{At, Entry, Shape, choice, section};
 use crate::config::tree::{Kind, Node};
 

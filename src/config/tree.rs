@@ -1,6 +1,6 @@
 //! The YAML document as a tree of nodes that know their place.
 //!
-//! The one file that knows the YAML library. Scalars are kept as they are written (`007`, `1.10`, `yes`): what a
+//! The one file of the configuration that knows the YAML library. Scalars are kept as they are written (`007`, `1.10`, `yes`): what a
 //! value means is decided by the key that asks for it. Invariant: no tags, no duplicate keys, a bounded number of
 //! nodes after aliases are expanded. It refuses to know any key of the grammar.
 

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::config::problem::{Place, Problem, Source};
 use crate::config::reader::{Reader, map_schema};
-use crate::config::scalar::NeededSecret;
-use crate::config::shape::{self, At, Entry, REDACTED, Refusal, Scalar, Shape, choice, section};
+use crate::config::reload;
+use crate::config::secret::NeededSecret;
+use crate::config::shape::{At, Entry, REDACTED, Refusal, Scalar, Shape, choice, section};
 use crate::config::template::Template;
 use crate::config::tree::{Kind, Node};
 use crate::invalidate::webhook::{Judged, Scheme, Settings};
@@ -55,7 +56,7 @@ impl Shape for Secrets {
 
     fn show(&self, path: &[String], source: Source, out: &mut Vec<Entry>) {
         let value = self.0.iter().map(|_| REDACTED).collect::<Vec<_>>();
-        let cut = shape::cut(self.0.iter().map(Scalar::cut));
+        let cut = reload::cut(self.0.iter().map(Scalar::cut));
         out.push(Entry { cut, ..Entry::new(path, value.into(), source) });
     }
 

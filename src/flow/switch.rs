@@ -16,13 +16,15 @@ use crate::route::tag::Tag;
 const ON: u64 = 0;
 /// Never caches again: the process drains.
 const DRAINING: u64 = u64::MAX;
+/// Does not cache yet: the process before this one still has clients, whose writes nobody here hears of.
+const SUCCEEDING: u64 = u64::MAX - 1;
 
 /// Every switch of the process. Reading costs two relaxed loads.
 #[derive(Debug)]
 pub struct Switches {
-    /// [`ON`], [`DRAINING`], or until when (monotonic, ms) caching is off for everything.
+    /// [`ON`], [`DRAINING`], [`SUCCEEDING`], or until when (monotonic, ms) caching is off for everything.
     everything: AtomicU64,
-    /// By the route's number, the same but for [`DRAINING`].
+    /// By the route's number, the same but for those of the process.
     routes: boxcar::Vec<AtomicU64>,
 }
 
@@ -65,10 +67,10 @@ impl Switches {
             return None;
         }
         let now = millis(now);
-        if everything == DRAINING {
-            Some("draining")
-        } else {
-            (everything > now || own > now).then_some("disabled")
+        match everything {
+            DRAINING => Some("draining"),
+            SUCCEEDING => Some("succeeding"),
+            _ => (everything > now || own > now).then_some("disabled"),
         }
     }
 
@@ -80,7 +82,7 @@ impl Switches {
             let left = switch.load(Ordering::Relaxed).checked_sub(millis(now))?;
             (left > 0).then_some(Off { covers, left: Duration::from_millis(left) })
         });
-        off.filter(|_| !self.is_draining()).collect()
+        off.filter(|_| self.everything.load(Ordering::Relaxed) < SUCCEEDING).collect()
     }
 
     /// Whether everything is off at `now` (monotonic), or nothing is served any more.
@@ -93,10 +95,15 @@ impl Switches {
         self.everything.load(Ordering::Relaxed) == DRAINING
     }
 
+    /// From `one` state of the process to the `other`; from any other nothing.
+    fn turn(&self, one: u64, other: u64) {
+        let _stays = self.everything.compare_exchange(one, other, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     fn set(&self, covers: Covers, value: u64) {
         match covers {
             Covers::Everything => {
-                let stays = |now: u64| (now != DRAINING).then_some(value);
+                let stays = |now: u64| (now < SUCCEEDING).then_some(value);
                 let _drains = self.everything.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stays);
             }
             Covers::Route(route) => {
@@ -108,7 +115,7 @@ impl Switches {
 
 /// Whole milliseconds; a moment that no process lives to see is as good as the last one before [`DRAINING`].
 fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(DRAINING).min(DRAINING - 1)
+    u64::try_from(time.as_millis()).unwrap_or(DRAINING).min(SUCCEEDING - 1)
 }
 
 impl Flow {
@@ -149,6 +156,28 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// Whether this process serves nothing any more that it keeps, since it is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.0.load().lasting.switches.is_draining()
+    }
+
+    /// Nobody takes over after all: what was kept is served again.
+    pub fn go_on(&self) {
+        self.switches().turn(DRAINING, ON);
+    }
+
+    /// Caches nothing until [`Flow::succeed`]: the process before this one still has clients.
+    pub fn await_succession(&self) {
+        self.switches().turn(ON, SUCCEEDING);
+    }
+
+    /// The process before this one is gone, and with it whatever it could have let through.
+    pub fn succeed(&self) {
+        self.switches().turn(SUCCEEDING, ON);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +203,16 @@ mod tests {
         assert_eq!((switches.off(0, NOW), switches.off(1, NOW)), (Some("disabled"), Some("disabled")));
         switches.set(Covers::Everything, ON);
         assert_eq!((switches.off(0, NOW), switches.off(1, NOW)), (None, None));
+    }
+
+    #[test]
+    fn nobody_switches_on_what_waits_for_the_process_before_it() {
+        let switches = Switches::new(1);
+        switches.turn(ON, SUCCEEDING);
+        switches.set(Covers::Everything, ON);
+        assert_eq!((switches.off(0, NOW), switches.list(NOW)), (Some("succeeding"), Vec::new()));
+        switches.turn(SUCCEEDING, ON);
+        assert_eq!(switches.off(0, NOW), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use http::{Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
@@ -26,6 +26,8 @@ pub(super) struct Answering {
     pub(super) version: Version,
     /// Whether a HEAD is answered.
     pub(super) is_head: bool,
+    /// Whether it is the last one on its connection.
+    pub(super) is_last: bool,
 }
 
 impl Future for Answering {
@@ -43,6 +45,10 @@ impl Future for Answering {
         }
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.state.open_tunnel();
+        }
+        let mut answer = answer;
+        if self.is_last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // Over HTTP/1 hyper leaves the body out itself.
         let answer = if self.is_head && self.version == Version::HTTP_2 { head_of(answer) } else { answer };
@@ -127,7 +133,7 @@ mod tests {
     fn answered(version: Version, is_head: bool) -> Response<Body> {
         let answer = Response::new(Body::from(Bytes::from_static(b"body")));
         let handling = Handling::Done(Some(answer));
-        let answering = Answering { handling, state: Arc::default(), version, is_head };
+        let answering = Answering { handling, state: Arc::default(), version, is_head, is_last: false };
         answering.now_or_never().unwrap().unwrap()
     }
 

@@ -24,7 +24,7 @@ use crate::server::answer::told;
 pub const CONNECTIONS: usize = 256;
 
 /// Accepts for ever; `answer` answers one request that came from an address.
-pub async fn serve<F, A>(listener: TcpListener, answer: F)
+pub async fn serve<F, A>(listener: Arc<TcpListener>, answer: F)
 where
     F: Fn(Request<Incoming>, SocketAddr) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<Body>> + Send,

@@ -9,10 +9,10 @@ mod patience;
 pub mod tls;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -28,9 +28,13 @@ use crate::guard::{ConnectionState, Deadlines, Protocol, ServerIo};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::server::answer::Answering;
 use crate::server::tls::{Certificate, Tls, TlsError};
+use crate::sockets;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For how long a draining process waits for the next request on a connection: whoever asks is told that it is the last one, and whoever
+/// is about to does not find the door shut.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long the door stays shut after the system could not accept (out of files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Largest HTTP/2 header list, in bytes; the guard has its own limit for HTTP/1.
@@ -71,7 +75,7 @@ pub enum Error {
 
 /// An open door.
 pub struct Server {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     tls: Option<Certificate>,
     places: Arc<Semaphore>,
     connections: usize,
@@ -79,13 +83,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address; nothing is accepted yet.
+    /// Binds the address, or takes what is `open` already; nothing is accepted yet.
     ///
     /// # Errors
     /// The address is taken or not ours, or TLS cannot be offered.
-    pub fn bind(settings: &Settings, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    pub fn bind(
+        settings: &Settings,
+        open: Option<std::net::TcpListener>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Error> {
         let tls = settings.tls.as_ref().map(Certificate::read).transpose()?;
-        let listener = listen(settings.listen)?;
+        let refused = |why| Error::Listen { address: settings.listen, why };
+        let listener = match open {
+            Some(open) => sockets::ready(open).map_err(refused)?,
+            None => listen(settings.listen)?,
+        };
+        let listener = Arc::new(listener);
         let connections = settings.connections.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         Ok(Self { listener, tls, places: Arc::new(Semaphore::new(connections)), connections, metrics })
     }
@@ -96,6 +109,11 @@ impl Server {
     /// The system does not say.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where it listens, as long as it does.
+    pub fn listener(&self) -> Weak<TcpListener> {
+        Arc::downgrade(&self.listener)
     }
 
     /// What clients are shown, if they speak TLS.
@@ -164,8 +182,8 @@ impl Door {
             io.keep(seat);
             let sniffed = tokio::select! {
                 sniffed = io.sniff() => sniffed,
-                // Whoever has not asked anything yet is not waited for.
-                () = watch.reached(Phase::Draining) => return,
+                // Whoever has not asked anything by then is not waited for.
+                () = last_word(&mut watch) => return,
             };
             return match sniffed {
                 Ok(protocol) => self.serve(io, protocol, self.flow.client(peer, false)).await,
@@ -175,7 +193,7 @@ impl Door {
         let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
         let shaken = tokio::select! {
             shaken = handshake => shaken,
-            () = watch.reached(Phase::Draining) => return,
+            () = last_word(&mut watch) => return,
         };
         let Ok(Ok(stream)) = shaken else { return self.metrics.refused("tls-handshake") };
         // ALPN has settled the protocol: there is nothing to sniff (RFC 9113 §3.3).
@@ -214,7 +232,9 @@ impl Door {
                 Handling::Done(Some(problem::refused(&violation)))
             }
         };
-        Answering { handling, state: Arc::clone(state), version, is_head }
+        let is_last =
+            version < Version::HTTP_2 && self.flow.is_draining() && self.watch.has_reached(Phase::Draining);
+        Answering { handling, state: Arc::clone(state), version, is_head, is_last }
     }
 
     async fn http1<T>(
@@ -235,7 +255,7 @@ impl Door {
         let mut watch = self.watch.clone();
         tokio::select! {
             ended = connection.as_mut() => return ended,
-            () = watch.reached(Phase::Draining) => {}
+            () = last_word(&mut watch) => {}
         }
         if !state.has_asked() {
             // hyper would wait for the first request for as long as the guard does.
@@ -273,6 +293,12 @@ impl Door {
         }
         connection.await
     }
+}
+
+/// Until a draining process closes a connection on which nothing is asked.
+async fn last_word(watch: &mut Watch) {
+    watch.reached(Phase::Draining).await;
+    tokio::time::sleep(LAST_WORD).await;
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Error> {

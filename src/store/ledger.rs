@@ -108,6 +108,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether nobody else has to do with `kept` just now.
+    pub(in crate::store) fn is_alone_now(&self, kept: &[Tag]) -> bool {
+        self.is_alone((self.raised, self.latest), kept)
+    }
+
     /// Whether nobody else has to do with `kept` since the write began that has this ticket.
     pub(in crate::store) fn is_alone(&self, (position, begun): (Position, Duration), kept: &[Tag]) -> bool {
         let known = Known { tags: kept, is_all: true };

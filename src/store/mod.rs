@@ -293,6 +293,12 @@ impl Store {
         self.conclude(sweep)
     }
 
+    /// Whether the answer of a write that began now, and would carry `kept`, could be stored: not while somebody else may be about
+    /// to change it.
+    pub fn is_alone(&self, now: Duration, kept: &[Tag]) -> bool {
+        self.gate.lock_at(now).is_alone_now(kept)
+    }
+
     /// Goes on with an invalidation for one slice of what is kept; others may go on between two of them.
     pub fn sweep(&self, sweep: &mut Sweep) -> Progress {
         self.gate.sweep(sweep)

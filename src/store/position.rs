@@ -391,7 +391,7 @@ impl Gate {
     }
 
     /// Time does not fall: what happens under the lock happens after all that happened under it before.
-    fn lock_at(&self, now: Duration) -> MutexGuard<'_, Ledger> {
+    pub(in crate::store) fn lock_at(&self, now: Duration) -> MutexGuard<'_, Ledger> {
         let mut ledger = self.lock();
         ledger.latest = ledger.latest.max(now);
         ledger

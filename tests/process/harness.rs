@@ -178,6 +178,18 @@ impl Proxy {
         proxy
     }
 
+    /// Puts another file in the place of its configuration.
+    pub(crate) fn configure(&self, config: &str) {
+        let next = self.folder.path().join("next");
+        fs::write(&next, config).expect("the file is written");
+        fs::rename(next, self.folder.path().join("larder.yaml")).expect("it takes the place");
+    }
+
+    /// Runs another command of `larder` beside it, which is told where it is.
+    pub(crate) fn command(&self, words: &[&str]) -> Ended {
+        run(larder(&self.folder).args(words).args(["--admin", &self.admin.to_string()]))
+    }
+
     /// Sends a signal by its name (`TERM`).
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());

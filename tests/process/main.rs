@@ -4,8 +4,10 @@
 
 mod commands;
 mod configuration;
+mod handover;
 mod harness;
 mod hostile;
+mod init;
 mod interim;
 mod redis;
 #[allow(dead_code, clippy::unwrap_used, reason = "it is there for the scenarios first")]

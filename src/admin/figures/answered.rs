@@ -88,9 +88,8 @@ pub(super) fn bounds() -> Vec<f64> {
 /// All together, each of those routes that have most requests, and how many more have any.
 pub(super) fn told(sources: &Sources, seldom: &Seen) -> (Value, Vec<Value>, usize) {
     let (mut all, mut saved, mut routes) = (Answered::default(), None::<Duration>, Vec::new());
-    let parts = sources.flow.parts();
-    for route in parts.rules.table.routes() {
-        let answered = Answered::of(&sources.metrics.read_route(route.index).durations);
+    for (route, template) in sources.metrics.templates() {
+        let answered = Answered::of(&sources.metrics.read_route(route).durations);
         if answered.count() == 0 {
             continue;
         }
@@ -98,18 +97,17 @@ pub(super) fn told(sources: &Sources, seldom: &Seen) -> (Value, Vec<Value>, usiz
         if let Some(more) = answered.saved() {
             saved = Some(saved.unwrap_or_default() + more);
         }
-        routes.push((route, answered));
+        routes.push((route, template, answered));
     }
-    routes.sort_by_key(|(_, answered)| Reverse(answered.count()));
+    routes.sort_by_key(|(.., answered)| Reverse(answered.count()));
     let left_out = routes.len().saturating_sub(ROUTES);
     routes.truncate(ROUTES);
-    let routes = routes.into_iter().map(|(route, answered)| {
+    let routes = routes.into_iter().map(|(route, template, answered)| {
         let mut told = answered.told(answered.saved());
-        let template = &route.settings.template;
-        let reasons = sources.metrics.misses(route.index).into_iter().take(REASONS);
+        let reasons = sources.metrics.misses(route).into_iter().take(REASONS);
         let reasons: Vec<Value> =
             reasons.map(|(reason, count)| json!({ "reason": reason, "count": count })).collect();
-        told.insert("route".into(), template.as_str().into());
+        told.insert("route".into(), template.into());
         told.insert("reasons".into(), reasons.into());
         told.insert(
             "bytes_hit".into(),

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::cli::Said;
 use crate::cli::admin_client::{Access, Failure};
-use crate::cli::{BAD_CONFIG, Said};
 use crate::config::diff::{Difference, Live, RouteChange, What};
 use crate::config::reload::Change;
 use crate::config::{self, Config, EX_CONFIG, Env, Flags};
@@ -77,7 +77,7 @@ fn noted(failure: &Failure) -> String {
 }
 
 fn bad(words: &str) -> Failure {
-    Failure { code: BAD_CONFIG, words: words.trim_end().to_owned() }
+    Failure::configuration(words.trim_end())
 }
 
 async fn online(args: &Diff, env: &Env, text: &str) -> Result<Value, Failure> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::access_log::may_colour;
 use crate::app;
 use crate::cli::admin_client::{Access, Failure};
-use crate::cli::{BAD_CONFIG, Said, conclude};
+use crate::cli::{Said, conclude};
 use crate::clock::Clock;
 use crate::config::{self, Env, Flags};
 use crate::flow::explain::asked::{Asked, Lines};
@@ -81,7 +81,7 @@ async fn online(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure>
 }
 
 fn offline(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {
-    let bad = |words: String| Failure { code: BAD_CONFIG, words };
+    let bad = |words: String| Failure::configuration(words);
     let flags = Flags { config: args.access.config.clone(), ..Flags::default() };
     let config =
         config::load(&flags, env).map_err(|report| bad(report.render(false).trim_end().to_owned()))?;
@@ -105,8 +105,13 @@ fn asked(args: &Args) -> Result<Asked, Failure> {
         headers.entry(name.trim().to_ascii_lowercase()).or_default().push(value.trim().to_owned());
     }
     let headers = headers.into_iter().map(|(name, lines)| (name, Lines::Many(lines))).collect();
-    let method = method.to_ascii_uppercase();
-    Ok(Asked { method, target: target.to_owned(), headers, body: args.data.clone().unwrap_or_default() })
+    // Methods have a case: `get` is another one than GET, to the walk as well.
+    Ok(Asked {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers,
+        body: args.data.clone().unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]

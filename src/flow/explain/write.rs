@@ -11,11 +11,13 @@ use crate::flow::consequence::{Effect, Target};
 use crate::flow::explain::in_words;
 use crate::flow::explain::outcome::{certain, open, told};
 use crate::flow::explain::wire::{Becomes, Dropped, Explanation, Rule, When, Write};
+use crate::flow::tagging::Tagging;
 use crate::invalidate::audit::Tally;
 use crate::metrics::Cache;
 use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::route::derive::Dependencies;
 use crate::route::reach::{Item, ItemTemplate, Reach};
+use crate::route::share::Share;
 use crate::route::tag::Tag;
 use crate::route::write::{self, Matches, Outdated};
 use crate::route::written::{self, Content};
@@ -24,7 +26,13 @@ use crate::upstream;
 /// Explains an unsafe request.
 pub(super) fn explain(visit: &Visit<'_>, head: &Head, content: &Bytes) -> Explanation {
     let plain = CacheStatus::forward(Forward::Method);
-    let outcome = match Adoption::is_possible(visit, head) {
+    let may_keep = |share: &Share| {
+        let mut tags = visit.tags(*share).to_vec();
+        let tagging = Tagging::of(&visit.flow.rules, visit.target, &head.headers, *share);
+        tags.extend_from_slice(tagging.known());
+        visit.flow.store.is_alone(visit.now.mono, &tags)
+    };
+    let outcome = match Adoption::is_possible(visit, head).filter(may_keep) {
         Some(_) => {
             let (why, status, collapsed, detail) = (Forward::Method, None, false, None);
             let kept = CacheStatus::Fwd { why, status, stored: true, collapsed, detail };
