@@ -31,10 +31,13 @@ async fn told(proxy: &Proxy) -> Value {
     proxy.admin("/v1/usage").await.json()["all"]["shadow"].clone()
 }
 
+/// The fields of a message, in an order that two share.
+type Fields = Vec<(String, Vec<u8>)>;
+
 /// What a client can tell one answer from another by; what the proxy says of itself, and time, are not.
-fn bytes(reply: &Reply) -> (u16, Vec<(String, Vec<u8>)>, Vec<u8>) {
+fn bytes(reply: &Reply) -> (u16, Fields, Vec<u8>) {
     let ours = ["cache-status", "x-cache", "date"];
-    let mut fields: Vec<_> = reply
+    let mut fields: Fields = reply
         .headers
         .iter()
         .filter(|(name, _)| !ours.contains(&name.as_str()))
