@@ -16,6 +16,7 @@ mod invalidation;
 mod learn;
 mod misses;
 mod reading;
+mod shadow;
 mod tier;
 mod warming;
 mod watched;
@@ -46,6 +47,8 @@ use crate::metrics::invalidation::Invalidations;
 pub use crate::metrics::learn::Learn;
 use crate::metrics::misses::Reasons;
 pub use crate::metrics::reading::{Reading, RouteReading};
+use crate::metrics::shadow::Shadow;
+pub use crate::metrics::shadow::{Compared, Shadowed, Would};
 pub use crate::metrics::tier::Tier;
 use crate::metrics::warming::Warming;
 pub use crate::metrics::watched::CacheState;
@@ -91,6 +94,7 @@ pub struct Metrics {
     tier: Tier,
     warming: Warming,
     learn: Learn,
+    shadow: Shadow,
     cache: Watched,
 }
 
@@ -154,6 +158,7 @@ impl Metrics {
             tier: Tier::declare(r),
             warming: Warming::declare(r),
             learn: Learn::declare(r),
+            shadow: Shadow::declared(r),
             cache,
             registry,
         }

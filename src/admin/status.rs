@@ -77,6 +77,7 @@ pub(crate) async fn routes(State(sources): State<Sources>) -> Json<Value> {
             "ttl": settings.rule.ttl.map(|ttl| ttl.as_secs_f64()),
             "scope": settings.rule.scope.as_str(),
             "bypass": settings.bypass,
+            "mode": settings.mode.as_str(),
             "off": sources.flow.switches().off(route.index, now),
             "demoted": sources.flow.demotion(route.index).map(|demotion| json!({
                 "ago": now.saturating_sub(demotion.at).as_secs(),

@@ -122,6 +122,20 @@ fn told(report: &Report, with_top: bool) -> String {
         ];
         text.push_str(&table(&columns, &report.routes, audited));
     }
+    if report.all.shadow.is_some() {
+        text.push('\n');
+        let columns = [
+            "in shadow mode",
+            "requests",
+            "hits",
+            "calls saved",
+            "time saved",
+            "miss",
+            "not kept",
+            "stale per million hits",
+        ];
+        text.push_str(&table(&columns, &report.routes, shadowed));
+    }
     if with_top {
         report.routes.iter().for_each(|route| text.push_str(&top(route)));
     }
@@ -209,6 +223,22 @@ fn audited(route: &OfRoute) -> Option<Vec<String>> {
     })
 }
 
+/// What the cache would have been worth.
+fn shadowed(route: &OfRoute) -> Option<Vec<String>> {
+    let shadow = route.shadow.as_ref()?;
+    let share = shadow.stale_per_million.zip(shadow.interval);
+    let requests = &shadow.requests;
+    Some(vec![
+        requests.all.to_string(),
+        or_unknown(shadow.hit_ratio, percent),
+        shadow.origin_calls_saved.to_string(),
+        time(shadow.seconds_saved),
+        (requests.miss + requests.collapsed + requests.revalidated).to_string(),
+        requests.bypass.to_string(),
+        or_unknown(share, |(share, [low, high])| format!("{share:.0} ({low:.0} to {high:.0})")),
+    ])
+}
+
 fn or_unknown<T>(known: Option<T>, show: impl FnOnce(T) -> String) -> String {
     known.map_or_else(|| UNKNOWN.to_owned(), show)
 }
@@ -258,7 +288,9 @@ fn recommended(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::usage;
     use crate::monitor::usage::report::{Changes, Distance, Lives, Recommendation, Requests, TopKey};
+    use crate::monitor::usage::shadow::{Checks, Shadow};
 
     fn report() -> Report {
         let audit = Audit {
@@ -300,6 +332,35 @@ mod tests {
                 ..Changes::default()
             },
             audit,
+            shadow: None,
+        };
+        let shadow = Shadow {
+            requests: usage::shadow::Requests {
+                all: 25,
+                hit: 18,
+                collapsed: 1,
+                miss: 3,
+                bypass: 3,
+                ..Default::default()
+            },
+            hit_ratio: Some(18.0 / 22.0),
+            origin_calls_saved: 19,
+            seconds_saved: 4.5,
+            checks: Checks { same: 17, stale: 1, ..Checks::default() },
+            stale_per_million: Some(55_556.0),
+            interval: Some([9_876.0, 257_588.0]),
+        };
+        let in_shadow = OfRoute {
+            route: "/api/b".into(),
+            requests: Requests { all: 25, bypass: 25, ..Requests::default() },
+            hit_ratio: None,
+            bytes_hit: 0,
+            seconds_saved: None,
+            top: Vec::new(),
+            changes: Changes::default(),
+            audit: Audit::default(),
+            shadow: Some(shadow.clone()),
+            ..route.clone()
         };
         Report {
             seconds: 5400.0,
@@ -311,8 +372,9 @@ mod tests {
                 bytes_hit: 9000,
                 reuse_distance: Some(Distance { p50: 3, p90: 20, p99: 40 }),
                 audit,
+                shadow: Some(shadow),
             },
-            routes: vec![route],
+            routes: vec![route, in_shadow],
             recommendations: vec![Recommendation {
                 route: "/api/a".into(),
                 kind: "stale".into(),
@@ -331,6 +393,7 @@ Between two reads of a key lie reads of about 3 others in half of the cases, of 
 
 route   requests  hits  saved  fetch  fills  never read  ttl  ttl used  ended by
 /api/a       100  90 %     9s  100ms     10        20 %  10m      50 %  ttl 3, invalidation 2
+/api/b        25     -      -  100ms     10        20 %  10m      50 %  ttl 3, invalidation 2
 
 looked at again  times  changed  changes/h  ttl  for that  stale then  hits then
 /api/a              30        3       0.60  10m      1m1s      0.40 %  -
@@ -338,8 +401,14 @@ looked at again  times  changed  changes/h  ttl  for that  stale then  hits then
 held against the origin  hits  same  stale  volatile  other  stale per million hits
 /api/a                     12    11      1         0      0  83333 (14865 to 353886)
 
+in shadow mode  requests  hits  calls saved  time saved  miss  not kept  stale per million hits
+/api/b                25  82 %           19          5s     4         3  55556 (9876 to 257588)
+
 read most of /api/a, since the start
   80  /api/a?x=1  (up to 3 too many)
+
+read most of /api/b, since the start
+  nothing yet
 
 Recommended
   /api/a: hits are stale.
@@ -356,6 +425,7 @@ Recommended
             bytes_hit: 0,
             reuse_distance: None,
             audit: Audit::default(),
+            shadow: None,
         };
         let empty = Report { all, routes: Vec::new(), recommendations: Vec::new(), ..report() };
         assert_eq!(told(&empty, false), "In 1h30m: 0 requests (0 B).\n\nNothing has been asked for yet.\n");

@@ -22,7 +22,6 @@ section! {
         /// Its body: text as it is, a mapping or a list as JSON.
         body: Content,
     }
-    later {}
 }
 
 /// What the origin answers.

@@ -46,7 +46,6 @@ section! {
         /// A request that has another entry.
         differs_from: Other,
     }
-    later {}
 }
 
 section! {
@@ -59,7 +58,6 @@ section! {
         /// Its body, instead of that of the test.
         body: Content,
     }
-    later {}
 }
 
 choice!(Sharing, "who shares", {

@@ -17,9 +17,13 @@ use crate::policy::Scope;
 use crate::route::identity::{self, Identity};
 use crate::route::path::Path;
 use crate::route::table::Table;
+use crate::route::{self, Mode};
 use crate::upstream::Origin;
 use crate::warm;
 use crate::warm::task::{Audience, Task};
+
+/// Why one may want that all the same.
+const SHADOW_HINT: &str = "what it would be worth is part of what is told; leave it out to spare the origin";
 
 /// Listeners that collide, an admin door without a lock, an upstream that is ourselves.
 pub(crate) fn addresses(merged: &File, problems: &mut Vec<Problem>) {
@@ -128,6 +132,7 @@ pub(crate) fn warming(
     routes: &Settled,
     problems: &mut Vec<Problem>,
 ) {
+    watched_only(merged, routes, problems);
     let Some(requests) = merged.warm.as_ref().and_then(|keys| keys.value.requests.as_ref()) else { return };
     if !warm.tasks.is_empty() && merged.hosts.is_none() {
         let message = "without `hosts`, what is warmed is found by requests to localhost only";
@@ -144,8 +149,25 @@ pub(crate) fn warming(
         };
         let path = task.text().split('?').next().unwrap_or_default();
         let route = &table.find(Path::of(path).decoded()).settings;
-        let warning = helps_nobody(path, task, warm, &identity, (route.bypass, route.rule.scope));
+        let warning = helps_nobody(path, task, warm, &identity, route);
         problems.extend(warning.map(|(message, hint)| Problem::of(get.source, message).hint(hint).warning()));
+    }
+}
+
+/// What fetches for a cache that serves nobody: it loads the origin only to tell what it would be worth.
+fn watched_only(merged: &File, routes: &Settled, problems: &mut Vec<Problem>) {
+    let Some(warm) = &merged.warm else { return };
+    let mut all = routes.matched.iter().chain(&routes.unmatched);
+    let Some(route) = all.find(|route| !route.bypass && route.mode == Mode::Shadow) else { return };
+    let learn = warm.value.learn.as_ref().map(|at| ("learn", at.source, at.value.top.is_some()));
+    let ahead = warm.value.refresh_ahead.as_ref();
+    let ahead = ahead.map(|at| ("refresh_ahead", at.source, at.value.budget.is_some()));
+    for (key, source, _) in [learn, ahead].into_iter().flatten().filter(|(.., is_on)| *is_on) {
+        let message = format!(
+            "`warm.{key}` asks the origin for what nobody is served: `{}` is in shadow mode",
+            route.template
+        );
+        problems.push(Problem::of(source, message).hint(SHADOW_HINT).warning());
     }
 }
 
@@ -176,16 +198,20 @@ fn helps_nobody(
     task: &Task,
     warm: &warm::Settings,
     identity: &Identity,
-    (is_bypassed, scope): (bool, Scope),
+    route: &route::Settings,
 ) -> Option<(String, &'static str)> {
     let mut headers = warm.headers.clone();
     headers.extend(task.headers.clone());
     let credential = identity.credential_field(&headers);
     let is_for_users = task.audience == Audience::Active;
-    match (credential, scope) {
-        _ if is_bypassed => Some((
+    match (credential, route.rule.scope) {
+        _ if route.bypass => Some((
             format!("warming `{path}` keeps nothing: it is bypassed"),
             "give the path a route with a ttl",
+        )),
+        _ if route.mode == Mode::Shadow => Some((
+            format!("warming `{path}` asks the origin for what nobody is served: it is in shadow mode"),
+            SHADOW_HINT,
         )),
         (_, Scope::Public | Scope::Origin) if is_for_users => Some((
             format!("`{path}` is warmed for each user, and its route has one entry for all"),

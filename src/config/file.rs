@@ -1,4 +1,4 @@
-//! The raw shape of the configuration: every key, its type, its words, its default, and what comes later.
+//! The raw shape of the configuration: every key, its type, its words and its default.
 //!
 //! A layer of settings has this shape, whether a file, the environment, flags or the built-in defaults made it.
 //! Invariant: what is not declared here is refused. It refuses to know what the rooms make of it.
@@ -32,7 +32,7 @@ use crate::guard::Framing;
 use crate::policy::{ClientNoCache, HeadRule, Languages, RangeRule, Scope, SetCookie, StoreErrors};
 use crate::route::identity::{Credential, UserSource};
 use crate::route::tag::Text;
-use crate::route::{BodyKey, BodyTag, ReadMethod};
+use crate::route::{BodyKey, BodyTag, Mode, ReadMethod};
 use crate::upstream::Origin;
 
 /// The declared duration type of keys where zero makes sense.
@@ -48,6 +48,9 @@ section! {
         listen: Listen = "0.0.0.0:8080",
         /// false: a plain pass-through that stores and serves nothing.
         enabled: bool = "true",
+        /// shadow: the origin answers everything, and `larder report` tells what the cache would have answered; for routes that do
+        /// not say it themselves.
+        mode: Mode = "cache",
         /// The hosts under which clients know the service; the first is canonical, strangers get 421. Without it
         /// loopback names are one host and every other is served as it comes.
         hosts: Words<Host>,
@@ -95,7 +98,6 @@ section! {
         /// What `larder config test` plays: requests, and what the rules have to make of them.
         tests: Items<RawCase>,
     }
-    later { "mode" }
 }
 
 section! {
@@ -113,6 +115,9 @@ section! {
         overridden as "override": Words<Overridden>,
         /// Whether a browser's reload is served from the cache (ignore) or not (honor).
         client_no_cache: ClientNoCache = "ignore",
+        /// Whether routes are cached (cache), or answered by the origin while it is noted what the cache would have answered
+        /// (shadow); instead of `mode` of the file.
+        mode: Mode,
         /// Requests that no route matches: stored on the origin's word, its explicit freshness or else a tenth of the time
         /// since Last-Modified, at most a day (origin); or never (bypass).
         unmatched: Unmatched = "origin",
@@ -151,7 +156,6 @@ section! {
         /// Leaves Surrogate-Key, Cache-Tag and Cache-Groups in answers to clients.
         forward_tags: bool = "false",
     }
-    later { "mode" }
 }
 
 section! {
@@ -168,7 +172,6 @@ section! {
         /// For how long what a write outdated is not stored again: a backend may commit after it has answered.
         settle: Duration = "100ms",
     }
-    later {}
 }
 
 section! {
@@ -176,6 +179,8 @@ section! {
     Route {
         /// A set of keys by name; what the route says itself wins.
         preset: Preset,
+        /// Whether it is cached (cache), or answered by the origin while it is noted what the cache would have answered (shadow).
+        mode: Mode,
         /// The methods that read here, of GET (and HEAD with it), QUERY and POST; default GET and QUERY. A POST that is
         /// named is cached by its body and outdates nothing; it needs key.body.
         methods: Words<ReadMethod>,
@@ -234,7 +239,6 @@ section! {
         /// Leaves Surrogate-Key, Cache-Tag and Cache-Groups in answers to clients.
         forward_tags: bool,
     }
-    later { "mode" }
 }
 
 section! {
@@ -250,7 +254,6 @@ section! {
         /// JSONPaths to what of a JSON body does not count; it is sent all the same.
         ignore: Words<JsonPath>,
     }
-    later {}
 }
 
 section! {
@@ -261,7 +264,6 @@ section! {
         /// The states that are stored; case does not matter.
         states as "in": Words<String>,
     }
-    later {}
 }
 
 section! {
@@ -274,7 +276,6 @@ section! {
         /// Keys the digest of credentials; without it a random one for each start.
         secret: NeededSecret,
     }
-    later {}
 }
 
 section! {
@@ -291,7 +292,6 @@ section! {
         /// Under which path stats, health and invalidate stand, as of a cache inside an application.
         cache_path: CachePath = "/api/cache",
     }
-    later {}
 }
 
 section! {
@@ -302,7 +302,6 @@ section! {
         /// How long open requests may take to end after that.
         timeout: Duration = "20s",
     }
-    later {}
 }
 
 section! {
@@ -313,7 +312,6 @@ section! {
         /// Least severe diagnostic on stderr: error, warn, info, debug, trace.
         level: tracing::Level = "info",
     }
-    later {}
 }
 
 section! {
@@ -324,5 +322,4 @@ section! {
         /// PEM file with the private key.
         key: PathBuf,
     }
-    later {}
 }

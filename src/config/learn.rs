@@ -25,7 +25,6 @@ section! {
         /// How often it is looked whether they are; default 30m.
         every: Timeout,
     }
-    later {}
 }
 
 section! {
@@ -35,7 +34,6 @@ section! {
         /// are none.
         budget: Budget,
     }
-    later {}
 }
 
 /// `budget:`

@@ -27,5 +27,4 @@ section! {
         /// Connect plus first byte after the request body, then idle; never the total.
         upstream_timeout: Timeout = "30s",
     }
-    later {}
 }

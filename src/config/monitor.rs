@@ -41,7 +41,6 @@ section! {
         /// The stale share of hits that `larder report` recommends ttls for.
         stale_share: Share = "1%",
     }
-    later {}
 }
 
 section! {
@@ -54,7 +53,6 @@ section! {
         /// Whether a stale entry that is found is invalidated.
         repair: bool = "false",
     }
-    later {}
 }
 
 /// A word of `alerts:`.

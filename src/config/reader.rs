@@ -121,15 +121,10 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem::at(place, message).hint(hint));
     }
 
-    /// Notes a key that the section does not have: one of later, a misspelt one, one that belongs elsewhere.
-    pub(crate) fn unknown(&mut self, key: &Key, known: &[&str], later: &[&str]) {
+    /// Notes a key that the section does not have: a misspelt one, one that belongs elsewhere.
+    pub(crate) fn unknown(&mut self, key: &Key, known: &[&str]) {
         let name = key.text.as_str();
-        if later.contains(&name) {
-            let problem = Problem::at(key.place, format!("`{name}` is not available yet"));
-            self.problems.push(problem.hint("leave it out: this version would not act on it"));
-            return;
-        }
-        let hint = match nearest(name, known.iter().chain(later)) {
+        let hint = match nearest(name, known) {
             Some(near) => format!("did you mean `{near}`?"),
             None => match home::home(name) {
                 Some(home) => format!("`{name}` belongs under {home}"),

@@ -64,7 +64,6 @@ section! {
         /// `unconfirmed` (open), or it is answered 503 (closed).
         writes_when_down: WritesWhenDown = "open",
     }
-    later {}
 }
 
 /// The URL of a Redis; empty: none.

@@ -16,7 +16,7 @@ use crate::config::shape::{At, Entry, Scalar, Shape, Words};
 use crate::config::template::Template;
 use crate::guard::Framing;
 use crate::policy::{OriginHeaders, PartLength, Rule, Scope};
-use crate::route::identity;
+use crate::route::{Mode, identity};
 use crate::{policy, route};
 
 /// The label of what no route matches; no template, for those begin with a slash.
@@ -82,6 +82,7 @@ pub(crate) fn settle(
 fn base(merged: &File, defaults: &Defaults) -> Route {
     let defaults = defaults.clone();
     Route {
+        mode: defaults.mode.or(merged.mode.clone()),
         ttl: defaults.ttl,
         stale_while_revalidate: defaults.stale_while_revalidate,
         stale_if_error: defaults.stale_if_error,
@@ -190,6 +191,7 @@ fn settings(template: &str, keys: &Route, identity: &identity::Settings) -> rout
     route::Settings {
         template: template.to_owned(),
         bypass: false,
+        mode: value(&keys.mode).unwrap_or_default(),
         methods: words(&keys.methods).unwrap_or_else(|| route::READING.to_vec()),
         rule: rule(keys),
         key: route::KeySettings {
@@ -257,6 +259,8 @@ fn store_if(keys: StoreIf) -> Option<policy::StoreIf> {
 fn rules_digest(template: &str, keys: &Route, identity: &identity::Settings) -> u64 {
     let keys = Route {
         preset: None,
+        // What was kept in the one mode is never found in the other.
+        mode: keys.mode.clone().filter(|mode| mode.value != Mode::Cache),
         timeout: None,
         entry: None,
         cache_status: None,

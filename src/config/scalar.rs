@@ -15,6 +15,7 @@ use crate::config::shape::{Refusal, Scalar, choice};
 use crate::flow::ServerError;
 use crate::guard::Framing;
 use crate::policy::{ClientNoCache, HeadRule, RangeRule, Scope, SetCookie, StoreErrors};
+use crate::route::Mode;
 
 /// `${…}` somewhere in a value, for schemas of values that are otherwise no text.
 pub(crate) const PLACEHOLDER: &str = "\\$\\{";
@@ -31,6 +32,7 @@ choice!(SetCookie, "`refuse`, `strip` or `store`", {
 choice!(StoreErrors, "`listed` or `fresh`", {
     "listed" => StoreErrors::IfListed, "fresh" => StoreErrors::IfFresh,
 });
+choice!(Mode, "`cache` or `shadow`", { "cache" => Mode::Cache, "shadow" => Mode::Shadow });
 choice!(HeadRule, "`get` or `forward`", { "get" => HeadRule::Get, "forward" => HeadRule::Forward });
 choice!(RangeRule, "`whole` or `forward`", { "whole" => RangeRule::Whole, "forward" => RangeRule::Forward });
 choice!(Framing, "`strict` or `lenient`", { "strict" => Framing::Strict, "lenient" => Framing::Lenient });

@@ -29,7 +29,6 @@ section! {
         /// Which of their databases; 0 if none is named.
         database: Database,
     }
-    later {}
 }
 
 /// `url:`

@@ -278,14 +278,13 @@ impl<T: Scalar> BuiltIn for Words<T> {
     }
 }
 
-/// Declares a mapping: its keys with words, type and default, and the keys that are not available yet.
+/// Declares a mapping: its keys with words, type and default.
 macro_rules! section {
     (
         $(#[doc = $about:literal])*
         $name:ident {
             $( $(#[doc = $doc:literal])* $field:ident $(as $key:literal)? : $ty:ty $(= $default:literal)? ),* $(,)?
         }
-        later { $($later:literal)* }
     ) => {
         $(#[doc = $about])*
         #[derive(Clone, Debug, Default)]
@@ -296,8 +295,6 @@ macro_rules! section {
         impl $name {
             /// The keys that are read.
             pub(crate) const KEYS: &'static [&'static str] = &[$( section!(@key $field $($key)?) ),*];
-            /// The keys of later versions, refused with a sentence of their own.
-            pub(crate) const LATER: &'static [&'static str] = &[$($later),*];
         }
 
         impl $crate::config::shape::Shape for $name {
@@ -309,7 +306,7 @@ macro_rules! section {
                 for (key, value) in reader.entries(node)? {
                     match key.text.as_str() {
                         $( section!(@key $field $($key)?) => section.$field = reader.value(key, value), )*
-                        _ => reader.unknown(key, Self::KEYS, Self::LATER),
+                        _ => reader.unknown(key, Self::KEYS),
                     }
                 }
                 Some(section)

@@ -19,7 +19,6 @@ section! {
         /// What its holder may do: look (read), invalidate too (purge), or everything (all).
         may: Role = "read",
     }
-    later {}
 }
 
 /// `admin.tokens:` in the order of the file.

@@ -56,7 +56,6 @@ section! {
         /// Fetches hot entries anew shortly before they expire.
         refresh_ahead: AheadKeys,
     }
-    later {}
 }
 
 section! {
@@ -67,7 +66,6 @@ section! {
         /// Most people that are remembered; who was not seen for longest goes first.
         limit: Count = "1000",
     }
-    later {}
 }
 
 section! {
@@ -76,7 +74,6 @@ section! {
         /// The field that holds the user's id: X-User-Id.
         header: HeaderName,
     }
-    later {}
 }
 
 section! {
@@ -109,7 +106,6 @@ section! {
         /// Fields sent with its requests, in place of those of `warm.headers`.
         headers: Headers,
     }
-    later {}
 }
 
 /// `warm:` as the room has it.

@@ -31,7 +31,6 @@ section! {
         /// false: the path is not received, and its secrets may be empty.
         enabled: bool = "true",
     }
-    later {}
 }
 
 /// Secrets, of which those that a placeholder left empty are left out.

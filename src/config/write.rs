@@ -33,7 +33,6 @@ section! {
         /// What the rule asks of the answer besides.
         when: When,
     }
-    later {}
 }
 
 section! {
@@ -46,7 +45,6 @@ section! {
         /// What that value may be; case does not matter.
         states as "in": Words<String>,
     }
-    later {}
 }
 
 /// A status with which a write has an effect.

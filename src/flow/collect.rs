@@ -40,8 +40,9 @@ impl Fetch {
         let (status, headers) = (head.status, head.headers);
         let arrival = Arrival { status, headers, for_one, selector: selector.clone(), source };
         let mut arriving = Arriving::new(flight, arrival);
+        let is_judged = self.route.settings.rule.store_if.is_none() || self.is_in_shadow();
         // The head of an empty body is all of it.
-        if self.route.settings.rule.store_if.is_none() && length != Some(0) {
+        if is_judged && length != Some(0) {
             arriving.share();
         }
         match self.pump(&mut body, &writer, &mut arriving).await {

@@ -57,6 +57,15 @@ impl Said {
         .await
     }
 
+    /// What an answer says whose body is all there; `None`: the process is about to stop.
+    pub(in crate::flow) async fn of_whole(
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Option<Self> {
+        said(move || Self::of(status, &headers, &body)).await
+    }
+
     fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let etag = headers.get(ETAG).map(|tag| tag.as_bytes().to_vec());
         let sha = Sha256::digest(&*plain(headers, body));
@@ -109,7 +118,7 @@ async fn answer(flow: &Arc<Shared>, request: Request<Body>, visit: &Visit<'_>) -
     let response = flow.upstream.send(request, visit.how(Upgrade::No)).await.ok()?;
     let (head, body) = response.into_parts();
     let body: Bytes = Limited::new(body, limit).collect().await.ok()?.to_bytes();
-    said(move || Said::of(head.status, &head.headers, &body)).await
+    Said::of_whole(head.status, head.headers, body).await
 }
 
 /// To decode a large body takes its time.

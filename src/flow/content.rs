@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::{Body, BodyError};
 use crate::flow::serve::Answer;
-use crate::flow::{Visit, pass, read};
+use crate::flow::{Visit, pass, read, shadow};
 use crate::policy::cache_status::Forward;
 use crate::route::content::{Digest, Unkeyed};
 use crate::route::share::Share;
@@ -87,6 +87,9 @@ pub(crate) async fn read(visit: &Visit<'_>, head: Head, body: Body, share: Share
     match content(visit, &head, body).await {
         Ok(content) => {
             visit.content.set(content).expect("a visit reads its content once");
+            if visit.is_in_shadow() {
+                return shadow::read(visit, &head, visit.content().body(), share).await;
+            }
             let answer = read::read(visit, &head, share).await;
             visit.note_question(&head, share, visit.content(), answer.cache);
             answer

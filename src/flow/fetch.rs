@@ -53,9 +53,9 @@ pub(crate) struct Fetch {
     /// Whether it carries no credential because the route is public, whatever the client sent.
     for_the_public: bool,
     /// The entry that the request's conditions are about.
-    base: Option<Arc<Entry>>,
+    pub(crate) base: Option<Arc<Entry>>,
     /// What a 304 has to prove; `None`: there are no conditions, and it confirms nothing.
-    condition: Option<Proof>,
+    pub(crate) condition: Option<Proof>,
     /// What follows if the answer may not be kept.
     lesson: Lesson,
     /// How much of the representation is asked for.
@@ -181,7 +181,7 @@ impl Fetch {
     /// | dies | gets a 304, makes a new entry under the ticket | the floor is above the ticket: refused |
     /// | is softened | takes its ticket | conditional on the origin's strong entity tag, or not at all |
     /// | is about to be reached by a sweep under way | takes its ticket, at that floor or above | no condition: nothing would refuse the 304 |
-    fn ask_for_confirmation(&mut self) {
+    pub(crate) fn ask_for_confirmation(&mut self) {
         self.base = self.base.take().filter(|base| self.flow.store.may_build_on(base));
         // RFC 9110 §13.1.2: what would be a 304 to a GET is a 412 to a POST.
         let base = self.base.as_ref().filter(|_| self.request.method() != Method::POST);
@@ -267,7 +267,7 @@ impl Fetch {
             Ok((storable, selector)) => self.collect(flight, response, storable, selector).await,
             Err(why) => {
                 if self.wanted.concerns_the_whole(status) {
-                    self.let_go(&flight, status, why);
+                    self.let_go(flight.departure.key(), status, why);
                 }
                 pass::clean(response.headers_mut(), &self.route);
                 flight.alone(response, why);
@@ -276,7 +276,7 @@ impl Fetch {
     }
 
     /// A 304 freshens what is stored: a new entry over the same body, under this flight's ticket.
-    fn confirm(
+    pub(crate) fn confirm(
         &self,
         flight: &Flight<'_>,
         answer: &HeaderMap,
@@ -315,18 +315,18 @@ impl Fetch {
         *response.status_mut() = base.response.status;
         *response.headers_mut() = freshen::updated(&base.response.origin_headers(), answer);
         pass::clean(response.headers_mut(), &self.route);
-        self.let_go(&flight, StatusCode::OK, why);
+        self.let_go(flight.departure.key(), StatusCode::OK, why);
         flight.alone(response, why);
     }
 
     /// Remembers that waiting for this key is not worth it, and drops the entry that the answer takes the place of.
-    fn let_go(&self, flight: &Flight<'_>, status: StatusCode, why: &'static str) {
+    pub(crate) fn let_go(&self, key: &Key, status: StatusCode, why: &'static str) {
         let failing = status.is_server_error();
         if !failing {
             self.replace_base();
         }
-        self.note(flight.departure.key(), why, Stage::AtItsHead);
-        self.pass_for(flight.departure.key(), if failing { FAILING_FOR } else { UNCACHEABLE_FOR });
+        self.note(key, why, Stage::AtItsHead);
+        self.pass_for(key, if failing { FAILING_FOR } else { UNCACHEABLE_FOR });
     }
 
     /// Drops the entry that an answer takes the place of, if it does so for all.

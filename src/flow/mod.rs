@@ -4,6 +4,7 @@
 //! named → target (route, canonical path and query) → share → plan ─┬ read   (content,) lookup, policy, coalesce, fetch, store
 //!                                                                  ├ write  forward, outdate, answer
 //!                                                                  ├ pass   forward
+//!                                                                  ├ shadow forward, and note what a read would have been
 //!                                                                  ├ hook   receive, outdate, answer
 //!                                                                  ├ purge  outdate, answer
 //!                                                                  └ tunnel forward, join the two ends
@@ -49,6 +50,7 @@ mod record;
 mod refresh;
 mod relay;
 mod serve;
+mod shadow;
 #[cfg(test)]
 mod simulation;
 mod standing;
@@ -283,6 +285,7 @@ impl Shared {
         let answer = match visit.plan(&head, &body) {
             Plan::Read(share) => read::read(&visit, &head, share).await,
             Plan::ReadByContent(share) => content::read(&visit, head, body, share).await,
+            Plan::Shadow(share) => shadow::read(&visit, &head, body, share).await,
             Plan::Write => write::write(&visit, head, body).await,
             Plan::Hook => hook::receive(&visit, head, body).await,
             Plan::Pass(why) => pass::pass(&visit, head, body, why).await,

@@ -8,8 +8,9 @@ use http_body::Body as _;
 use crate::body::Body;
 use crate::flow::{Visit, purge, tunnel};
 use crate::policy::outdate;
-use crate::route::Reads;
 use crate::route::share::Share;
+use crate::route::{Mode, Reads};
+use crate::upstream::Priority;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Plan {
     Read(Share),
     /// The same, once its content was read.
     ReadByContent(Share),
+    /// Forwarded, while it is noted what the cache would have made of it, from these entries.
+    Shadow(Share),
     /// Forwarded; it outdates what it is aimed at.
     Write,
     /// Never forwarded; it outdates what it is aimed at, if who sends it may.
@@ -60,7 +63,13 @@ impl Visit<'_> {
         match bypass.map_or_else(|| self.share(head), Share::Bypass) {
             Share::Bypass(why) => Plan::Pass(why.as_str()),
             share if reads == Reads::ByContent => Plan::ReadByContent(share),
+            share if self.is_in_shadow() => Plan::Shadow(share),
             share => Plan::Read(share),
         }
+    }
+
+    /// Whether the cache answers nobody here. What Larder asks for itself it keeps as ever: for nobody, until `mode` says `cache`.
+    pub(crate) fn is_in_shadow(&self) -> bool {
+        self.target.route.settings.mode == Mode::Shadow && self.client.priority == Priority::Client
     }
 }

@@ -26,6 +26,7 @@ use crate::flow::verdict::request;
 use crate::metrics::Cache;
 use crate::policy::cache_status::CacheStatus;
 use crate::policy::{Reuse, Rule, Selector, may_reuse};
+use crate::route::Mode;
 use crate::store::entry::Entry;
 use crate::store::ticket::FillTicket;
 use crate::tier::Tier;
@@ -33,7 +34,8 @@ use crate::tier::Tier;
 impl Question<'_> {
     /// Whether another node's answer would do: nothing here has to be confirmed, and waiting for one another is worth it.
     pub(crate) fn may_be_told(&self) -> bool {
-        self.visit.flow.shared().is_some()
+        self.visit.target.route.settings.mode == Mode::Cache
+            && self.visit.flow.shared().is_some()
             && self.ask.together
             && self.ask.base.is_none()
             && self.is_for_a_whole()
@@ -110,7 +112,9 @@ impl Fetch {
 
     /// Tells the other nodes of what is kept now, behind everybody's back.
     pub(crate) fn tell(&self, entry: &Arc<Entry>) {
-        self.flow.tell(entry, &self.route.settings.rule);
+        if self.route.settings.mode == Mode::Cache {
+            self.flow.tell(entry, &self.route.settings.rule);
+        }
     }
 
     fn selector(&self, asked: &HeaderMap, answer: &HeaderMap) -> Option<Selector> {

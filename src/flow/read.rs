@@ -43,7 +43,7 @@ pub(crate) struct Question<'a> {
     arrival: Arrival,
     /// The part that the origin is asked for; `None`: the whole.
     part: Option<Asked>,
-    collapsed: bool,
+    pub(crate) collapsed: bool,
 }
 
 /// Answers a read from the entries that `share` opens.
@@ -146,7 +146,7 @@ pub(crate) fn refresh(
 impl Visit<'_> {
     /// Counts a request that `entry` answered; what nobody waits for makes nothing popular.
     #[inline]
-    fn count_hit(&self, entry: &Entry) {
+    pub(crate) fn count_hit(&self, entry: &Entry) {
         if self.client.priority == Priority::Client {
             entry.count_hit();
         }
@@ -154,7 +154,7 @@ impl Visit<'_> {
 }
 
 impl Question<'_> {
-    fn join(&self) -> Role<Landing> {
+    pub(crate) fn join(&self) -> Role<Landing> {
         let (flights, key, tags) =
             (&self.visit.flow.lasting.flights, self.key(), self.visit.tags(self.share));
         flights.join(&key, &tags, self.arrival, |landing| self.suits(landing))

@@ -284,7 +284,7 @@ impl Tally {
 }
 
 /// Wilson's interval for a share that was seen in a sample of this size.
-fn wilson(share: f64, size: f64) -> [f64; 2] {
+pub fn wilson(share: f64, size: f64) -> [f64; 2] {
     let square = DEVIATIONS * DEVIATIONS;
     let centre = (share + square / (2.0 * size)) / (1.0 + square / size);
     let spread = DEVIATIONS / (1.0 + square / size)

@@ -245,6 +245,7 @@ impl Shared {
             requests: metrics.answered(route),
             fetched: metrics.fetched(route),
             no_freshness: metrics.bypassed(route, "no-freshness"),
+            shadow: metrics.shadow(route),
         };
         let answered: Vec<Answered> = (0..self.routes.load().named.len()).map(of_route).collect();
         let mut usage = self.usage();

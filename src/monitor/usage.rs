@@ -7,6 +7,7 @@
 
 pub mod report;
 pub mod reuse;
+pub mod shadow;
 pub mod splits;
 pub mod top;
 pub mod words;
@@ -14,7 +15,7 @@ pub mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::metrics::Cache;
+use crate::metrics::{Cache, Shadowed};
 use crate::monitor::advice::{Changes, Refetched};
 use crate::monitor::audit::{Outcome, Tally};
 use crate::monitor::usage::reuse::Rates;
@@ -72,6 +73,8 @@ pub struct Answered {
     pub fetched: (u64, f64),
     /// Answers that were not kept since nobody gave them a life.
     pub no_freshness: u64,
+    /// What the cache would have done, where it only watched.
+    pub shadow: Shadowed,
 }
 
 impl Answered {
@@ -82,6 +85,7 @@ impl Answered {
             requests: std::array::from_fn(|at| self.requests[at].saturating_sub(before.requests[at])),
             fetched: less(self.fetched, before.fetched),
             no_freshness: self.no_freshness.saturating_sub(before.no_freshness),
+            shadow: self.shadow.since(&before.shadow),
         }
     }
 }
@@ -113,6 +117,7 @@ impl Sums {
         own.requests.iter_mut().zip(new.requests).for_each(|(sum, new)| *sum += new);
         own.fetched = (own.fetched.0 + new.fetched.0, own.fetched.1 + new.fetched.1);
         own.no_freshness += new.no_freshness;
+        own.shadow = own.shadow.and(&new.shadow);
         self.fills += other.fills;
         self.fill_bytes += other.fill_bytes;
         self.hit_bytes += other.hit_bytes;

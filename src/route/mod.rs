@@ -40,6 +40,8 @@ pub struct Settings {
     pub template: String,
     /// Cache by `rule`, or never (`/api/auth/{rest:path}: bypass`).
     pub bypass: bool,
+    /// Whether what `rule` lets be kept is served, or only what that would have been is noted.
+    pub mode: Mode,
     /// The methods that read here (`methods:`).
     pub methods: Vec<ReadMethod>,
     /// What the route asks of the policy.
@@ -66,6 +68,26 @@ pub struct Settings {
     pub forward_tags: bool,
     /// Digest of these settings; entries stored under another digest are not found.
     pub digest: u64,
+}
+
+/// `mode:` of a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is cached (default).
+    #[default]
+    Cache,
+    /// Clients are answered by the origin alone, and it is told how the cache would have answered them.
+    Shadow,
+}
+
+impl Mode {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 /// `key:` and `ignore_query:` of a route.
@@ -134,6 +156,7 @@ impl Settings {
         Self {
             template: template.to_owned(),
             bypass: true,
+            mode: Mode::Cache,
             methods: READING.to_vec(),
             rule: policy::Rule::default(),
             key: KeySettings::default(),

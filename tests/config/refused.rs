@@ -39,11 +39,12 @@ fn an_unknown_key_is_shown_with_the_nearest_known_one() {
 }
 
 #[test]
-fn every_key_of_later_is_refused_by_name() {
+fn a_mode_is_one_of_two() {
     refuses(&[
-        ("mode: {a: b}\n", "`mode` is not available yet"),
-        ("routes:\n  /a: {mode: x}\n", "`mode` is not available yet"),
-        ("defaults: {mode: x}\n", "`mode` is not available yet"),
+        ("mode: {a: b}\n", "`mode`"),
+        ("mode: off\n", "`cache` or `shadow`"),
+        ("routes:\n  /a: {mode: shadwo}\n", "`cache` or `shadow`"),
+        ("defaults: {mode: ''}\n", "`cache` or `shadow`"),
     ]);
 }
 

@@ -150,3 +150,16 @@ fn warming_for_users_where_all_share_or_where_they_find_nothing() {
     );
     assert!(warnings(&good).is_empty());
 }
+
+#[test]
+fn warming_what_is_only_watched_loads_the_origin() {
+    let text = |mode: &str| {
+        format!(
+            "hosts: a.b\nroutes: {{/a: {{ttl: 1h, mode: {mode}}}}}\n\
+             warm: {{learn: {{top: 5}}, refresh_ahead: {{budget: 5%}}, requests: [{{get: /a}}]}}\n"
+        )
+    };
+    let warned = warnings(&text("shadow"));
+    assert!(warned.len() == 3 && warned.iter().all(|said| said.contains("shadow mode")), "{warned:?}");
+    assert!(warnings(&text("cache")).is_empty());
+}

@@ -55,8 +55,8 @@ fn a_missing_upstream_is_named() {
 }
 
 #[test]
-fn a_key_of_a_later_version_is_not_ignored() {
-    refused("upstream: http://localhost:1\nmode: shadow\n", &["larder.yaml:2:1", "not available yet"]);
+fn a_key_that_nobody_knows_is_not_ignored() {
+    refused("upstream: http://localhost:1\nmodes: shadow\n", &["larder.yaml:2:1", "did you mean `mode`"]);
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod redis;
 mod refresh;
 mod reload;
 mod replay;
+mod shadow;
 mod soft;
 mod standards;
 mod stored;

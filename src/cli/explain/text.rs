@@ -72,6 +72,9 @@ impl Page {
             }
             Becomes::Read => "the origin is asked",
             Becomes::Write => "it goes to the origin, and outdates what follows",
+            Becomes::Pass if explanation.would.is_some() => {
+                "it goes to the origin, as the route is in shadow mode"
+            }
             Becomes::Pass => "it goes to the origin, and its answer is not kept",
             Becomes::Tunnel => "both ends are joined",
             Becomes::Webhook => "a webhook: signed, it outdates what it names, and goes nowhere",
@@ -85,6 +88,10 @@ impl Page {
         }
         for other in or {
             self.told("or", &other.told, Some(other.when));
+        }
+        if let Some(Outcome { told, when, or, .. }) = &explanation.would {
+            self.told("otherwise", told, when.filter(|_| !or.is_empty()));
+            or.iter().for_each(|other| self.told("or", &other.told, Some(other.when)));
         }
     }
 

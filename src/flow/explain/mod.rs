@@ -26,6 +26,7 @@ use crate::flow::explain::wire::{
 };
 use crate::flow::ingress::{Named, Refusal};
 use crate::flow::plan::Plan;
+use crate::flow::shadow::SHADOW;
 use crate::flow::tagging::Tagging;
 use crate::flow::{Client, Flow, Shared, Visit, content, hook, pass};
 use crate::metrics::Cache;
@@ -68,10 +69,15 @@ impl Shared {
                 Ok(asked_with) => {
                     // A new visit has none yet.
                     let _ = visit.content.set(asked_with);
-                    read(&visit, head, share)
+                    if visit.is_in_shadow() {
+                        shadowed(&visit, head, share)
+                    } else {
+                        read(&visit, head, share)
+                    }
                 }
                 Err(why) => passed(&visit, head, why),
             },
+            Plan::Shadow(share) => shadowed(&visit, head, share),
             Plan::Write => write::explain(&visit, head, &content),
             Plan::Hook if head.method != Method::POST => refused(&hook::NO_POST),
             Plan::Hook => received(Becomes::Webhook),
@@ -106,6 +112,18 @@ fn passed(visit: &Visit<'_>, head: &Head, why: &'static str) -> Explanation {
         because: Some(why.to_owned()),
         entries: Some(entries),
         ..Explanation::new(Becomes::Pass, certain(Cache::Bypass, pass::status(why)))
+    }
+}
+
+/// Forwarded, and what would have become of it.
+fn shadowed(visit: &Visit<'_>, head: &Head, share: Share) -> Explanation {
+    let read = read(visit, head, share);
+    Explanation {
+        becomes: Becomes::Pass,
+        because: Some(SHADOW.to_owned()),
+        outcome: certain(Cache::Bypass, pass::status(SHADOW)),
+        would: Some(read.outcome),
+        ..read
     }
 }
 
@@ -146,6 +164,7 @@ impl Explanation {
             becomes,
             because: None,
             outcome,
+            would: None,
             route: None,
             entries: None,
             key: None,
@@ -200,6 +219,7 @@ fn nobodys(why: &str) -> &'static str {
     match why {
         "route" => "the route says `bypass`, or nothing is cached without a route",
         "disabled" => "caching is switched off",
+        "shadow" => "the route is in shadow mode",
         "draining" => "the process is stopping",
         "no-credential" => "`scope: user`, and the request carries no credential",
         "method" => "the method neither reads nor writes here",

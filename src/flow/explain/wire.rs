@@ -19,6 +19,9 @@ pub struct Explanation {
     pub because: Option<String>,
     /// What the next such request is told.
     pub outcome: Outcome,
+    /// What it would have been told, were its route not in shadow mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<Outcome>,
     /// The rule that it falls under; none if it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Cache;
+use crate::metrics::{Cache, Shadowed};
 use crate::monitor::advice::{self, Rate};
 use crate::monitor::audit::{Outcome, Tally};
 use crate::monitor::usage::reuse::Rates;
+use crate::monitor::usage::shadow::Shadow;
 use crate::monitor::usage::splits::Splits;
 use crate::monitor::usage::{End, Route, Sums, Usage, words};
 
@@ -43,6 +44,9 @@ pub struct All {
     pub reuse_distance: Option<Distance>,
     /// What was compared with the origin.
     pub audit: Audit,
+    /// What the cache would have been worth on routes in shadow mode; `None`: nothing was asked of any.
+    #[serde(default)]
+    pub shadow: Option<Shadow>,
 }
 
 /// How far apart two reads of a key are, in other keys between them: estimated from rates (see `reuse`).
@@ -89,6 +93,9 @@ pub struct OfRoute {
     pub changes: Changes,
     /// What was compared with the origin, since the process began.
     pub audit: Audit,
+    /// What the cache would have been worth; `None`: nothing was asked of it in shadow mode.
+    #[serde(default)]
+    pub shadow: Option<Shadow>,
 }
 
 /// Requests, by what the cache did.
@@ -251,11 +258,21 @@ impl All {
             requests: count(|of| of.all),
             hit_ratio: ratio(hits as f64, (hits + missed) as f64),
             seconds_saved: (!saved.is_empty()).then(|| saved.iter().sum()),
-            bytes_hit: sums.iter().map(|of| of.hit_bytes).sum(),
+            bytes_hit: sums.iter().map(bytes_hit).sum(),
             reuse_distance: Distance::of(rates),
             audit: Audit::of(audit),
+            shadow: Shadow::of(
+                &sums.iter().fold(Shadowed::default(), |all, of| all.and(&of.answered.shadow)),
+            ),
         }
     }
+}
+
+/// What clients were given out of the cache.
+fn bytes_hit(sums: &Sums) -> u64 {
+    let Requests { hit, stale, .. } = Requests::of(sums);
+    // Hits that would have been, in shadow mode, brought nobody anything.
+    if hit + stale == 0 { 0 } else { sums.hit_bytes }
 }
 
 impl OfRoute {
@@ -274,7 +291,7 @@ impl OfRoute {
             no_freshness: sums.answered.no_freshness,
             fills: sums.fills,
             bytes_filled: sums.fill_bytes,
-            bytes_hit: sums.hit_bytes,
+            bytes_hit: bytes_hit(sums),
             fetch_seconds: ratio(fetching, fetches as f64),
             seconds_saved: seconds_saved(sums),
             lives: Lives::of(sums),
@@ -284,6 +301,7 @@ impl OfRoute {
                 .collect(),
             changes: Changes::of(route, ttl, stale_share),
             audit: Audit::of(&route.audit),
+            shadow: Shadow::of(&sums.answered.shadow),
         }
     }
 }

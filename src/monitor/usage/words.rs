@@ -226,6 +226,7 @@ mod tests {
             top: Vec::new(),
             changes: Changes::default(),
             audit: Audit::default(),
+            shadow: None,
         }
     }
 
