@@ -71,7 +71,7 @@ impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
         let tally = self.tally();
         let mut from = 0;
-        let mut buckets = [(f64::MAX, 0); SHOWN + 1];
+        let mut buckets = [(f64::INFINITY, 0); SHOWN + 1];
         for (bucket, shown) in buckets.iter_mut().zip(self.0.shown) {
             let nanos = nanos(shown);
             let to = NANOS.partition_point(|bound| *bound <= nanos);

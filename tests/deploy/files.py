@@ -35,12 +35,12 @@ def documents(name):
 
 
 def metrics_of_the_source():
-    """Name in /metrics → the labels that it may carry, by what src/metrics declares."""
+    """What src/metrics declares, by the names that /metrics has."""
     found = {}
     for file in [ROOT / "src/metrics.rs", *(ROOT / "src/metrics").glob("*.rs")]:
         source = file.read_text().split("#[cfg(test)]")[0]
         source = re.sub(r"^\s*//.*$", "", source, flags=re.MULTILINE)
-        for name in re.findall(r'(?:declare\(\s*r,|r\.register\()\s*"(\w+)"', source):
+        for name in re.findall(r'(?:declare\(\s*(?:r|registry),|(?:r|registry)\.register\()\s*"(\w+)"', source):
             found[name] = file.name
         for name in re.findall(r'register_with_unit\(\s*"(\w+)"', source):
             found[f"{name}_seconds"] = file.name

@@ -113,3 +113,19 @@ def test_every_panel_says_what_it_shows_and_in_which_unit():
         assert panel["datasource"]["uid"] == "${datasource}", "the reader chooses the data source"
     titles = [panel["title"] for panel in panels()]
     assert len(set(titles)) == len(titles) and rules("record")
+
+
+def test_every_histogram_ends_with_all_that_it_counted(larder):
+    """Without `+Inf` Prometheus has no percentile of it, and says so nowhere."""
+    proxy = larder(CONFIG + "warm: { requests: [{ get: /api/projects/1 }] }\n")
+    hostile(proxy, 24)
+    lines = scrape(proxy).text.splitlines()
+    counts, ends = {}, {}
+    for line in lines:
+        name, value = line.rsplit(" ", 1)
+        labels = frozenset(re.findall(r'(\w+="[^"]*")', name)) - {'le="+Inf"'}
+        if "_count" in name.split("{")[0]:
+            counts[name.split("_count")[0], labels] = value
+        elif '_bucket{' in name and 'le="+Inf"' in name:
+            ends[name.split("_bucket")[0], labels] = value
+    assert counts == ends and len({name for name, _ in counts}) >= 5
