@@ -87,12 +87,14 @@ impl InForce {
         (Self(Arc::new(Shared { loaded, failure: ArcSwapOption::empty(), told, ask })), asked)
     }
 
-    /// Another one is in force from now on. Whoever listens is told.
+    /// Another one is in force from now on. Whoever listens is told, if it says anything else.
     pub fn reloaded(&self, loaded: Loaded) {
         let loaded = Arc::new(loaded);
         self.0.loaded.store(Arc::clone(&loaded));
         self.0.failure.store(None);
-        let _nobody_listens = self.0.told.send(loaded);
+        if !loaded.changed.is_empty() {
+            let _nobody_listens = self.0.told.send(loaded);
+        }
     }
 
     /// Another one was to be, and it is wrong.

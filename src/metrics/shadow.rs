@@ -144,18 +144,18 @@ impl Shadowed {
 }
 
 impl Shadow {
-    pub(in crate::metrics) fn declared(registry: &mut Registry) -> Self {
+    pub(in crate::metrics) fn declared(r: &mut Registry) -> Self {
         let saved = Family::default();
         let help = "Time that clients waited for the origin where the cache would have had an answer";
-        registry.register_with_unit("shadow_saved", help, Unit::Seconds, Clone::clone(&saved));
+        r.register_with_unit("shadow_saved", help, Unit::Seconds, Clone::clone(&saved));
         Self {
             requests: declare(
-                registry,
+                r,
                 "shadow_requests",
                 "Requests on routes in shadow mode, by what the cache would have done",
             ),
             checks: declare(
-                registry,
+                r,
                 "shadow_checks",
                 "Answers that the cache would have given, held against the origin's",
             ),
