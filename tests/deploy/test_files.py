@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tomllib
 
 import kubernetes_validate
 import pytest
@@ -193,9 +194,20 @@ def test_the_image_is_built_of_what_is_there_and_is_sent():
     for word, rest in instructions(DEPLOY / "Dockerfile"):
         if word == "COPY" and not rest.startswith("--from"):
             copied |= set(rest.split()[:-1])
+    assert_cargo_finds_every_target(copied)
     assert copied == sent and all((ROOT / name).exists() for name in copied)
     outside = re.findall(r'include_(?:str|bytes)!\("(?:\.\./)+(\w+)/', "".join(f.read_text() for f in (ROOT / "src").rglob("*.rs")))
     assert set(outside) - {"admin", "fleet"} <= copied, "what is compiled in is copied"
+
+
+def assert_cargo_finds_every_target(copied):
+    """Those that Cargo.toml names have to be there, whether they are built or not."""
+    manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    for kind, folder in (("test", "tests"), ("bench", "benches"), ("example", "examples")):
+        for target in manifest.get(kind, []):
+            name = target["name"]
+            paths = [target.get("path", f"{folder}/{name}.rs"), f"{folder}/{name}/main.rs"]
+            assert any(path.startswith(f"{part}/") for path in paths for part in copied if (ROOT / path).exists()), name
 
 
 # ---- systemd --------------------------------------------------------------------------------------------------------
