@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
@@ -159,7 +160,7 @@ async fn started(config: Config, sockets: Sockets) -> Result<Running, ExitCode> 
 }
 
 /// Starts the process that comes after this one, and lets it accept. `None`: it fails, and nothing has happened.
-async fn succeeded(running: &Running) -> Option<impl Drop + use<>> {
+async fn succeeded(running: &Running) -> Option<UnixStream> {
     tracing::info!("starting the process that comes after this one");
     let next = async {
         let next = Successor::start(running.listeners()?).await?;

@@ -67,22 +67,15 @@ impl Successor {
         self.child.id()
     }
 
-    /// Lets it accept. To be called when this process serves nothing from memory any more. What is given back has to be kept until
-    /// this process has no clients left.
+    /// Lets it accept. To be called when this process serves nothing from memory any more. As long as the stream is open that is given
+    /// back, the successor keeps nothing: until this process has no clients left.
     ///
     /// # Errors
     /// It has ended meanwhile.
-    pub(crate) async fn go(mut self) -> io::Result<impl Drop> {
+    pub(crate) async fn go(mut self) -> io::Result<UnixStream> {
         self.stream.write_u8(GO).await?;
-        Ok(Link(self.stream))
+        Ok(self.stream)
     }
-}
-
-/// As long as it is there, the successor keeps nothing.
-struct Link(#[allow(dead_code, reason = "its end is what it says")] UnixStream);
-
-impl Drop for Link {
-    fn drop(&mut self) {}
 }
 
 /// This command once more, with these sockets and this end of the stream.
