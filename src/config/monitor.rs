@@ -18,8 +18,8 @@ use crate::monitor::alert::Kind;
 use crate::monitor::audit::{self, Repair};
 use crate::monitor::harvest;
 use crate::monitor::line::Targets;
-use crate::monitor::webhook::{BadEndpoint, Endpoint};
 use crate::store::room::Marks;
+use crate::upstream::{BadEndpoint, Endpoint};
 
 section! {
     /// `monitor:`

@@ -38,9 +38,9 @@ use crate::monitor::alert::{Alert, Edge, Kind, Measure, Notice};
 use crate::monitor::feed::{Change, Feed};
 use crate::monitor::line::Targets;
 pub use crate::monitor::notice::rfc3339;
-use crate::monitor::webhook::{Endpoint, Queue, Webhook};
+use crate::monitor::webhook::{Queue, Webhook};
 use crate::monitor::window::{Memory, Ring, Sample, Window};
-use crate::upstream;
+use crate::upstream::{self, Endpoint};
 
 /// `monitor:` of the configuration.
 #[derive(Clone, Debug)]

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use serde_json::Value;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -20,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::body::Body;
 use crate::metrics::Metrics;
-use crate::upstream::{self, How, Origin, Priority, Upgrade, Upstream};
+use crate::upstream::{self, Endpoint, How, Priority, Upgrade, Upstream};
 
 /// Most notices that wait.
 const QUEUE: usize = 64;
@@ -30,68 +29,6 @@ const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// For connecting, and for the answer's head.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// `monitor.webhook`
-#[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    origin: Origin,
-    host: HeaderValue,
-    path: PathAndQuery,
-}
-
-/// Why it is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadEndpoint {
-    /// Neither http nor https, or not absolute.
-    #[error("is not an http or https URL")]
-    Malformed,
-    /// `https://user:password@host`
-    #[error("has a user in it, which is not sent")]
-    User,
-}
-
-impl Endpoint {
-    /// Reads a URL.
-    ///
-    /// # Errors
-    /// [`BadEndpoint`]; the text is not repeated, for it may hold a secret.
-    pub fn parse(url: &str) -> Result<Self, BadEndpoint> {
-        let uri: Uri = url.parse().map_err(|_| BadEndpoint::Malformed)?;
-        let tls = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTP => false,
-            Some(scheme) if *scheme == Scheme::HTTPS => true,
-            _ => return Err(BadEndpoint::Malformed),
-        };
-        let authority = uri.authority().ok_or(BadEndpoint::Malformed)?;
-        if authority.as_str().contains('@') {
-            return Err(BadEndpoint::User);
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        if host.is_empty() || authority.port().is_some_and(|said| said.as_str().is_empty()) {
-            return Err(BadEndpoint::Malformed);
-        }
-        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let header = HeaderValue::from_str(authority.as_str()).map_err(|_| BadEndpoint::Malformed)?;
-        Ok(Self { origin: Origin::Tcp { tls, host, port }, host: header, path })
-    }
-
-    /// Its path and query, which may hold a secret.
-    pub fn path(&self) -> &str {
-        self.path.as_str()
-    }
-
-    /// Where it is, without its path.
-    pub fn place(&self) -> String {
-        self.origin.to_string()
-    }
-}
-
-impl std::fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Endpoint({}/…)", self.origin)
-    }
-}
 
 /// The way to the queue.
 #[derive(Clone, Debug)]
@@ -144,7 +81,7 @@ impl Webhook {
         metrics: Arc<Metrics>,
     ) -> Result<(Queue, Self), upstream::Error> {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let mut settings = upstream::Settings::new(vec![endpoint.origin.clone()]);
+        let mut settings = upstream::Settings::new(vec![endpoint.origin().clone()]);
         (settings.timeout, settings.concurrency) = (PATIENCE, 1);
         let upstream = Upstream::new(settings)?;
         Ok((Queue(sender), Self { endpoint, upstream, queue, metrics, health: Health::Well }))
@@ -190,9 +127,9 @@ impl Webhook {
     async fn post(&self, notice: Bytes) -> Result<(), Failure> {
         let mut request = Request::new(Body::from(notice));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = Uri::from(self.endpoint.path.clone());
+        *request.uri_mut() = Uri::from(self.endpoint.target().clone());
         let headers = request.headers_mut();
-        headers.insert(HOST, self.endpoint.host.clone());
+        headers.insert(HOST, self.endpoint.host().clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("larder/", env!("CARGO_PKG_VERSION"))));
         let how = How {
@@ -224,28 +161,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
-
-    #[test]
-    fn a_url_is_a_place_and_a_path_that_is_shown_nowhere() {
-        let endpoint = Endpoint::parse("https://hooks.example.com/services/T0/secret?x=1").unwrap();
-        assert_eq!(endpoint.place(), "https://hooks.example.com:443");
-        assert_eq!(
-            (endpoint.path.as_str(), endpoint.host.to_str().unwrap()),
-            ("/services/T0/secret?x=1", "hooks.example.com")
-        );
-        assert!(!format!("{endpoint:?}").contains("secret"));
-        let endpoint = Endpoint::parse("http://[::1]:9000").unwrap();
-        assert_eq!((endpoint.place().as_str(), endpoint.path.as_str()), ("http://[::1]:9000", "/"));
-        for (url, why) in [
-            ("ftp://x/", BadEndpoint::Malformed),
-            ("/path", BadEndpoint::Malformed),
-            ("", BadEndpoint::Malformed),
-            ("http://", BadEndpoint::Malformed),
-            ("http://u:p@host/", BadEndpoint::User),
-        ] {
-            assert_eq!(Endpoint::parse(url).unwrap_err(), why, "{url}");
-        }
-    }
 
     /// A receiver that answers the n-th post with the n-th status, the last one for good; how often it was asked.
     async fn receiver(statuses: &'static [u16]) -> (Endpoint, Arc<AtomicUsize>) {

@@ -14,6 +14,7 @@ mod connection;
 mod deadline;
 mod dial;
 mod download;
+mod endpoint;
 mod error;
 mod head;
 mod interim;
@@ -41,6 +42,7 @@ use crate::upstream::limit::{Slot, Slots};
 use crate::upstream::pool::{Lease, Server};
 pub use crate::upstream::urgency::{Haste, Urgency};
 
+pub use crate::upstream::endpoint::{BadEndpoint, Endpoint};
 pub use crate::upstream::error::{BodyFailure, Error};
 pub(crate) use crate::upstream::head::is_event_stream;
 pub use crate::upstream::interim::OnInterim;
