@@ -3,12 +3,11 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use crate::harness::{DEADLINE, Proxy, free_port, get, try_get, until};
+use crate::harness::{DEADLINE, Orphan, Proxy, free_port, get, signal, successors, try_get, until};
 
 const CONFIG: &str = "routes: { /v: 1h, /other: 1h }\ninvalidation: { settle: 0s }\n\
                       shutdown: { delay: 0s, timeout: 10s }\nlog: { access: off }\n";
@@ -145,29 +144,6 @@ impl Load {
         }
         assert!(self.answered.load(Ordering::Relaxed) > 1000);
     }
-}
-
-/// Ends a process by its number when dropped.
-struct Orphan(u32);
-
-impl Drop for Orphan {
-    fn drop(&mut self) {
-        signal("KILL", self.0);
-    }
-}
-
-fn signal(name: &str, process: u32) {
-    // It may have ended by itself.
-    let _ = Command::new("sh").args(["-c", &format!("kill -{name} {process} 2>/dev/null")]).status();
-}
-
-/// The numbers of those who were told to accept, in their order.
-fn successors(proxy: &Proxy) -> Vec<u32> {
-    let told = proxy.stderr();
-    let told = told
-        .lines()
-        .filter_map(|line| line.split_once("the next process accepts id=")?.1.trim().parse().ok());
-    told.collect()
 }
 
 fn digest(proxy: &Proxy) -> Option<String> {

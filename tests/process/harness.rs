@@ -158,6 +158,7 @@ impl Proxy {
         stderr: fs::File,
     ) -> Self {
         fs::write(folder.path().join("larder.yaml"), config).expect("the file is written");
+        let stdout = fs::File::create(folder.path().join("stdout")).expect("a file");
         let here = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let [listen, admin] = free_ports().map(here);
         let child = larder(&folder)
@@ -165,7 +166,7 @@ impl Proxy {
             .args(["run", "--config", "larder.yaml"])
             .args(["--upstream", &format!("http://{upstream}")])
             .args(["--listen", &listen.to_string(), "--admin-listen", &admin.to_string()])
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(stderr)
             .spawn()
             .expect("larder starts");
@@ -219,7 +220,18 @@ impl Proxy {
     }
 
     pub(crate) fn join(mut self) -> ExitStatus {
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         until("larder ends", || self.child.try_wait().expect("its status"))
+    }
+
+    /// The access log, as far as it is written.
+    #[allow(dead_code, reason = "not everybody reads it")]
+    pub(crate) fn stdout(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stdout")).expect("the file is there")
     }
 
     pub(crate) fn stderr(&self) -> String {
@@ -233,6 +245,29 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Ends a process by its number when dropped.
+pub(crate) struct Orphan(pub(crate) u32);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        signal("KILL", self.0);
+    }
+}
+
+/// Sends a signal to a process that may have ended by itself.
+pub(crate) fn signal(name: &str, process: u32) {
+    let _ = Command::new("sh").args(["-c", &format!("kill -{name} {process} 2>/dev/null")]).status();
+}
+
+/// The numbers of those who were told to accept, in their order.
+pub(crate) fn successors(proxy: &Proxy) -> Vec<u32> {
+    let told = proxy.stderr();
+    let told = told
+        .lines()
+        .filter_map(|line| line.split_once("the next process accepts id=")?.1.trim().parse().ok());
+    told.collect()
 }
 
 /// An answer, read to its end.
