@@ -7,6 +7,7 @@
 
 pub mod audience;
 
+use std::fmt::LowerHex;
 use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,6 +96,12 @@ pub struct Line<'a> {
     pub age: Option<u64>,
     /// `X-Request-Id`.
     pub request_id: &'a str,
+    /// By which a trace is found, if one is exported.
+    #[serde(serialize_with = "hex", skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<u128>,
+    /// The request's own span in it.
+    #[serde(serialize_with = "hex", skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<u64>,
     /// What went wrong, in a word.
     #[serde(rename = "error.type", skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
@@ -369,6 +376,16 @@ fn micros<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
 
+/// In as many digits as the number can have.
+fn hex<T: LowerHex, S: Serializer>(number: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match number {
+        Some(number) => {
+            serializer.collect_str(&format_args!("{number:0width$x}", width = 2 * size_of::<T>()))
+        }
+        None => serializer.serialize_none(),
+    }
+}
+
 fn some_micros<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match duration {
         Some(duration) => micros(duration, serializer),
@@ -424,6 +441,8 @@ mod tests {
             detail: None,
             age: Some(12),
             request_id: "abc",
+            trace_id: None,
+            span_id: None,
             error: None,
         }
     }
@@ -450,6 +469,15 @@ mod tests {
             "duration_us": 52, "cache": "hit", "age": 12, "request_id": "abc",
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_trace_is_named_by_all_of_its_digits() {
+        let line = Line { trace_id: Some(0xab), span_id: Some(0xc), ..line() };
+        let json: serde_json::Value =
+            serde_json::from_str(&written(Access::All, Format::Json, &[line])).unwrap();
+        assert_eq!(json["trace_id"], format!("{:032x}", 0xab));
+        assert_eq!(json["span_id"], "000000000000000c");
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::redis;
 use crate::route::host::BadHost;
 use crate::route::table::Conflict;
 use crate::sockets::Sockets;
+use crate::traces::Traces;
 use crate::{server, upstream};
 
 /// Why the proxy does not start.
@@ -51,6 +52,9 @@ pub enum Error {
     /// The way to `monitor.webhook` cannot be prepared.
     #[error("`monitor.webhook`: {0}")]
     Webhook(upstream::Error),
+    /// The way to the receiver of traces cannot be prepared.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Traces(upstream::Error),
     /// The channels can never be heard.
     #[error(transparent)]
     Subscription(#[from] subscription::Unusable),
@@ -77,6 +81,7 @@ impl Error {
             Self::Server(_)
             | Self::Upstream(_)
             | Self::Webhook(_)
+            | Self::Traces(_)
             | Self::Subscription(_)
             | Self::Redis(_)
             | Self::Admin { .. } => false,
@@ -100,5 +105,5 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, Error> {
 pub fn at_rest(config: &Config, clock: Clock) -> Result<Flow, Error> {
     let (metrics, drain) = (prepared::metrics_of(config), Drain::default());
     let basis = Basis::of(config, config.server.listen.port());
-    prepared::walk(config, &basis, None, (&metrics, AccessLog::off(), clock, drain.watch()))
+    prepared::walk(config, &basis, None, (&metrics, (AccessLog::off(), Traces::off()), clock, drain.watch()))
 }

@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod invalidate;
 pub mod store;
 pub mod tier;
+pub mod traces;
 pub mod upstream;
 // the walk
 pub mod flow;

@@ -18,6 +18,7 @@ mod misses;
 mod reading;
 mod shadow;
 mod tier;
+mod traces;
 mod warming;
 mod watched;
 
@@ -50,6 +51,7 @@ pub use crate::metrics::reading::{Reading, RouteReading};
 use crate::metrics::shadow::Shadow;
 pub use crate::metrics::shadow::{Compared, Shadowed, Would};
 pub use crate::metrics::tier::Tier;
+use crate::metrics::traces::Traces;
 use crate::metrics::warming::Warming;
 pub use crate::metrics::watched::CacheState;
 use crate::metrics::watched::Watched;
@@ -95,6 +97,7 @@ pub struct Metrics {
     warming: Warming,
     learn: Learn,
     shadow: Shadow,
+    traces: Traces,
     cache: Watched,
 }
 
@@ -159,6 +162,7 @@ impl Metrics {
             warming: Warming::declare(r),
             learn: Learn::declare(r),
             shadow: Shadow::declared(r),
+            traces: Traces::declare(r),
             cache,
             registry,
         }

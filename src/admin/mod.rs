@@ -321,6 +321,7 @@ mod tests {
     use crate::route::target::Rules;
     use crate::store::room::Marks;
     use crate::store::{self, Store};
+    use crate::traces::Traces;
     use crate::upstream::{self, Upstream};
     use std::future::IntoFuture;
     use std::io;
@@ -367,6 +368,7 @@ mod tests {
             .unwrap(),
             metrics: Arc::clone(metrics),
             log: AccessLog::off(),
+            traces: Traces::off(),
             clock,
             drain: Drain::default().watch(),
             keys: Arc::new(keys),

@@ -29,6 +29,7 @@ use crate::server::{self, Server};
 use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::tier::Tier;
+use crate::traces::{Exporting, Traces};
 use crate::upstream::Upstream;
 
 /// A proxy that waits for its turn.
@@ -43,6 +44,7 @@ pub struct Prepared {
     fleet: Option<Fleet>,
     background: Vec<JoinHandle<()>>,
     flush: Flush,
+    exporting: Exporting,
 }
 
 impl Prepared {
@@ -58,6 +60,8 @@ impl Prepared {
             io::stdout(),
             metrics.log_lines_dropped(),
         );
+        let (traces, exporting) =
+            Traces::start(config.traces.clone(), &clock, &metrics).map_err(Error::Traces)?;
         let server = Server::bind(&config.server, sockets.clients, Arc::clone(&metrics))?;
         let address =
             server.address().map_err(|why| server::Error::Listen { address: config.server.listen, why })?;
@@ -70,7 +74,7 @@ impl Prepared {
         let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
         let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
         let basis = Basis::of(&config, address.port());
-        let flow = walk(&config, &basis, tier, (&metrics, log, clock, drain.watch()))?;
+        let flow = walk(&config, &basis, tier, (&metrics, (log, traces), clock.clone(), drain.watch()))?;
         let (monitor, harvest, mut background) = watching::watch(&config, &flow, address.port())?;
         let joined = config.fleet.clone().zip(place.clone());
         let of_fleet = joined.as_ref().map(|(settings, place)| (settings, place));
@@ -97,7 +101,19 @@ impl Prepared {
             monitor,
             harvest,
         };
-        Ok(Self { server, doors, reloader, in_force, reloads, drain, subscription, fleet, background, flush })
+        Ok(Self {
+            server,
+            doors,
+            reloader,
+            in_force,
+            reloads,
+            drain,
+            subscription,
+            fleet,
+            background,
+            flush,
+            exporting,
+        })
     }
 
     /// The walk, for which nobody has come yet.
@@ -158,6 +174,7 @@ impl Prepared {
             flow,
             serving,
             background,
+            exporting: self.exporting,
             _flush: self.flush,
         }
     }
@@ -181,7 +198,7 @@ pub(super) fn walk(
     config: &Config,
     basis: &Basis,
     tier: Option<Tier>,
-    (metrics, log, clock, drain): (&Arc<Metrics>, AccessLog, Clock, Watch),
+    (metrics, (log, traces), clock, drain): (&Arc<Metrics>, (AccessLog, Traces), Clock, Watch),
 ) -> Result<Flow, Error> {
     let (rules, invalidation) = basis.rules(config, metrics)?;
     let store = Arc::new(Store::new(&config.store, Arc::clone(metrics)));
@@ -196,6 +213,7 @@ pub(super) fn walk(
         upstream: Upstream::new(config.upstream.clone())?,
         metrics: Arc::clone(metrics),
         log,
+        traces,
         clock,
         drain,
         keys: Arc::new(config.admin.keyring()),

@@ -24,6 +24,7 @@ use crate::invalidate::subscription::{self, Subscription};
 use crate::monitor::Monitor;
 use crate::ready::{Readiness, State as Life};
 use crate::sockets;
+use crate::traces::Exporting;
 
 /// A running proxy. Dropped, its tasks end with the runtime.
 pub struct Running {
@@ -42,6 +43,7 @@ pub struct Running {
     /// By the names of [`sockets::NAMES`].
     pub(super) listeners: [Option<Weak<TcpListener>>; 3],
     pub(super) reloads: Option<mpsc::Receiver<Asked>>,
+    pub(super) exporting: Exporting,
     pub(super) _flush: Flush,
 }
 
@@ -174,5 +176,6 @@ impl Running {
         for task in &self.background {
             task.abort();
         }
+        self.exporting.end().await;
     }
 }

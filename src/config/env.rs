@@ -20,6 +20,7 @@ use crate::config::servers::Servers;
 use crate::config::shape::{At, Scalar, Words};
 use crate::config::warm::Warm;
 use crate::process;
+use crate::traces::{self, Wrong};
 
 /// Largest file that `${file:…}` reads, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -117,6 +118,15 @@ pub(crate) fn layer(env: &Env, problems: &mut Vec<Problem>) -> File {
     });
     file.admin = vars.scalar("LARDER_ADMIN_TOKEN").map(|token| token.wrap(Admin::with_token));
     file
+}
+
+/// What the standard variables of OpenTelemetry say.
+pub(crate) fn traces(env: &Env, problems: &mut Vec<Problem>) -> traces::Settings {
+    traces::Settings::by(|name| env.var(name)).unwrap_or_else(|wrong| {
+        problems
+            .extend(wrong.into_iter().map(|Wrong { variable, why }| Problem::of(Source::Env(variable), why)));
+        traces::Settings::default()
+    })
 }
 
 struct Vars<'a> {

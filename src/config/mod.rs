@@ -139,6 +139,8 @@ pub struct Config {
     pub admin: admin::Settings,
     /// What is logged.
     pub log: access_log::Settings,
+    /// Where traces are exported to: the standard variables say so, and nothing else does.
+    pub traces: crate::traces::Settings,
     /// `tests:`, in the order of the file.
     pub tests: Vec<Case>,
     /// Every value that holds, in the words of the grammar, with who said it; secrets are cut out.

@@ -12,7 +12,7 @@ use crate::config::case;
 use crate::config::check;
 use crate::config::collection::Admin;
 use crate::config::env;
-use crate::config::file::{AdminKeys, File};
+use crate::config::file::{AdminKeys, File, Log};
 use crate::config::invalidation;
 use crate::config::limits::Limits;
 use crate::config::monitor;
@@ -62,8 +62,13 @@ pub(crate) fn resolve(
         problems.push(no_upstream(path.as_deref()));
     }
     let config = settle(merged, &mut problems);
+    let traces = env.map(|env| env::traces(env, &mut problems)).unwrap_or_default();
     let report = Report::new(path.clone(), text, problems);
-    if report.has_errors() { Err(report) } else { Ok(Config { file: path, warnings: report, ..config }) }
+    if report.has_errors() {
+        Err(report)
+    } else {
+        Ok(Config { file: path, traces, warnings: report, ..config })
+    }
 }
 
 /// The layer under all others.
@@ -136,7 +141,6 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
     carried::complain(&merged, &routes, !identity.user.is_empty(), problems);
     let tests = case::settle(&said(merged.tests.clone()));
     let monitor = monitor::settle(&merged);
-    let log = said(merged.log);
     let tls = merged.tls.and_then(|tls| Some(Tls { cert: tls.value.cert?.value, key: tls.value.key?.value }));
     let with_tls = tls.is_some();
     let (shutdown, invalidation) = (said(merged.shutdown), said(merged.invalidation));
@@ -180,7 +184,8 @@ fn settle(mut merged: File, problems: &mut Vec<Problem>) -> Config {
         warm,
         monitor,
         admin: admin_settings(merged.admin.map(|at| at.value)),
-        log: access_log::Settings { access: declared(&log.access), level: declared(&log.level) },
+        log: logged(&said(merged.log)),
+        traces: crate::traces::Settings::default(),
         tests,
         digest: digest(&sources),
         sources,
@@ -206,6 +211,10 @@ fn identity(merged: &File) -> identity::Settings {
         secret: keys.secret.map(|at| at.value.0.into_bytes()),
         user: said(keys.user).0,
     }
+}
+
+fn logged(log: &Log) -> access_log::Settings {
+    access_log::Settings { access: declared(&log.access), level: declared(&log.level) }
 }
 
 fn admin_settings(keys: Option<Admin>) -> admin::Settings {

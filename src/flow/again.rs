@@ -120,7 +120,7 @@ impl Flow {
         shared.route_of(entry.key(), &entry.selector, &head, &client)?;
         let named = Named::by(&head).ok()?;
         let asked = shared.target(&named, &client).ok()?;
-        let visit = Visit::new(&shared, client, &asked, &head, shared.clock.now());
+        let visit = Visit::aside(&shared, client, &asked, &head);
         let selecting = visit.selecting(&head, Share::Shared);
         read::refresh(&visit, &head, &selecting, Share::Shared, entry)
     }

@@ -38,6 +38,7 @@ use crate::route::key::Key;
 use crate::route::tag::Tag;
 use crate::store::position::{Arrival, Known, Outdated};
 use crate::store::ticket::FillTicket;
+use crate::traces::Trace;
 use crate::upstream::{Haste, Priority, Urgency};
 
 /// Most flights of one key in the air at once.
@@ -57,6 +58,7 @@ type Board<L> = HashMap<Key, Vec<Arc<Flight<L>>>, ahash::RandomState>;
 pub struct Flight<L> {
     depends: Mutex<Depends>,
     ticket: OnceLock<FillTicket>,
+    trace: OnceLock<Trace>,
     landing: watch::Sender<Option<Result<L, Lost>>>,
     urgency: Haste,
 }
@@ -156,7 +158,7 @@ impl<L> Flight<L> {
     fn new(tags: &[Tag]) -> Arc<Self> {
         let depends = Mutex::new(Depends { tags: tags.into(), is_all: false });
         let (landing, urgency) = (watch::Sender::new(None), Haste::default());
-        Arc::new(Self { depends, ticket: OnceLock::new(), landing, urgency })
+        Arc::new(Self { depends, ticket: OnceLock::new(), trace: OnceLock::new(), landing, urgency })
     }
 
     /// Somebody of this priority waits for it: whoever is the most urgent decides how long it waits for the origin.
@@ -185,6 +187,11 @@ impl<L> Flight<L> {
     /// The ticket under which the origin was asked, once it was.
     pub fn ticket(&self) -> Option<&FillTicket> {
         self.ticket.get().filter(|_| !fault::is(Fault::OldFlightJoined))
+    }
+
+    /// In whose trace the origin is asked; none before it is.
+    pub fn trace(&self) -> &Trace {
+        self.trace.get().unwrap_or(&Trace::NONE)
     }
 
     /// Whether what it brought may be given to who came at `arrival`. While it is held, so are the floors that say so.
@@ -226,6 +233,11 @@ impl<L: Clone> Departure<L> {
     /// Notes the ticket under which the origin is about to be asked; from here on the join rule looks at it.
     pub fn depart(&self, ticket: FillTicket) -> &FillTicket {
         self.flight.ticket.get_or_init(|| ticket)
+    }
+
+    /// Notes in whose trace the origin is asked.
+    pub fn say(&self, trace: &Trace) {
+        let _first = self.flight.trace.set(trace.clone());
     }
 
     /// Somebody of this priority waits for it; gives how urgent it is, by all who do.

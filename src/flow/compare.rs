@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::body::Body;
 use crate::flow::ingress::Named;
-use crate::flow::{Client, Flow, Shared, Visit, egress};
+use crate::flow::{Client, Flow, Visit, egress};
 use crate::policy::decode;
 use crate::route::host::Scheme;
 use crate::route::share::Share;
@@ -104,18 +104,18 @@ impl Flow {
         let (head, content) = asked.ok_or(NotSaid::NotAskable)?;
         let named = Named::by(&head).map_err(|_| NotSaid::NotAskable)?;
         let target = shared.target(&named, &client).map_err(|_| NotSaid::NotAskable)?;
-        let visit = Visit::new(&shared, client, &target, &head, shared.clock.now());
+        let visit = Visit::aside(&shared, client, &target, &head);
         let mut request = Request::new(Body::from(content));
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = visit.fill_target().into();
         *request.headers_mut() = egress::fill(&visit, &head.headers, Share::Shared);
-        answer(&shared, request, &visit).await.ok_or(NotSaid::NoAnswer)
+        answer(request, &visit).await.ok_or(NotSaid::NoAnswer)
     }
 }
 
-async fn answer(flow: &Arc<Shared>, request: Request<Body>, visit: &Visit<'_>) -> Option<Said> {
+async fn answer(request: Request<Body>, visit: &Visit<'_>) -> Option<Said> {
     let limit = usize::try_from(visit.target.route.settings.entry).unwrap_or(usize::MAX);
-    let response = flow.upstream.send(request, visit.how(Upgrade::No)).await.ok()?;
+    let response = visit.ask(request, visit.how(Upgrade::No)).await.ok()?;
     let (head, body) = response.into_parts();
     let body: Bytes = Limited::new(body, limit).collect().await.ok()?.to_bytes();
     Said::of_whole(head.status, head.headers, body).await

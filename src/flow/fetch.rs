@@ -34,6 +34,7 @@ use crate::store::Found;
 use crate::store::entry::Entry;
 use crate::store::memory::{Refusal, Stage};
 use crate::store::ticket::FillTicket;
+use crate::traces::Trace;
 use crate::upstream::{self, How, Priority, Upgrade, Urgency};
 
 /// How long an uncacheable answer lets everyone fetch for himself.
@@ -66,8 +67,10 @@ pub(crate) struct Fetch {
     pub(crate) of_a_write: bool,
     /// Whether another node's answer would do.
     pub(crate) asks_others: bool,
+    /// Whose question it is.
+    pub(crate) trace: Trace,
     /// How urgent its flight is.
-    urgency: Urgency,
+    pub(crate) urgency: Urgency,
     /// Who is remembered if it brings something of his own.
     pub(crate) person: Option<Person>,
 }
@@ -103,6 +106,7 @@ impl Fetch {
             tagging: Arc::new(Tagging::of(&visit.flow.rules, visit.target, &head.headers, share)),
             of_a_write: false,
             asks_others: false,
+            trace: visit.trace.clone(),
             urgency: Urgency::of(visit.client.priority),
             person: visit.person(&head.headers, share),
         }
@@ -136,6 +140,7 @@ impl Fetch {
             return departure.land(Landing::Entry(entry, Whence::Found));
         }
         departure.learn(self.tagging.known().iter().cloned(), false);
+        departure.say(&self.trace);
         let ticket = departure.depart(self.flow.store.ticket(self.flow.clock.mono()));
         if let Some(entry) = self.told(&departure, ticket).await {
             return departure.land(Landing::Entry(entry, Whence::Told));
@@ -214,11 +219,7 @@ impl Fetch {
 
     async fn exchange(&mut self) -> Result<(Response<Body>, ResponseTimes), upstream::Error> {
         let (requested, request) = (self.flow.clock.now(), self.request.clone().map(Body::from));
-        let (upstream, urgency, how) = (&self.flow.upstream, self.urgency.clone(), self.how.clone());
-        let response = upstream.send_with(urgency, request, how).await.inspect_err(|error| {
-            self.flow.metrics.upstream_error(error.as_str());
-            tracing::debug!(%error, "the origin gave no answer");
-        })?;
+        let response = self.ask(request).await?;
         let received = self.flow.clock.now();
         self.flow.charged(self.route.index, received.mono.saturating_sub(requested.mono));
         Ok((response, ResponseTimes { requested, received }))

@@ -45,7 +45,7 @@ impl Question<'_> {
         // What was outdated before the ticket must not be revived under it.
         let stored = self.ask.base.clone().filter(|stored| flow.store.may_build_on(stored));
         let requested = flow.clock.now();
-        let answer = flow.upstream.send(inbound, visit.how(Upgrade::No)).await;
+        let answer = visit.ask(inbound, visit.how(Upgrade::No)).await;
         let received = flow.clock.now();
         let mut response = match answer {
             Ok(response) => response,

@@ -60,6 +60,7 @@ impl Flow {
             tier: before.tier.clone(),
             invalidator: before.invalidator.clone(),
             metrics: Arc::clone(&before.metrics),
+            traces: before.traces.clone(),
             clock: before.clock.clone(),
             drain: before.drain.clone(),
         };

@@ -37,6 +37,7 @@ mod interim;
 mod interleavings;
 mod lesson;
 mod observed;
+mod origin;
 mod part;
 mod pass;
 mod plan;
@@ -103,6 +104,7 @@ use crate::route::target::{Rules, Target};
 use crate::store::Store;
 use crate::tier::Tier;
 use crate::token::Keyring;
+use crate::traces::{Trace, Traces};
 use crate::upstream::{self, How, Upgrade, Upstream};
 
 /// How requests are treated, whatever their route.
@@ -151,6 +153,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Where requests leave their line.
     pub log: AccessLog,
+    /// Where their traces begin.
+    pub traces: Traces,
     /// The time.
     pub clock: Clock,
     /// When what is still open is cut.
@@ -205,6 +209,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) client: Client,
     pub(crate) target: &'a Target<'a>,
     pub(crate) now: Now,
+    /// What it is in a trace.
+    pub(crate) trace: Trace,
     /// Where interim answers to what it asks the origin go; `None`: nowhere.
     interim: Option<Interim>,
     request_id: OnceLock<String>,
@@ -256,7 +262,7 @@ impl Shared {
             Ok(target) => target,
             Err(refusal) => return refuse(refusal),
         };
-        let visit = Visit::new(self, client, &target, head, now);
+        let visit = Visit::new(self, client, &target, head, now, self.begin(head, &client));
         let Plan::Read(share) = visit.plan(head, body) else { return None };
         let answer = read::from_store(&visit, head, share).ok()?;
         Some(record::Visitor::of(&visit, head, body, &named).record(answer))
@@ -280,7 +286,8 @@ impl Shared {
             Ok(target) => target,
             Err(refusal) => return self.refuse(&refusal, &head, &client, now),
         };
-        let visit = Visit { interim, ..Visit::new(&self, client, &target, &head, now) };
+        let trace = self.begin(&head, &client);
+        let visit = Visit { interim, ..Visit::new(&self, client, &target, &head, now, trace) };
         let visitor = record::Visitor::of(&visit, &head, &body, &named);
         let answer = match visit.plan(&head, &body) {
             Plan::Read(share) => read::read(&visit, &head, share).await,
@@ -303,10 +310,17 @@ impl Shared {
 }
 
 impl<'a> Visit<'a> {
-    fn new(flow: &'a Arc<Shared>, client: Client, target: &'a Target<'a>, head: &Head, now: Now) -> Self {
+    fn new(
+        flow: &'a Arc<Shared>,
+        client: Client,
+        target: &'a Target<'a>,
+        head: &Head,
+        now: Now,
+        trace: Trace,
+    ) -> Self {
         let known = egress::known_request_id(&head.headers, &client);
         let request_id = known.map_or_else(OnceLock::new, OnceLock::from);
-        Self { flow, client, target, now, interim: None, request_id, content: OnceLock::new() }
+        Self { flow, client, target, now, trace, interim: None, request_id, content: OnceLock::new() }
     }
 }
 

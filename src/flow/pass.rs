@@ -23,7 +23,7 @@ pub(crate) async fn pass(visit: &Visit<'_>, head: Head, body: Body, why: &'stati
         Err(why) => return conclude(visit, Err(upstream::Error::RequestBody(why)), Forward::Bypass, None),
     };
     let request = outbound(visit, head, visit.forward_target(), body);
-    let answer = visit.flow.upstream.send(request, visit.how(Upgrade::No)).await;
+    let answer = visit.ask(request, visit.how(Upgrade::No)).await;
     if let Ok(response) = &answer {
         visit.flow.forget(whose.as_ref(), response.status()).await;
     }

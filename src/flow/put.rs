@@ -117,7 +117,7 @@ impl Shared {
         let client = Client::warmer(self.settings.tls);
         let named = Named::by(head).map_err(|refusal| refused(refusal.detail))?;
         let target = self.target(&named, &client).map_err(|refusal| refused(refusal.detail))?;
-        let visit = Visit::new(self, client, &target, head, self.clock.now());
+        let visit = Visit::aside(self, client, &target, head);
         let share = match visit.plan(head, &Body::Empty) {
             Plan::Read(share) => share,
             Plan::Pass(why) => return Err(not_kept(why)),

@@ -120,7 +120,7 @@ impl Shared {
         head.headers.extend(asked.fields.clone());
         let named = Named::by(&head).ok()?;
         let target = self.target(&named, &client).ok()?;
-        let visit = Visit::new(self, client, &target, &head, self.clock.now());
+        let visit = Visit::aside(self, client, &target, &head);
         let settings = &target.route.settings;
         let reads = target.bypass().is_none() && settings.reads(&head.method) == Reads::ByContent;
         let content = content::of(&visit, &head, asked.content.clone()).ok()?;

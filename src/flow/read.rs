@@ -172,6 +172,7 @@ impl Question<'_> {
                 self.collapsed = true;
                 flight.hasten(self.visit.client.priority);
                 let landing = flight.landing().await;
+                self.visit.trace.waited_for(flight.trace());
                 self.settle(&flight, landing)
             }
         }

@@ -1,4 +1,4 @@
-//! One request's line in the access log and its count in the metrics, written when the last byte of the answer has left
+//! One request's line in the access log, its span and its count in the metrics, written when the last byte of the answer has left
 //! (or the client has).
 
 use std::net::IpAddr;
@@ -21,6 +21,7 @@ use crate::flow::ingress::Named;
 use crate::flow::serve::Answer;
 use crate::flow::{Client, Shared, Visit};
 use crate::metrics::Cache;
+use crate::traces::Trace;
 use crate::upstream::Priority;
 
 /// What is written down of a request before its head is given away.
@@ -47,6 +48,7 @@ impl<'a> Visitor<'a> {
             Body::Incoming(_) | Body::Stream(_) => None,
         };
         let mut entry = Entry {
+            trace: &self.visit.trace,
             method: &self.method,
             path: self.named.path(),
             authority: self.visit.target.authority.as_str(),
@@ -65,7 +67,7 @@ impl<'a> Visitor<'a> {
             upstream: answer.upstream,
             error: answer.error,
         };
-        if flow.log.is_on() {
+        if flow.log.is_on() || entry.trace.is_recorded() {
             entry.request_id = self.visit.request_id();
         }
         match whole {
@@ -85,7 +87,9 @@ impl<'a> Visitor<'a> {
 /// Records a request that was refused before it had a target.
 pub(crate) fn refused(flow: &Shared, head: &Head, client: &Client, arrived: Now, answer: &Answer) {
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let trace = flow.begin(head, client);
     let entry = Entry {
+        trace: &trace,
         method: &head.method,
         path: head.uri.path(),
         authority: head.uri.authority().map(Authority::as_str).or(host).unwrap_or_default(),
@@ -108,6 +112,7 @@ pub(crate) fn refused(flow: &Shared, head: &Head, client: &Client, arrived: Now,
 }
 
 struct Entry<'a> {
+    trace: &'a Trace,
     method: &'a Method,
     path: &'a str,
     authority: &'a str,
@@ -139,10 +144,11 @@ impl Entry<'_> {
                 flow.metrics.missed(self.route, reason);
             }
         }
-        if !flow.log.is_on() {
+        let ids = self.trace.ids();
+        if !flow.log.is_on() && ids.is_none() {
             return;
         }
-        flow.log.write(&Line {
+        let line = Line {
             at: self.arrived.wall,
             method: self.method.as_str(),
             path: self.path,
@@ -159,8 +165,12 @@ impl Entry<'_> {
             detail: self.detail,
             age: self.age,
             request_id: self.request_id,
+            trace_id: ids.map(|(trace, _)| trace),
+            span_id: ids.map(|(_, span)| span),
             error: self.error,
-        });
+        };
+        flow.log.write(&line);
+        self.trace.end(&line, self.priority);
     }
 }
 
@@ -175,6 +185,7 @@ fn protocol(version: Version) -> &'static str {
 /// What is to be recorded at the end of an answer that streams.
 struct Pending {
     flow: Arc<Shared>,
+    trace: Trace,
     method: Method,
     path: String,
     authority: String,
@@ -186,13 +197,22 @@ struct Pending {
 impl Pending {
     fn new(flow: &Arc<Shared>, entry: &Entry<'_>) -> Self {
         static NO_METHOD: Method = Method::GET;
+        static NO_TRACE: Trace = Trace::NONE;
         Self {
             flow: Arc::clone(flow),
+            trace: entry.trace.clone(),
             method: entry.method.clone(),
             path: entry.path.to_owned(),
             authority: entry.authority.to_owned(),
             request_id: entry.request_id.to_owned(),
-            rest: Entry { method: &NO_METHOD, path: "", authority: "", request_id: "", ..*entry },
+            rest: Entry {
+                trace: &NO_TRACE,
+                method: &NO_METHOD,
+                path: "",
+                authority: "",
+                request_id: "",
+                ..*entry
+            },
             bytes: 0,
         }
     }
@@ -201,6 +221,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let entry = Entry {
+            trace: &self.trace,
             method: &self.method,
             path: &self.path,
             authority: &self.authority,

@@ -83,7 +83,7 @@ pub(crate) async fn read(visit: &Visit<'_>, head: &Head, body: Body, share: Shar
     let seen = Seen::of(visit, head, &selecting, share);
     let request = pass::outbound(visit, head.clone(), visit.forward_target(), body);
     let requested = visit.flow.clock.now();
-    let answer = visit.flow.upstream.send(request, visit.how(Upgrade::No)).await;
+    let answer = visit.ask(request, visit.how(Upgrade::No)).await;
     let times = ResponseTimes { requested, received: visit.flow.clock.now() };
     let answer = match answer {
         Ok(response) => {

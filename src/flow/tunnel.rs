@@ -44,7 +44,7 @@ pub(crate) async fn open(visit: &Visit<'_>, mut head: Head, body: Body) -> Answe
     let client = hyper::upgrade::on(asked);
     drop(body);
     let request = pass::outbound(visit, head, visit.forward_target(), Body::Empty);
-    let mut answer = visit.flow.upstream.send(request, visit.how(Upgrade::WebSocket)).await;
+    let mut answer = visit.ask(request, visit.how(Upgrade::WebSocket)).await;
     if let Ok(response) = &mut answer
         && response.status() == StatusCode::SWITCHING_PROTOCOLS
     {

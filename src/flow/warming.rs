@@ -119,7 +119,7 @@ impl Flow {
         let client = Client::warmer(shared.settings.tls);
         let named = Named::by(head).ok()?;
         let target = shared.target(&named, &client).ok()?;
-        let visit = Visit::new(&shared, client, &target, head, shared.clock.now());
+        let visit = Visit::aside(&shared, client, &target, head);
         match visit.plan(head, &Body::Empty) {
             Plan::Read(share) => Some(look(&visit, share)),
             _ => None,

@@ -43,6 +43,7 @@ use crate::policy::cache_status::{CacheStatus, Forward};
 use crate::route::path::Path;
 use crate::route::write::Matches;
 use crate::route::written::Content;
+use crate::traces::Trace;
 use crate::upstream::{self, How, Leave, Permit, Upgrade};
 
 /// Forwards a write and outdates its target, what its answer names (RFC 9111 §4.4), and what the rules say.
@@ -57,7 +58,8 @@ pub(crate) async fn write(visit: &Visit<'_>, head: Head, body: Body) -> Answer {
     let adoption = Adoption::of(visit, &head);
     let request = pass::outbound(visit, head, visit.forward_target(), body);
     let (answered, answer) = oneshot::channel();
-    let errand = Errand { flow: Arc::clone(visit.flow), target, how: visit.how(Upgrade::No), adoption };
+    let (how, trace, route) = (visit.how(Upgrade::No), visit.trace.clone(), visit.target.route.index);
+    let errand = Errand { flow: Arc::clone(visit.flow), target, how, trace, route, adoption };
     tokio::spawn(errand.run(request, answered));
     let (answer, stored) = match answer.await.unwrap_or(Err(upstream::Error::Closed)) {
         Ok(own) => (Ok(own.response), own.kept.is_ok()),
@@ -73,12 +75,15 @@ struct Errand {
     flow: Arc<Shared>,
     target: Target,
     how: How,
+    trace: Trace,
+    /// By its number.
+    route: usize,
     adoption: Option<Adoption>,
 }
 
 impl Errand {
     async fn run(self, request: Request<Body>, answered: Answered) {
-        let Self { flow, target, mut how, adoption } = self;
+        let Self { flow, target, mut how, trace, route, adoption } = self;
         let patience = how.timeout;
         let matches = Matches::of(&flow.rules.writes, &target.method, &Path::of(&target.path));
         let (request, sent) = if matches.asks_request() {
@@ -89,7 +94,7 @@ impl Errand {
         };
         let intent = target.intend(&flow, &matches);
         how.permit = intent.as_ref().map(|intent| permit(&flow, intent));
-        let mut answer = flow.upstream.send(request, how).await;
+        let mut answer = flow.ask((&trace, route), request, |request| flow.upstream.send(request, how)).await;
         let effect = Effect::of(&answer, &target.method, flow.settings.on_server_error);
         let mut received = Content::Unread;
         if let (Effect::Known(status), Ok(response)) = (effect, &mut answer)

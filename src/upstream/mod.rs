@@ -259,6 +259,12 @@ impl Upstream {
         download::deliver(response, lease, slot, how)
     }
 
+    /// The server that is asked; `None`: one of several.
+    pub fn origin(&self) -> Option<&Origin> {
+        let [server] = self.0.servers.as_slice() else { return None };
+        Some(server.origin())
+    }
+
     /// Lets only a small share of [`Settings::concurrency`] to the origin, and more step by step: for when nothing is kept
     /// any more, and everybody comes at once. To be called on a runtime.
     pub fn ramp(&self) {

@@ -39,6 +39,24 @@ fn an_absent_upstream_is_a_warning_then_a_502_and_works_once_it_appears() {
     crate::harness::until("the upstream is found", || (get(proxy.listen, "/").status == 200).then_some(()));
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn traces_that_are_asked_for_of_a_binary_without_them_are_one_sentence() {
+    let origin = Origin::start();
+    let config = "routes: {}\nshutdown: { delay: 0s }\n";
+    for (variables, sentences) in [
+        (&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")][..], 1),
+        (&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "what is no URL")], 1),
+        (&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"), ("OTEL_SDK_DISABLED", "true")], 0),
+        (&[("OTEL_SERVICE_NAME", "api")], 0),
+    ] {
+        let proxy = Proxy::start_with(origin.address, config, variables);
+        assert_eq!(get(proxy.listen, "/").status, 200);
+        assert_eq!(proxy.stderr().matches("--features otlp").count(), sentences, "{variables:?}");
+        assert_eq!(proxy.stderr().matches(variables[0].0).count(), sentences);
+    }
+}
+
 #[test]
 fn a_full_disk_under_the_diagnostics_stops_nothing() {
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));

@@ -287,6 +287,8 @@ fn line() -> Line<'static> {
         detail: None,
         age: None,
         request_id: "",
+        trace_id: None,
+        span_id: None,
         error: None,
     }
 }

@@ -62,7 +62,7 @@ impl Shared {
             Ok(target) => target,
             Err(refusal) => return refused(&refusal),
         };
-        let visit = Visit::new(self, client, &target, head, self.clock.now());
+        let visit = Visit::aside(self, client, &target, head);
         let explanation = match visit.plan(head, &Body::from(content.clone())) {
             Plan::Read(share) => read(&visit, head, share),
             Plan::ReadByContent(share) => match content::of(&visit, head, content) {
