@@ -83,7 +83,7 @@ impl Webhook {
         let (sender, queue) = mpsc::channel(QUEUE);
         let mut settings = upstream::Settings::new(vec![endpoint.origin().clone()]);
         (settings.timeout, settings.concurrency) = (PATIENCE, 1);
-        let upstream = Upstream::new(settings)?;
+        let upstream = Upstream::silent(settings)?;
         Ok((Queue(sender), Self { endpoint, upstream, queue, metrics, health: Health::Well }))
     }
 

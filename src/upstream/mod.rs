@@ -39,7 +39,7 @@ use crate::body::Body;
 use crate::guard::Framing;
 use crate::upstream::dial::Dialer;
 use crate::upstream::limit::{Slot, Slots};
-use crate::upstream::pool::{Lease, Server};
+use crate::upstream::pool::{Lease, Server, Voice};
 pub use crate::upstream::urgency::{Haste, Urgency};
 
 pub use crate::upstream::endpoint::{BadEndpoint, Endpoint};
@@ -197,9 +197,24 @@ impl Upstream {
     /// # Panics
     /// Without any origin: the configuration requires one.
     pub fn new(settings: Settings) -> Result<Self, Error> {
+        Self::of(settings, Voice::Aloud)
+    }
+
+    /// The same for servers that are told something: whoever tells them says himself that they fail.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn silent(settings: Settings) -> Result<Self, Error> {
+        Self::of(settings, Voice::Silent)
+    }
+
+    fn of(settings: Settings, voice: Voice) -> Result<Self, Error> {
         assert!(!settings.origins.is_empty(), "the configuration requires an upstream");
         let dialer = Dialer::new(&settings.origins, &settings.roots)?;
-        let server = |origin| Arc::new(Server::new(origin, settings.framing, settings.pool));
+        let server = |origin| Arc::new(Server::new(origin, settings.framing, settings.pool).with(voice));
         let servers = settings.origins.into_iter().map(server).collect();
         Ok(Self(Arc::new(Shared {
             servers,

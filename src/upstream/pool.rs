@@ -28,6 +28,15 @@ pub(crate) struct Server {
     idle: Mutex<VecDeque<Idle>>,
     in_flight: AtomicUsize,
     health: Health,
+    voice: Voice,
+}
+
+/// Whether it is said of a server that it keeps failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    Aloud,
+    /// Whoever asks it says so himself.
+    Silent,
 }
 
 struct Idle {
@@ -44,7 +53,13 @@ impl Server {
             idle: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             health: Health::default(),
+            voice: Voice::Aloud,
         }
+    }
+
+    /// The same, of which it is said or not that it keeps failing.
+    pub(crate) fn with(self, voice: Voice) -> Self {
+        Self { voice, ..self }
     }
 
     pub(crate) fn origin(&self) -> &Origin {
@@ -98,7 +113,11 @@ impl Server {
 
     fn failed(&self) {
         if let Some(ejection) = self.health.failed(Instant::now()) {
-            tracing::warn!(origin = %self.origin, seconds = ejection.as_secs(), "origin keeps failing");
+            let seconds = ejection.as_secs();
+            match self.voice {
+                Voice::Aloud => tracing::warn!(origin = %self.origin, seconds, "origin keeps failing"),
+                Voice::Silent => tracing::debug!(server = %self.origin, seconds, "it keeps failing"),
+            }
         }
     }
 

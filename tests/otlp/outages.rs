@@ -38,6 +38,7 @@ fn suffers_and_recovers(mood: Option<Mood>) {
     }
     until("spans arrive again", || (mentions(&proxy, RELIEF) > 0).then_some(()));
     assert_eq!((mentions(&proxy, COMPLAINT), mentions(&proxy, RELIEF)), (1, 1));
+    assert_eq!(mentions(&proxy, " WARN "), 1, "and nobody else complains:\n{}", proxy.stderr());
     let (receiver, before) = (receiver.expect("it is there by now"), spans(&proxy, "dropped"));
     ask(proxy.listen, "GET", "/api/missing", &[]);
     until("the newest arrives", || {

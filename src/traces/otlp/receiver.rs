@@ -78,7 +78,7 @@ impl Receiver {
             headers: settings.headers.clone(),
             gzip: settings.gzip,
             resource: ResourceAttributesWithSchema::from(&resource),
-            upstream: Upstream::new(way)?,
+            upstream: Upstream::silent(way)?,
         })
     }
 
