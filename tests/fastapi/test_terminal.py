@@ -16,6 +16,8 @@ import pytest
 from origin import DEADLINE, until
 from proxy import BINARY
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = "routes: { '/api/projects/{id}': 30m, /api/stats: 5m }"
 ENTERS, LEAVES = b"\x1b[?1049h", b"\x1b[?1049l"
 SEQUENCE = re.compile(rb"\x1b\[([?0-9;]*)([A-Za-z])|\x1b[()=>78].?")
