@@ -157,10 +157,10 @@ impl Running {
                 let _ = timeout_at(until, invalidator.all_told()).await;
             }
         };
-        tokio::select! {
-            () = gently => {}
-            () = hurry => {}
-        }
+        let is_hurried = tokio::select! {
+            () = gently => false,
+            () = hurry => true,
+        };
         self.drain.enter(Phase::Stopped);
         let untold = invalidator.untold();
         if untold > 0 {
@@ -176,6 +176,8 @@ impl Running {
         for task in &self.background {
             task.abort();
         }
-        self.exporting.end().await;
+        if !is_hurried {
+            self.exporting.end().await;
+        }
     }
 }
