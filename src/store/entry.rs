@@ -91,6 +91,8 @@ pub struct Entry {
     /// The share of its life that had passed when it was read last, and whether what is counted of its life has ended.
     pub(in crate::store) passed: AtomicU8,
     refreshing: AtomicBool,
+    /// Whether it is only watched what it would have answered.
+    watched: AtomicBool,
 }
 
 /// What is kept of a response.
@@ -190,6 +192,7 @@ impl Entry {
             inherited: AtomicU8::new(0),
             passed: AtomicU8::new(0),
             refreshing: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
         }
     }
 
@@ -257,7 +260,18 @@ impl Entry {
         self.hits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests that it answered so far.
+    /// Counts a request that it would have answered, had anybody been given it (`mode: shadow`).
+    pub fn count_would_be_hit(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+        self.count_hit();
+    }
+
+    /// Whether its hits are what would have been: what one mode keeps, no other one serves.
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// Requests that it answered so far, or would have.
     pub fn hits(&self) -> u32 {
         self.hits.load(Ordering::Relaxed)
     }
