@@ -5,11 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::admin::access::Caller;
 use crate::admin::body::Document;
-use crate::admin::figures::millis;
 use crate::admin::in_force::Reloaded;
 use crate::admin::problem::Problem;
 use crate::admin::{Sources, elsewhere};
@@ -35,11 +34,8 @@ pub(crate) async fn diff(State(sources): State<Sources>, document: Document) -> 
 
 /// `GET /v1/config`
 pub(crate) async fn show(State(sources): State<Sources>) -> Json<Value> {
-    let (loaded, failure) = (sources.config.loaded(), sources.config.failure());
-    let mut shown = loaded.brief();
+    let (loaded, mut shown) = (sources.config.loaded(), sources.config.brief());
     shown["file"] = loaded.file.as_ref().map(|file| file.display().to_string()).into();
-    let failure = failure.map(|failure| json!({ "at": millis(failure.at), "report": failure.report }));
-    shown["failure"] = failure.unwrap_or_default();
     shown["values"] = loaded.values.clone();
     Json(shown)
 }

@@ -22,7 +22,8 @@ use crate::clock::Clock;
 use crate::invalidate::Source;
 use crate::metrics::FleetRedis;
 use crate::monitor::window::Memory;
-use crate::store::position::Mode;
+use crate::route::Mode;
+use crate::store::position;
 
 /// How old figures may be that several streams share.
 const SHARED_FOR: Duration = Duration::from_millis(200);
@@ -94,14 +95,14 @@ pub(crate) async fn now(sources: &Sources) -> Result<Value, Problem> {
 
 fn gathered(sources: &Sources, seldom: &seldom::Seen) -> Value {
     let parts = sources.flow.parts();
-    let (now, loaded) = (parts.clock.now(), sources.config.loaded());
+    let now = parts.clock.now();
     let (totals, routes, left_out) = answered::told(sources, seldom);
     json!({
         "at": millis(now.wall),
         "uptime_seconds": now.mono.saturating_sub(sources.watching.0.began).as_secs_f64(),
         "node": sources.monitor.node(),
         "version": env!("CARGO_PKG_VERSION"),
-        "config": loaded.brief(),
+        "config": sources.config.brief(),
         "state": state(sources, seldom),
         "bounds": answered::bounds(),
         "totals": totals,
@@ -151,8 +152,17 @@ fn state(sources: &Sources, seldom: &seldom::Seen) -> Value {
         "channels": sources.channels().as_ref().map(status::channels),
         "lease": lease,
         "switches": switches::list(sources),
+        "shadow": shadow(sources),
         "alerts": alerts(sources),
     })
+}
+
+/// How many of the routes that may be cached are only watched; what none of them matches counts as one.
+fn shadow(sources: &Sources) -> Value {
+    let parts = sources.flow.parts();
+    let cached = || parts.rules.table.routes().iter().filter(|route| !route.settings.bypass);
+    let watched = cached().filter(|route| route.settings.mode == Mode::Shadow);
+    json!({ "routes": watched.count(), "of": cached().count() })
 }
 
 /// Those that there are now.
@@ -185,8 +195,8 @@ fn invalidations(sources: &Sources) -> Value {
     let mut by_source = Map::new();
     let mut total = 0;
     for source in Source::ALL {
-        let count = |mode: Mode| sources.metrics.invalidations(source.as_str(), mode.as_str());
-        let (hard, soft) = (count(Mode::Hard), count(Mode::Soft));
+        let count = |mode: position::Mode| sources.metrics.invalidations(source.as_str(), mode.as_str());
+        let (hard, soft) = (count(position::Mode::Hard), count(position::Mode::Soft));
         total += hard + soft;
         by_source.insert(source.as_str().to_owned(), json!({ "hard": hard, "soft": soft }));
     }

@@ -19,6 +19,8 @@ use crate::admin::figures::millis;
 const BEHIND: usize = 16;
 /// Most who wait for a reload; they get one after the other.
 const WAITING: usize = 16;
+/// Longest report that is kept of one that is wrong, in bytes; the rest is cut off.
+const LONGEST_REPORT: usize = 8 * 1024;
 
 /// A configuration that came into force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +63,9 @@ pub struct Asked {
 
 /// A configuration that was to come into force, and is wrong.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) at: SystemTime,
-    pub(crate) report: String,
+struct Failure {
+    at: SystemTime,
+    report: String,
 }
 
 /// The configuration in force. Clones are the same.
@@ -98,7 +100,12 @@ impl InForce {
     }
 
     /// Another one was to be, and it is wrong.
-    pub fn failed(&self, report: String, at: SystemTime) {
+    pub fn failed(&self, mut report: String, at: SystemTime) {
+        if report.len() > LONGEST_REPORT {
+            let end = (0..=LONGEST_REPORT).rev().find(|at| report.is_char_boundary(*at));
+            report.truncate(end.unwrap_or_default());
+            report.push('…');
+        }
         self.0.failure.store(Some(Arc::new(Failure { at, report })));
     }
 
@@ -112,8 +119,15 @@ impl InForce {
         self.0.told.subscribe()
     }
 
-    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        self.0.failure.load_full()
+    /// In short: what holds, what waits for a restart, and what is wrong with a newer one.
+    pub(crate) fn brief(&self) -> Value {
+        let (loaded, failure) = (self.loaded(), self.0.failure.load_full());
+        json!({
+            "digest": loaded.digest,
+            "loaded_at": millis(loaded.at),
+            "needs_restart": loaded.needs_restart,
+            "failure": failure.map(|failure| json!({ "at": millis(failure.at), "report": failure.report })),
+        })
     }
 
     /// Has it read again, in the name of `actor`: what came of that, or what is wrong with it. `None`: nobody here can.
@@ -124,9 +138,25 @@ impl InForce {
     }
 }
 
-impl Loaded {
-    /// In short.
-    pub(crate) fn brief(&self) -> Value {
-        json!({ "digest": self.digest, "loaded_at": millis(self.at), "needs_restart": self.needs_restart })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_without_end_is_cut_between_two_characters() {
+        let loaded = Loaded {
+            digest: "d".into(),
+            file: None,
+            at: SystemTime::UNIX_EPOCH,
+            changed: Vec::new(),
+            needs_restart: Vec::new(),
+            values: Value::Null,
+        };
+        let (in_force, _asked) = InForce::new(loaded.clone());
+        in_force.failed(format!("x{}", "ü".repeat(LONGEST_REPORT)), SystemTime::UNIX_EPOCH);
+        let report = in_force.brief()["failure"]["report"].as_str().unwrap().to_owned();
+        assert!(report.ends_with("ü…") && report.len() <= LONGEST_REPORT + '…'.len_utf8());
+        in_force.reloaded(loaded);
+        assert_eq!(in_force.brief()["failure"], Value::Null, "it is mended");
     }
 }

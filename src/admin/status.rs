@@ -56,7 +56,7 @@ pub(crate) async fn status(State(sources): State<Sources>) -> Result<Json<Value>
     Ok(Json(json!({
         "state": sources.readiness.state().as_str(),
         "version": env!("CARGO_PKG_VERSION"),
-        "config": sources.config.loaded().brief(),
+        "config": sources.config.brief(),
         "enabled": parts.settings.enabled,
         "switches": switches::list(&sources),
         "entries": state.entries,

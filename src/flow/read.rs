@@ -151,6 +151,13 @@ impl Visit<'_> {
             entry.count_hit();
         }
     }
+
+    /// The same of one that it would have answered, if it were not only watched.
+    pub(crate) fn count_would_be_hit(&self, entry: &Entry) {
+        if self.client.priority == Priority::Client {
+            entry.count_would_be_hit();
+        }
+    }
 }
 
 impl Question<'_> {

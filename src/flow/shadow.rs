@@ -116,7 +116,7 @@ impl<'a> Seen<'a> {
                 let question = question(plain(Forward::Stale, Some(Arc::clone(&whole.entry))), None);
                 let renewal = whole.is_refreshed.then(|| renewal(&question, &whole.entry)).flatten();
                 let would = if whole.cache == Cache::Hit { Would::Hit } else { Would::Stale };
-                visit.count_hit(&whole.entry);
+                visit.count_would_be_hit(&whole.entry);
                 (question, Course::Serve(whole.entry, would, renewal))
             }
             Verdict::Part(_) => (question(plain(Forward::Miss, None), None), Course::Nothing(Would::Hit)),

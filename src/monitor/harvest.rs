@@ -206,9 +206,10 @@ impl Shared {
     }
 
     /// Whether it may be held against the origin: it is what everybody gets, and it is known what was asked for it.
+    /// What is only watched is compared at every hit anyway.
     fn is_comparable(&self, entry: &Entry, now: Now) -> bool {
-        let is_served = !entry.is_dead() && entry.softened().is_none() && entry.life.is_fresh(now);
-        is_served && (is_everybodys(entry) || self.flow.remembers(entry.key()))
+        let is_live = !entry.is_dead() && entry.softened().is_none() && entry.life.is_fresh(now);
+        is_live && !entry.is_watched() && (is_everybodys(entry) || self.flow.remembers(entry.key()))
     }
 
     fn gather(&self, now: Now) {
@@ -261,7 +262,9 @@ impl Shared {
         let told = entry.key().told().filter(|told| !told.is_of_a_credential);
         let target = told.map_or((entry.route().unwrap_or(UNMATCHED), ""), |told| (told.path, told.query));
         let hash = self.hasher.hash_one((told.map(|told| told.authority), target));
-        let (route, bytes) = (self.route(entry), entry.response.body.len() as u64);
+        let route = self.route(entry);
+        // What it would have brought, nobody was given.
+        let bytes = if entry.is_watched() { 0 } else { entry.response.body.len() as u64 };
         self.usage().read(route, (hash, || name(target)), hits, bytes, now.mono);
         if self.settings.audit.share > 0.0 && self.is_comparable(entry, now) {
             let what = || (entry.key().clone(), entry.id());

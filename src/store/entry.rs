@@ -49,12 +49,6 @@ const ALIVE: u64 = u64::MAX;
 const DEAD: u64 = 0;
 /// For how long after its end the origin may be asked whether it still holds.
 const ASKED_ABOUT: Duration = Duration::from_secs(3600);
-/// Most credit that an entry has: it lives on it for four rounds of who makes room.
-pub(in crate::store) const MAX_CREDIT: u8 = 15;
-/// Heat of one hit: it lasts for three successors.
-const HEAT_OF_A_HIT: u32 = 4;
-/// Most heat that an entry has: it lasts for five.
-const MAX_HEAT: u8 = 16;
 /// No seat in the index.
 const STANDING: u32 = u32::MAX;
 
@@ -68,7 +62,7 @@ pub struct Entry {
     position: Position,
     /// Its seat in the index, or [`STANDING`].
     seat: AtomicU32,
-    hits: AtomicU32,
+    pub(in crate::store) hits: AtomicU32,
     tags: Box<[Tag]>,
     id: EntryId,
     key: Key,
@@ -85,12 +79,14 @@ pub struct Entry {
     /// How many of those who asked for it were looked at: whoever had to fetch it is the first of them.
     pub(in crate::store) looked: AtomicU32,
     /// What it has earned, and not spent.
-    credit: AtomicU8,
+    pub(in crate::store) credit: AtomicU8,
     /// What was left of the heat of those whose place it took.
-    inherited: AtomicU8,
+    pub(in crate::store) inherited: AtomicU8,
     /// The share of its life that had passed when it was read last, and whether what is counted of its life has ended.
     pub(in crate::store) passed: AtomicU8,
     refreshing: AtomicBool,
+    /// Whether it is only watched what it would have answered.
+    pub(in crate::store) watched: AtomicBool,
 }
 
 /// What is kept of a response.
@@ -190,6 +186,7 @@ impl Entry {
             inherited: AtomicU8::new(0),
             passed: AtomicU8::new(0),
             refreshing: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
         }
     }
 
@@ -250,42 +247,6 @@ impl Entry {
             ALIVE | DEAD => None,
             since => Some(Duration::from_millis(since - 1)),
         }
-    }
-
-    /// Counts a request that it answered.
-    pub fn count_hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Requests that it answered so far.
-    pub fn hits(&self) -> u32 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    /// How much it, and what was there before it, is asked for; 0: it is not.
-    pub fn heat(&self) -> u8 {
-        let inherited = u32::from(self.inherited.load(Ordering::Relaxed));
-        let heat = inherited.saturating_add(self.hits().saturating_mul(HEAT_OF_A_HIT));
-        u8::try_from(heat).map_or(MAX_HEAT, |heat| heat.min(MAX_HEAT))
-    }
-
-    /// It takes the place of one that had so much: half of that is left.
-    pub fn inherit(&self, heat: u8) {
-        self.inherited.fetch_max(heat / 2, Ordering::Relaxed);
-    }
-
-    /// Adds `hits` to its credit, for one who looks at it.
-    pub(in crate::store) fn earn(&self, hits: u32) {
-        let earned = u8::try_from(hits).unwrap_or(u8::MAX);
-        let credit = self.credit.load(Ordering::Relaxed).saturating_add(earned).min(MAX_CREDIT);
-        self.credit.store(credit, Ordering::Relaxed);
-    }
-
-    /// The credit that it has; half of it is gone now. For one who goes round.
-    pub(in crate::store) fn spend(&self) -> u8 {
-        let credit = self.credit.load(Ordering::Relaxed);
-        self.credit.store(credit / 2, Ordering::Relaxed);
-        credit
     }
 
     /// Whether nothing can be made of it any more, but an answer to who would take any.

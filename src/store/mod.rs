@@ -8,6 +8,7 @@ pub mod author;
 pub mod entry;
 pub mod floor;
 pub mod head;
+mod heat;
 pub mod lease;
 mod ledger;
 pub mod memory;

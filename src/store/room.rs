@@ -25,7 +25,7 @@ use crate::store::watch::Gone;
 
 /// Entries that are looked at before the gate is let go, and anybody else may run.
 pub const SLICE: usize = if cfg!(test) { 16 } else { 256 };
-/// Rounds of the hand after which there is room, however much all are used: credit is at most [`crate::store::entry::MAX_CREDIT`].
+/// Rounds of the hand after which there is room, however much all are used: credit is at most [`crate::store::heat::MAX_CREDIT`].
 const ROUNDS: usize = 6;
 
 /// Shares of what memory may hold.

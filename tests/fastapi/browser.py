@@ -152,11 +152,11 @@ class Page:
         own = [told for told in self.browser.heard if told.get("sessionId") == self.session]
         return [told["params"]["request"]["url"] for told in own if told["method"] == "Network.requestWillBeSent"]
 
-    def heap(self):
-        """Bytes that its scripts hold once all rubbish is gone, and how many nodes there are."""
+    def held(self):
+        """What it holds once all rubbish is gone: bytes of its scripts, nodes, listeners."""
         self.call("HeapProfiler.collectGarbage")
         metrics = {one["name"]: one["value"] for one in self.call("Performance.getMetrics")["metrics"]}
-        return metrics["JSHeapUsedSize"], metrics["Nodes"]
+        return {"heap": metrics["JSHeapUsedSize"], "nodes": metrics["Nodes"], "listeners": metrics["JSEventListeners"]}
 
     def close(self):
         self.browser.call("Target.disposeBrowserContext", browserContextId=self.context)

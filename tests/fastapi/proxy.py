@@ -76,9 +76,16 @@ class Larder:
         return sum(float(line.rsplit(" ", 1)[1]) for line in series if all(w in line.lower() for w in wanted))
 
     def peak_memory(self):
-        """The most memory it ever held, in bytes (VmHWM)."""
+        """The most memory it ever held, in bytes."""
+        return self._memory("VmHWM")
+
+    def memory(self):
+        """The memory that it holds, in bytes."""
+        return self._memory("VmRSS")
+
+    def _memory(self, name):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return int(status.split(f"{name}:")[1].split()[0]) * 1024
 
     def stdout(self):
         return self.out.read_text()

@@ -469,6 +469,34 @@ fn a_cache_that_is_switched_on_begins_with_nothing() {
 }
 
 #[test]
+fn what_would_have_come_out_of_the_cache_is_never_counted_as_if_it_had() {
+    play(async {
+        let body = "twelve bytes";
+        let origin = Origin::start(move |_| Answer::json(body)).await;
+        let proxy = Proxy::start(&origin, ONE).await;
+        let bytes_hit = async || {
+            let usage = proxy.admin("/v1/usage").await.json();
+            (usage["all"]["bytes_hit"].clone(), usage["routes"][0]["bytes_hit"].clone())
+        };
+        for _ in 0..4 {
+            proxy.get("/a/1").reply().await;
+        }
+        assert_eq!((would(&proxy, "hit").await, bytes_hit().await), (3, (json!(0), json!(0))));
+        proxy.reload(&origin, &ONE.replace("shadow", "cache")).await;
+        for _ in 0..3 {
+            proxy.get("/a/1").reply().await;
+        }
+        let two = json!(2 * body.len());
+        assert_eq!(bytes_hit().await, (two.clone(), two.clone()), "one is fetched, two are hits");
+        proxy.reload(&origin, ONE).await;
+        for _ in 0..4 {
+            proxy.get("/a/1").reply().await;
+        }
+        assert_eq!(bytes_hit().await, (two.clone(), two));
+    });
+}
+
+#[test]
 fn all_routes_are_in_the_shadow_but_those_that_say_otherwise() {
     play(async {
         let origin = Origin::counting().await;

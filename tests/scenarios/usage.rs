@@ -136,6 +136,22 @@ fn audits(origin: &Origin) -> Vec<String> {
 }
 
 #[test]
+fn what_is_only_watched_is_not_audited_as_if_it_had_been_served() {
+    play(async {
+        let (origin, _) = changing(|_| false).await;
+        let routes = "routes: { '/a/{id}': { ttl: 10m, mode: shadow }, '/served': 10m }";
+        let proxy = auditing_by(&format!("upstream: http://{}\n{routes}\n{AUDITED}", origin.address)).await;
+        for target in ["/a/1", "/a/2", "/served"].repeat(2) {
+            proxy.get(target).reply().await;
+        }
+        asked_elsewhere(&proxy, 100_000);
+        let audit = audited(&proxy, 1).await;
+        assert_eq!((&audit["checks"], audits(&origin)), (&1.into(), vec!["/served".to_owned()]));
+        assert_eq!(usage(&proxy).await["all"]["shadow"]["requests"]["hit"], 2, "these were compared anyway");
+    });
+}
+
+#[test]
 fn what_changed_in_silence_is_found_at_its_rate() {
     play(async {
         const KEYS: usize = 60;

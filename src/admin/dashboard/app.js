@@ -1,14 +1,18 @@
 // Keeps the page up to date: asks for the token if one is needed, follows the stream, and hands on what comes.
 
 import { History, Latency, Requests, resize } from "./charts.js";
+import { explain } from "./explain.js";
 import { Graph } from "./graph.js";
-import { Invalidations, Routes, chips, rest, sentence } from "./panels.js";
+import { Invalidations, Routes, rest } from "./panels.js";
+import { shadow } from "./shadow.js";
+import { chips, matters, notices, sentence } from "./standing.js";
 import { Refused, ask, follow, token } from "./stream.js";
-import { byId, count, element, facts, fill, say } from "./words.js";
+import { byId, count, say } from "./words.js";
 
 const root = document.documentElement;
 const history = new History(), requests = new Requests(history), latency = new Latency(), routes = new Routes(), invalidations = new Invalidations();
-let graph = null, stop = null, newest = null, offset = 0, paused = false, firing = null, pending = false, was = "";
+const told = new Map();
+let graph = null, stop = null, newest = null, offset = 0, paused = false, pending = false;
 
 // ---- how it stands with the stream
 
@@ -122,8 +126,10 @@ function show() {
     if (!newest) return;
     const age = (at) => (Date.now() + offset - Date.parse(at)) / 1e3;
     sentence(newest);
-    const alerts = chips(newest, age);
-    tell(alerts);
+    chips(newest, age);
+    notices(newest);
+    shadow(newest);
+    tell(newest);
     requests.update();
     latency.update();
     routes.update(newest);
@@ -131,16 +137,20 @@ function show() {
     rest(newest);
     say(byId("node"), newest.node);
     say(byId("version"), newest.version);
-    document.title = `${alerts.length ? "⚠ " : ""}Larder ${newest.node}`;
+    document.title = `${newest.state.alerts.length || newest.config.failure ? "⚠ " : ""}Larder ${newest.node}`;
     root.dataset.drawn = newest.at;
   });
 }
 
-// Alerts are told when they begin and end, and not each second.
-function tell(alerts) {
-  const now = alerts.join(", ");
-  if (firing !== null && now !== was) news(now ? `Alert: ${now}` : "All alerts are over.");
-  [firing, was] = [alerts, now];
+// What matters is told when it begins and when it is over, and not each second.
+function tell(figures) {
+  const all = [];
+  for (const [about, [begun, over]] of Object.entries(matters(figures))) {
+    const before = told.get(about), now = begun || "";
+    told.set(about, now);
+    if (before !== undefined && before !== now) all.push(now || over);
+  }
+  if (all.length) news(all.join(" "));
 }
 
 // ---- what a person does
@@ -174,51 +184,10 @@ byId("requests-details").addEventListener("toggle", () => newest && requests.tel
 byId("latency-details").addEventListener("toggle", () => newest && latency.tell());
 new ResizeObserver(() => requestAnimationFrame(() => resize(requests, latency))).observe(byId("main"));
 
-byId("explain").addEventListener("submit", async (event) => {
+byId("explain").addEventListener("submit", (event) => {
   event.preventDefault();
-  const place = byId("explained"), headers = {};
-  for (const line of byId("explain-fields").value.split("\n")) {
-    const at = line.indexOf(":");
-    if (at > 0) headers[line.slice(0, at).trim()] = line.slice(at + 1).trim();
-  }
-  const asked = { method: byId("explain-method").value, target: byId("explain-target").value };
-  if (Object.keys(headers).length) asked.headers = headers;
-  try {
-    const answer = await ask("/v1/explain", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked) });
-    const told = await answer.json();
-    if (answer.ok) fill(place, ...explained(told));
-    else fill(place, element("p", { class: "refused" }, told.detail ?? `It was answered ${answer.status}.`));
-  } catch (error) {
-    fill(place, element("p", { class: "refused" }, error instanceof Refused ? "The token may not ask this." : "Nobody answers."));
-  }
+  explain();
 });
-
-function explained(told) {
-  const { outcome, route, entries, key, tags, stored, last_refused: refused, dropped_by: dropped } = told, pairs = [];
-  const list = element("div");
-  pairs.push(["Becomes", told.because ? `${told.becomes} (${told.because})` : told.becomes]);
-  const next = (of) => [of.x_cache, of.cache_status, of.status].filter((word) => word != null).join(" · ") || "–";
-  pairs.push(["Next time", next(outcome)]);
-  for (const other of outcome.or ?? []) pairs.push([`or, ${other.when.replaceAll("-", " ")}`, next(other)]);
-  if (route) pairs.push(["Route", route.ttl == null ? route.template : `${route.template}, ${route.ttl} s`]);
-  if (entries) pairs.push(["Entries", `${entries.of}: ${entries.why}`]);
-  if (key) pairs.push(["Key", `${key.host}${key.path}${key.query ? `?${key.query}` : ""}`]);
-  if (tags) pairs.push([tags.known === "all" ? "Tags" : "Tags so far", tags.tags.join(" ")]);
-  pairs.push(["Stored", stored ? flat(stored) : "nothing"]);
-  if (refused) pairs.push(["Last answer not kept", flat(refused)]);
-  if (told.write) pairs.push(["Outdates now", `${count(told.write.entries)} entries: ${told.write.rules.map((rule) => rule.rule).join(", ") || "its own path"}`]);
-  if (dropped?.length) pairs.push(["Dropped by", dropped.slice(0, 20).map(({ tag, by }) => `${tag} by ${by.join(", ")}`).join("; ")]);
-  facts(list, pairs);
-  const all = element("details", {}, element("summary", {}, "All of it"), element("pre", { tabindex: "0" }, JSON.stringify(told, null, 2)));
-  return [list, all];
-}
-
-// What an object says, in a line.
-function flat(value) {
-  if (value === null || typeof value !== "object") return String(value);
-  if (Array.isArray(value)) return value.slice(0, 20).map(flat).join(" ");
-  return Object.entries(value).filter(([, one]) => one !== null && one !== false && !(Array.isArray(one) && one.length === 0)).map(([name, one]) => (one === true ? name : `${name.replaceAll("_", " ")} ${flat(one)}`)).join(", ");
-}
 
 for (const details of ["requests-details", "graph-details"]) byId(details).open = false;
 if (root.dataset.access === "locked" && token.get() === null) locked("");

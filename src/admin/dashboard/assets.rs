@@ -20,12 +20,15 @@ const STYLE: &str = "text/css; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Name, type, and what it holds.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("style.css", STYLE, include_str!("style.css")),
     ("app.js", SCRIPT, include_str!("app.js")),
     ("charts.js", SCRIPT, include_str!("charts.js")),
+    ("explain.js", SCRIPT, include_str!("explain.js")),
     ("graph.js", SCRIPT, include_str!("graph.js")),
     ("panels.js", SCRIPT, include_str!("panels.js")),
+    ("shadow.js", SCRIPT, include_str!("shadow.js")),
+    ("standing.js", SCRIPT, include_str!("standing.js")),
     ("stream.js", SCRIPT, include_str!("stream.js")),
     ("words.js", SCRIPT, include_str!("words.js")),
     ("uplot.js", SCRIPT, include_str!("uplot.js")),

@@ -66,6 +66,12 @@ export class History {
     return [this.at, ...sums.reverse()];
   }
 
+  // From when to when: two minutes at least, though nothing was counted yet.
+  span() {
+    const end = this.last?.at ?? Date.now() / 1e3;
+    return [Math.min(this.at[0] ?? end, end - 120), end];
+  }
+
   // What was counted, by minute, the newest first.
   minutes() {
     const rows = new Map();
@@ -93,7 +99,7 @@ export class Requests {
     this.plot = new uPlot({
       width: width(this.place), height: HEIGHT,
       legend: { show: false }, cursor: { show: false }, padding: [8, 22, 0, 0],
-      scales: { x: { time: true, range: (_, low, high) => { const end = high ?? this.history.last?.at ?? Date.now() / 1e3; return [Math.min(low ?? end, end - 120), end]; } }, y: { range: (_, low, high) => [0, Math.max(1, high ?? 1) * 1.08] } },
+      scales: { x: { time: true, range: () => this.history.span() }, y: { range: (_, low, high) => [0, Math.max(1, high ?? 1) * 1.08] } },
       axes: [{ ...axis, values: (_, ticks) => ticks.map(clock), space: 90 }, { ...axis, size: 46, values: (_, ticks) => ticks.map((tick) => (tick >= 1000 ? `${tick / 1000}k` : `${tick}`)) }],
       series: [{}, ...series],
       hooks: { draw: [(plot) => this.lines(plot)] },

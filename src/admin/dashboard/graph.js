@@ -30,7 +30,7 @@ export class Graph {
 
   draw() {
     const place = byId("graph");
-    if (this.nodes.size === 0) return say(place, "");
+    if (this.nodes.size === 0) return say(place, "The configuration has no dependencies.");
     if (this.nodes.size > NODES) return say(place, `${this.nodes.size} names are too many to draw.`);
     const levels = [];
     for (const node of this.nodes.values()) {

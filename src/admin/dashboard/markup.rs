@@ -90,6 +90,21 @@ impl Markup {
     }
 }
 
+/// A table, or that there is nothing to put into it.
+pub(super) fn listed(
+    caption: &'static str,
+    heads: &[&str],
+    rows: &[Vec<Cell>],
+    empty: &'static str,
+) -> Markup {
+    let mut markup = Markup::default();
+    match rows.is_empty() {
+        true => markup.raw("<p class=empty>").raw(empty).raw("</p>"),
+        false => markup.table(caption, heads, rows),
+    };
+    markup
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

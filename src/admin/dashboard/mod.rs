@@ -13,6 +13,8 @@ mod assets;
 mod markup;
 mod page;
 mod panels;
+mod shadow;
+mod standing;
 mod words;
 
 use axum::extract::{Extension, Path, Query, Request, State};

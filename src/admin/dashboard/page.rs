@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use crate::admin::Sources;
 use crate::admin::dashboard::markup::Markup;
-use crate::admin::dashboard::panels;
-use crate::admin::dashboard::words::{count, percent, time};
+use crate::admin::dashboard::{panels, shadow, standing};
 
 /// Everything that is the same each time, with `{{name}}` where something is put in.
 const FRAME: &str = include_str!("page.html");
@@ -49,8 +48,12 @@ impl Page<'_> {
                 "login" => return "hidden".into(),
                 "node" => words(&[figures["node"].as_str().unwrap_or_default()]),
                 "version" => words(&[figures["version"].as_str().unwrap_or_default()]),
-                "sentence" => sentence(figures),
-                "chips" => panels::chips(figures),
+                "sentence" => standing::sentence(figures),
+                "chips" => standing::chips(figures),
+                "notices" => standing::notices(figures),
+                "shadow_hidden" => return if shadow::is_known(figures) { "" } else { "hidden" }.into(),
+                "shadow_sentence" => shadow::sentence(figures),
+                "shadow" => shadow::routes(figures),
                 "windows" => panels::windows(sources, figures),
                 "latency" => panels::latency(figures),
                 "routes" => panels::routes(figures),
@@ -87,28 +90,6 @@ fn words(words: &[&str]) -> Markup {
     words.iter().for_each(|word| {
         markup.text(word);
     });
-    markup
-}
-
-/// What it all comes to.
-fn sentence(figures: &Value) -> Markup {
-    let totals = &figures["totals"];
-    let requests = &totals["requests"];
-    let served = ["hit", "stale"].iter().filter_map(|cache| requests[cache].as_u64()).sum();
-    let mut markup = Markup::default();
-    let Some(ratio) = totals["hit_ratio"].as_f64() else {
-        let answered = requests["all"].as_u64().unwrap_or_default();
-        markup.raw("Nothing was read through the cache yet: <strong>").text(&count(answered));
-        markup.raw("</strong> requests were answered.");
-        return markup;
-    };
-    markup.raw("<strong>").text(&percent(Some(ratio)));
-    markup.raw("</strong> of reads came from the cache since the start: <strong>").text(&count(served));
-    markup.raw("</strong> calls to the origin avoided");
-    if let Some(saved) = totals["seconds_saved"].as_f64() {
-        markup.raw(", about <strong>").text(&time(Some(saved))).raw("</strong> of waiting saved");
-    }
-    markup.raw(".");
     markup
 }
 

@@ -1,6 +1,6 @@
 // What stands in the panels: the same tables that the page came with, kept up to date.
 
-import { byId, bytes, clock, count, element, facts, fill, percent, say, table, time } from "./words.js";
+import { byId, bytes, clock, count, element, facts, percent, say, table, time } from "./words.js";
 
 const INVALIDATIONS = 100;
 const TREND = 60;
@@ -10,48 +10,8 @@ const REASONS = {
   "uri-miss": "nothing was kept", stale: "what was kept had expired", "vary-miss": "another variant was kept", method: "a write",
   bypass: "the route is not cached", route: "the route is not cached", "no-freshness": "nobody gave the answer a life", "set-cookie": "the answer sets a cookie",
   request: "the request asked for more", miss: "this node had no lease", partial: "only a part was kept", "no-store": "the origin forbids it", private: "the answer is one person's",
+  shadow: "the route is only watched",
 };
-
-// A list of chips: [kind, name, word].
-export function chips(figures, age) {
-  const { state, config } = figures, all = [];
-  all.push([state.ready === "ready" ? "well" : "warn", "process", state.ready === "ready" ? `up ${time(figures.uptime_seconds)}` : state.ready]);
-  const up = state.upstream.reachable;
-  all.push([up === true ? "well" : up === false ? "ill" : "plain", "upstream", up === true ? "reachable" : up === false ? "unreachable" : "not known", state.upstream.error]);
-  if (!state.redis) all.push(["plain", "Redis", "none"]);
-  else all.push(state.redis.connected ? ["well", "Redis", "connected"] : ["ill", "Redis", `away: ${state.redis.why}`, state.channels?.last_error]);
-  const lease = state.lease;
-  if (!lease) all.push(["plain", "lease", "alone"]);
-  else if (lease.left == null) all.push(["plain", "lease", `not needed (${lease.coherence})`]);
-  else all.push(lease.left > 0 ? ["well", "lease", "held"] : ["ill", "lease", "none", lease.error]);
-  all.push(["plain", "configuration", `${config.digest.slice(0, 8)}, ${time(Math.max(0, age(config.loaded_at)))} old`]);
-  const off = state.switches.length;
-  all.push(!state.enabled ? ["ill", "cache", "off"] : off ? ["warn", "cache", `${off} switched off`, state.switches.map((one) => `${one.route ?? "everything"} for ${one.left}`).join(", ")] : ["well", "cache", "on"]);
-  const alerts = state.alerts.map((alert) => alert.alert);
-  const detail = state.alerts.map(({ alert, value, target, route, since }) => `${alert} since ${since}: ${value}, wanted ${target}${route ? `, most of all ${route}` : ""}`).join("; ");
-  all.push(alerts.length ? ["ill", "alerts", alerts.join(", "), detail] : ["well", "alerts", "none"]);
-  const place = byId("chips");
-  while (place.children.length > all.length) place.lastElementChild.remove();
-  all.forEach(([kind, name, word, title], at) => {
-    const chip = place.children[at] ?? place.appendChild(element("li", {}, element("span"), " ", element("b")));
-    if (chip.className !== `chip ${kind}`) chip.className = `chip ${kind}`;
-    if ((title ?? "") !== chip.title) chip.title = title ?? "";
-    say(chip.firstElementChild, name);
-    say(chip.lastElementChild, word);
-  });
-  return alerts;
-}
-
-export function sentence(figures) {
-  const { hit_ratio: ratio, requests, seconds_saved: saved } = figures.totals, strong = (text) => element("strong", {}, text);
-  const parts = ratio == null
-    ? ["Nothing was read through the cache yet: ", strong(count(requests.all)), " requests were answered"]
-    : [strong(percent(ratio)), " of reads came from the cache since the start: ", strong(count(requests.hit + requests.stale)), " calls to the origin avoided"];
-  if (saved != null) parts.push(", about ", strong(time(saved)), " of waiting saved");
-  parts.push(".");
-  const place = byId("sentence"), text = parts.map((part) => part.textContent ?? part).join("");
-  if (place.textContent !== text) fill(place, ...parts);
-}
 
 // The routes, with what they did lately.
 export class Routes {
@@ -90,7 +50,7 @@ export class Routes {
       const known = this.known.get(route.route), reason = route.reasons.find((one) => one.reason !== "method");
       draw(known.line, known.rates);
       return [
-        { code: route.route, title: route.route }, { number: count(route.requests.all) }, { node: known.line }, { share: route.hit_ratio, text: percent(route.hit_ratio) },
+        { code: route.route, title: route.route }, { number: count(route.requests.all) }, { node: known.line }, { share: route.hit_ratio, text: route.hit_ratio == null && route.mode === "shadow" ? "shadow" : percent(route.hit_ratio) },
         { number: time(route.hits.p95) }, { number: time(route.misses.p95) }, { number: time(route.seconds_saved) },
         reason ? { code: `${reason.reason} ${count(reason.count)}`, title: REASONS[reason.reason] ?? "" } : "–",
       ];
@@ -161,7 +121,7 @@ const bar = element("meter", { "aria-hidden": "true", low: "0.9", high: "0.95", 
 const used = element("span"), both = element("span", { class: "bar" }, bar, used);
 
 export function rest(figures) {
-  const { memory, evictions, audit, fleet, hottest, warm } = figures;
+  const { memory, evictions, audit, fleet, hottest, routes, warm } = figures;
   bar.value = memory.used ?? 0;
   say(used, percent(memory.used));
   facts(byId("memory"), [
@@ -170,8 +130,10 @@ export function rest(figures) {
     ["Evicted for room", count(evictions.size)], ["Expired", count(evictions.expired)],
   ]);
   const stale = audit?.stale_per_million;
-  facts(byId("audit"), [["Checks", count(audit?.checks)], ["Stale", count(audit?.stale)], ["Stale in a million", stale == null ? "–" : stale.toFixed(0)]]);
-  table(byId("hottest"), "Hottest keys", ["Key", "Hits"], hottest.map((key) => [{ code: key.target, title: key.target }, { number: count(key.hits) }]), "Nothing was read twice yet.");
+  facts(byId("audit"), [["Checks", count(audit?.checks)], ["Same", count(audit?.same)], ["Stale", count(audit?.stale)], ["Stale in a million", stale == null ? "–" : stale.toFixed(0)]]);
+  // What is only watched would be hit.
+  const watched = new Set(routes.filter((route) => route.mode === "shadow").map((route) => route.route));
+  table(byId("hottest"), "Hottest keys", ["Key", "Hits"], hottest.map((key) => [{ code: key.target, title: key.target }, { number: `${count(key.hits)}${watched.has(key.route) ? " would be" : ""}` }]), "Nothing was read twice yet.");
   const runs = (warm?.runs ?? []).map((run) => [run.trigger, run.state, { number: `${count(run.done)} of ${count(run.total)}` }, { number: count(run.failed) }, { number: count(run.hits_earned) }]);
   table(byId("warm"), "Warm runs, the newest first", ["Run", "State", "Done", "Failed", "Hits earned"], runs, warm?.count ? `${count(warm.count)} tasks, none was due yet.` : "Nothing is warmed.");
   const nodes = (fleet?.nodes ?? []).map((node) => [{ code: node.about ?? node.id, title: node.id }, node.shut_out ? "shut out" : "in", { number: count(node.applied) }, node.self ? "this one" : ""]);

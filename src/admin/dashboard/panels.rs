@@ -3,62 +3,13 @@
 use serde_json::Value;
 
 use crate::admin::Sources;
-use crate::admin::dashboard::markup::{Cell, Markup};
-use crate::admin::dashboard::words::{bytes, count, percent, time};
+use crate::admin::dashboard::markup::{Cell, Markup, listed};
+use crate::admin::dashboard::words::{bytes, count, each, percent, time};
 use crate::invalidate::audit::Query;
 use crate::metrics::Cache;
 
 /// Rows of lists that go on and on.
 const ROWS: usize = 30;
-
-/// How it stands: a word each, and whether that is well.
-pub(super) fn chips(figures: &Value) -> Markup {
-    let (state, mut markup) = (&figures["state"], Markup::default());
-    let mut chip = |kind: &'static str, name: &'static str, word: &str| {
-        markup
-            .raw("<li class=\"chip ")
-            .raw(kind)
-            .raw("\"><span>")
-            .raw(name)
-            .raw("</span> <b>")
-            .text(word)
-            .raw("</b></li>");
-    };
-    let ready = state["ready"].as_str().unwrap_or("unknown");
-    chip(if ready == "ready" { "well" } else { "warn" }, "process", ready);
-    match state["upstream"]["reachable"].as_bool() {
-        Some(true) => chip("well", "upstream", "reachable"),
-        Some(false) => chip("ill", "upstream", "unreachable"),
-        None => chip("plain", "upstream", "not known"),
-    }
-    match (&state["redis"]["connected"], &state["redis"]["why"]) {
-        (Value::Bool(true), _) => chip("well", "Redis", "connected"),
-        (Value::Bool(false), why) => {
-            chip("ill", "Redis", &format!("away: {}", why.as_str().unwrap_or("unknown")))
-        }
-        _ => chip("plain", "Redis", "none"),
-    }
-    match (state["lease"].is_null(), state["lease"]["left"].as_f64()) {
-        (true, _) => chip("plain", "lease", "alone"),
-        (false, None) => chip("plain", "lease", "not needed"),
-        (false, Some(left)) if left > 0.0 => chip("well", "lease", "held"),
-        (false, Some(_)) => chip("ill", "lease", "none"),
-    }
-    let digest = figures["config"]["digest"].as_str().unwrap_or_default();
-    let loaded = figures["config"]["loaded_at"].as_str().unwrap_or_default();
-    chip("plain", "configuration", &format!("{} since {loaded}", digest.get(..8).unwrap_or(digest)));
-    match state["switches"].as_array().map_or(0, Vec::len) {
-        _ if state["enabled"] == false => chip("ill", "cache", "off"),
-        0 => chip("well", "cache", "on"),
-        off => chip("warn", "cache", &format!("{off} switched off")),
-    }
-    let alerts: Vec<&str> = each(&state["alerts"]).filter_map(|alert| alert["alert"].as_str()).collect();
-    match alerts.is_empty() {
-        true => chip("well", "alerts", "none"),
-        false => chip("ill", "alerts", &alerts.join(", ")),
-    }
-    markup
-}
 
 /// Everything, and the monitor's windows.
 pub(super) fn windows(sources: &Sources, figures: &Value) -> Markup {
@@ -101,6 +52,7 @@ pub(super) fn routes(figures: &Value) -> Markup {
     let rows: Vec<Vec<Cell>> = each(&figures["routes"])
         .map(|route| {
             let ratio = route["hit_ratio"].as_f64();
+            let is_watched = ratio.is_none() && route["mode"] == "shadow";
             // That a write is none of the cache's business is no news.
             let reason = each(&route["reasons"]).find(|reason| reason["reason"] != "method");
             let reason = reason.map(|reason| {
@@ -110,7 +62,7 @@ pub(super) fn routes(figures: &Value) -> Markup {
                 Cell::Code(word(&route["route"])),
                 Cell::Number(count(route["requests"]["all"].as_u64().unwrap_or_default())),
                 Cell::text("–"),
-                Cell::Share(ratio, percent(ratio)),
+                Cell::Share(ratio, if is_watched { "shadow".into() } else { percent(ratio) }),
                 Cell::Number(time(route["hits"]["p95"].as_f64())),
                 Cell::Number(time(route["misses"]["p95"].as_f64())),
                 Cell::Number(time(route["seconds_saved"].as_f64())),
@@ -176,14 +128,16 @@ pub(super) fn memory(figures: &Value) -> Markup {
     facts(&rows)
 }
 
-/// What is read most.
+/// What is read most; of what is only watched, what would be.
 pub(super) fn hottest(figures: &Value) -> Markup {
+    let is_watched = |name: &Value| {
+        each(&figures["routes"]).any(|route| route["route"] == *name && route["mode"] == "shadow")
+    };
     let rows: Vec<Vec<Cell>> = each(&figures["hottest"])
         .map(|key| {
-            vec![
-                Cell::Code(word(&key["target"])),
-                Cell::Number(count(key["hits"].as_u64().unwrap_or_default())),
-            ]
+            let hits = count(key["hits"].as_u64().unwrap_or_default());
+            let would_be = if is_watched(&key["route"]) { " would be" } else { "" };
+            vec![Cell::Code(word(&key["target"])), Cell::Number(format!("{hits}{would_be}"))]
         })
         .collect();
     listed("Hottest keys", &["Key", "Hits"], &rows, "Nothing was read twice yet.")
@@ -246,19 +200,6 @@ fn facts(rows: &[(&'static str, String)]) -> Markup {
     }
     markup.raw("</dl>");
     markup
-}
-
-fn listed(caption: &'static str, heads: &[&str], rows: &[Vec<Cell>], empty: &'static str) -> Markup {
-    let mut markup = Markup::default();
-    match rows.is_empty() {
-        true => markup.raw("<p class=empty>").raw(empty).raw("</p>"),
-        false => markup.table(caption, heads, rows),
-    };
-    markup
-}
-
-fn each(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
 }
 
 fn word(value: &Value) -> String {

@@ -21,8 +21,8 @@ export async function ask(path, options = {}) {
   return answer;
 }
 
-// Calls `on.event(name, data)` for each event, `on.live()` when it begins, `on.lost(why, again)` when it has ended, with the seconds
-// until the next try, and `on.refused()` if the token opens nothing. Gives a function that ends it.
+// Calls `on.event(name, data)` for each event, `on.live()` when it begins, `on.lost(why)` when it has ended, and `on.refused()` if the
+// token opens nothing. Gives a function that ends it.
 export function follow(path, on) {
   let stopped = false, tries = 0, abort = new AbortController(), timer = 0, wake = null;
   const again = async () => {

@@ -57,6 +57,13 @@ export function say(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
+export const strong = (text) => element("strong", {}, text);
+
+// The same for a sentence of several pieces.
+export function write(place, pieces) {
+  if (place.textContent !== pieces.map((piece) => piece.textContent ?? piece).join("")) fill(place, ...pieces);
+}
+
 // A table that keeps its rows: `cells` are texts, or {code}, {number}, {share, text}, {node}.
 export function table(place, caption, heads, rows, empty) {
   if (rows.length === 0) {
@@ -97,6 +104,7 @@ function put(place, cell) {
       fill(place, element("meter", { "aria-hidden": "true" }), element("span"));
     }
     place.firstElementChild.value = cell.share ?? 0;
+    place.firstElementChild.classList.toggle("none", cell.share == null);
     return say(place.lastElementChild, cell.text);
   }
   if (place.firstChild !== cell.node) fill(place, cell.node);

@@ -1,5 +1,7 @@
 //! Numbers as people read them; `words.js` says the same. Pure.
 
+use serde_json::Value;
+
 /// `1,234,567`
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -56,6 +58,11 @@ pub(super) fn bytes(bytes: u64) -> String {
     } else {
         format!("{size:.1} {}", UNITS[unit])
     }
+}
+
+/// What a list holds; what is none holds nothing.
+pub(super) fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
 }
 
 #[cfg(test)]

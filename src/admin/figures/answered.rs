@@ -1,13 +1,15 @@
 //! What was answered, by route and all together.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::admin::Sources;
 use crate::admin::figures::seldom::Seen;
-use crate::metrics::{Cache, Tally};
+use crate::metrics::{Cache, Shadowed, Tally};
+use crate::monitor::usage::shadow::Shadow;
 
 /// Routes that are told of by themselves: those with most requests.
 const ROUTES: usize = 100;
@@ -88,12 +90,14 @@ pub(super) fn bounds() -> Vec<f64> {
 /// All together, each of those routes that have most requests, and how many more have any.
 pub(super) fn told(sources: &Sources, seldom: &Seen) -> (Value, Vec<Value>, usize) {
     let (mut all, mut saved, mut routes) = (Answered::default(), None::<Duration>, Vec::new());
+    let mut shadow = Shadowed::default();
     for (route, template) in sources.metrics.templates() {
         let answered = Answered::of(&sources.metrics.read_route(route).durations);
         if answered.count() == 0 {
             continue;
         }
         all.add(&answered);
+        shadow = shadow.and(&sources.metrics.shadow(route));
         if let Some(more) = answered.saved() {
             saved = Some(saved.unwrap_or_default() + more);
         }
@@ -102,21 +106,22 @@ pub(super) fn told(sources: &Sources, seldom: &Seen) -> (Value, Vec<Value>, usiz
     routes.sort_by_key(|(.., answered)| Reverse(answered.count()));
     let left_out = routes.len().saturating_sub(ROUTES);
     routes.truncate(ROUTES);
+    let parts = sources.flow.parts();
+    let modes: HashMap<usize, _> =
+        parts.rules.table.routes().iter().map(|route| (route.index, route.settings.mode.as_str())).collect();
     let routes = routes.into_iter().map(|(route, template, answered)| {
         let mut told = answered.told(answered.saved());
+        let shadow = Shadow::of(&sources.metrics.shadow(route));
+        let bytes = seldom.bytes.get(template);
         let reasons = sources.metrics.misses(route).into_iter().take(REASONS);
         let reasons: Vec<Value> =
             reasons.map(|(reason, count)| json!({ "reason": reason, "count": count })).collect();
         told.insert("route".into(), template.into());
         told.insert("reasons".into(), reasons.into());
-        told.insert(
-            "bytes_hit".into(),
-            seldom.bytes.get(template).map_or(Value::Null, |bytes| bytes.0.into()),
-        );
-        told.insert(
-            "bytes_filled".into(),
-            seldom.bytes.get(template).map_or(Value::Null, |bytes| bytes.1.into()),
-        );
+        told.insert("mode".into(), json!(modes.get(&route)));
+        told.insert("shadow".into(), json!(shadow));
+        told.insert("bytes_hit".into(), json!(bytes.map(|(hit, _)| hit)));
+        told.insert("bytes_filled".into(), json!(bytes.map(|(_, filled)| filled)));
         Value::Object(told)
     });
     let routes = routes.collect();
@@ -124,6 +129,7 @@ pub(super) fn told(sources: &Sources, seldom: &Seen) -> (Value, Vec<Value>, usiz
     let origin = sources.metrics.read_sums().upstream;
     totals.insert("origin".into(), histogram(&origin));
     totals.insert("bytes_hit".into(), seldom.bytes_hit.into());
+    totals.insert("shadow".into(), json!(Shadow::of(&shadow)));
     (Value::Object(totals), routes, left_out)
 }
 

@@ -258,7 +258,7 @@ impl All {
             requests: count(|of| of.all),
             hit_ratio: ratio(hits as f64, (hits + missed) as f64),
             seconds_saved: (!saved.is_empty()).then(|| saved.iter().sum()),
-            bytes_hit: sums.iter().map(bytes_hit).sum(),
+            bytes_hit: sums.iter().map(|of| of.hit_bytes).sum(),
             reuse_distance: Distance::of(rates),
             audit: Audit::of(audit),
             shadow: Shadow::of(
@@ -266,13 +266,6 @@ impl All {
             ),
         }
     }
-}
-
-/// What clients were given out of the cache.
-fn bytes_hit(sums: &Sums) -> u64 {
-    let Requests { hit, stale, .. } = Requests::of(sums);
-    // Hits that would have been, in shadow mode, brought nobody anything.
-    if hit + stale == 0 { 0 } else { sums.hit_bytes }
 }
 
 impl OfRoute {
@@ -291,7 +284,7 @@ impl OfRoute {
             no_freshness: sums.answered.no_freshness,
             fills: sums.fills,
             bytes_filled: sums.fill_bytes,
-            bytes_hit: bytes_hit(sums),
+            bytes_hit: sums.hit_bytes,
             fetch_seconds: ratio(fetching, fetches as f64),
             seconds_saved: seconds_saved(sums),
             lives: Lives::of(sums),

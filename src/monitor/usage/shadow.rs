@@ -50,7 +50,8 @@ pub struct Checks {
 }
 
 impl Shadow {
-    pub(in crate::monitor) fn of(seen: &Shadowed) -> Option<Self> {
+    /// What was counted; `None`: nothing was asked in shadow mode.
+    pub(crate) fn of(seen: &Shadowed) -> Option<Self> {
         const MILLION: f64 = 1e6;
         let requests = Requests {
             all: seen.all(),
