@@ -20,7 +20,6 @@ use crate::config::{Config, reload};
 use crate::flow::Flow;
 use crate::flow::in_force::Ruling;
 use crate::invalidate::{Invalidation, Settings as InvalidationSettings, Source};
-use crate::metrics::Metrics;
 use crate::monitor::Monitor;
 use crate::monitor::harvest::Harvest;
 use crate::route::host::{Hosts, Scheme};
@@ -46,7 +45,7 @@ pub(super) struct Basis {
 
 /// Who brings other configurations into force.
 pub(super) struct Reloader {
-    pub(super) basis: Basis,
+    pub(super) basis: Arc<Basis>,
     pub(super) flow: Flow,
     pub(super) warmer: Warmer,
     pub(super) monitor: Monitor,
@@ -74,17 +73,16 @@ impl Basis {
         Self { port, tls: config.flow.tls, secret }
     }
 
-    /// The rules of `config`, and how what they tell is outdated.
+    /// The rules of `config`, and how what they tell is outdated; each route is counted under its template's `number`.
     ///
     /// # Errors
     /// As [`crate::app::start`].
     pub(super) fn rules(
         &self,
         config: &Config,
-        metrics: &Metrics,
+        number: impl FnMut(&str) -> usize,
     ) -> Result<(Rules, InvalidationSettings), Error> {
         let scheme = if self.tls { Scheme::Https } else { Scheme::Http };
-        let number = |template: &str| metrics.number(template);
         let identity = identity::Settings { secret: Some(self.secret.clone()), ..config.identity.clone() };
         let rules = Rules {
             table: Table::numbered(config.routes.clone(), config.unmatched.clone(), number)?,
@@ -111,7 +109,7 @@ impl Reloader {
     ) -> Result<(Reloaded, Loaded), Error> {
         let mut state = self.state.lock().await;
         let (before, parts) = (self.config.load_full(), self.flow.parts());
-        let (rules, invalidation) = self.basis.rules(&config, &parts.metrics)?;
+        let (rules, invalidation) = self.basis.rules(&config, |template| parts.metrics.number(template))?;
         let upstream = match is_same(&before.upstream, &config.upstream) {
             true => parts.upstream.clone(),
             false => Upstream::new(config.upstream.clone())?,
@@ -180,7 +178,7 @@ impl State {
 
 /// What is kept and may be of other rules: of the routes that are gone, have come, or say something else; everything, if it is known
 /// under other names, or comes from elsewhere.
-fn outdated(before: &Config, config: &Config, (old, new): (&Rules, &Rules)) -> Reach {
+pub(super) fn outdated(before: &Config, config: &Config, (old, new): (&Rules, &Rules)) -> Reach {
     let stays = |origin| config.upstream.origins.contains(origin);
     if before.hosts != config.hosts || !before.upstream.origins.iter().any(stays) {
         return Reach::all();
