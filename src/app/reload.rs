@@ -17,6 +17,7 @@ use crate::app::Error;
 use crate::clock::Clock;
 use crate::config::reload::Change;
 use crate::config::{Config, reload};
+use crate::fleet::about;
 use crate::flow::Flow;
 use crate::flow::in_force::Ruling;
 use crate::invalidate::{Invalidation, Settings as InvalidationSettings, Source};
@@ -147,6 +148,9 @@ impl Reloader {
         let loaded = Loaded { changed: changed.clone(), ..loaded(&config, needs_restart.clone(), clock) };
         parts.metrics.config().in_force(&loaded.digest, loaded.at);
         self.config.store(Arc::new(config));
+        if let Some(fleet) = parts.invalidator.fleet() {
+            fleet.is_now(about::of(&loaded.digest));
+        }
         let digest = loaded.digest.clone();
         Ok((Reloaded { digest, changed, needs_restart, dropped }, loaded))
     }
