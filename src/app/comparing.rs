@@ -10,15 +10,18 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 
 use crate::admin::Compare;
+use crate::app::reload::{Basis, outdated};
 use crate::config::diff::{Difference, Kept, Live, Moved, What};
 use crate::config::{Config, Problem, Report};
 use crate::flow::Flow;
 use crate::monitor::harvest::Harvest;
 use crate::monitor::usage::TOP;
 use crate::monitor::usage::report::{self, Asked};
-use crate::route::host::{HostError, Hosts, Scheme};
+use crate::route::host::HostError;
 use crate::route::path::Path;
-use crate::route::table::{Route, Table};
+use crate::route::reach::Reach;
+use crate::route::table::Route;
+use crate::route::target::Rules;
 use crate::store::entry::{Entry, EntryId};
 
 /// Most targets that are told of as moved.
@@ -27,7 +30,12 @@ const MOST_MOVED: usize = 50;
 const SLICE: usize = 1_000;
 
 /// Compares with what `in_force` holds then, and with what `flow` has stored.
-pub(super) fn compare(in_force: Arc<ArcSwap<Config>>, flow: Flow, port: u16, harvest: Harvest) -> Compare {
+pub(super) fn compare(
+    in_force: Arc<ArcSwap<Config>>,
+    flow: Flow,
+    basis: Arc<Basis>,
+    harvest: Harvest,
+) -> Compare {
     Arc::new(move |name, text| {
         let old = in_force.load_full();
         let name = name.unwrap_or("the new configuration");
@@ -44,7 +52,8 @@ pub(super) fn compare(in_force: Arc<ArcSwap<Config>>, flow: Flow, port: u16, har
         // Without a text that can be shown, nothing of it is.
         let shown = shown.as_ref().unwrap_or(&old);
         let mut difference = Difference::between(&old, &new, Some(shown));
-        difference.live = After::of(&new, port).map(|after| after.live(&old, &difference, &flow, &harvest));
+        difference.live = After::of(&new, (&old, &flow), &basis)
+            .map(|after| after.live(&old, &difference, &flow, &harvest));
         let mut told = json!(difference);
         told["ok"] = true.into();
         told
@@ -66,22 +75,22 @@ fn only_here(file: Option<PathBuf>) -> Report {
 
 /// Which entries would still be found by other rules.
 struct After {
-    table: Table,
-    hosts: Hosts,
-    scheme: Scheme,
+    rules: Rules,
+    /// Whether everything that is kept would go.
+    begins_anew: bool,
 }
 
 impl After {
-    /// By those of `new`; `None`: it could not start.
-    fn of(new: &Config, port: u16) -> Option<Self> {
-        let scheme = if new.flow.tls { Scheme::Https } else { Scheme::Http };
-        let table = Table::build(new.routes.clone(), new.unmatched.clone()).ok()?;
-        Some(Self { table, hosts: Hosts::new(&new.hosts, scheme, port).ok()?, scheme })
+    /// By those of `new`, where `old` is in force; `None`: they could not be.
+    fn of(new: &Config, (old, flow): (&Config, &Flow), basis: &Basis) -> Option<Self> {
+        let mut numbers = 0..;
+        let (rules, _) = basis.rules(new, |_| numbers.next().unwrap_or_default()).ok()?;
+        let begins_anew = outdated(old, new, (&flow.parts().rules, &rules)) == Reach::all();
+        Some(Self { rules, begins_anew })
     }
 
     fn live(&self, old: &Config, difference: &Difference, flow: &Flow, harvest: &Harvest) -> Live {
         let mut live = Live::default();
-        let is_new_secret = difference.changes.iter().any(|change| change.path == "identity.secret");
         let parts = flow.parts();
         let table = &parts.rules.table;
         let mut after: Option<EntryId> = None;
@@ -92,7 +101,7 @@ impl After {
             for entry in &slice {
                 let Some(told) = entry.key().told() else { continue };
                 let route = table.find(Path::of(told.path).decoded());
-                let is_kept = self.finds(entry) && !(is_new_secret && told.is_of_a_credential);
+                let is_kept = !self.begins_anew && self.finds(entry);
                 let Kept { entries, kept } =
                     live.by_route.entry(route.settings.template.clone()).or_default();
                 *entries += 1;
@@ -112,16 +121,15 @@ impl After {
     fn finds(&self, entry: &Entry) -> bool {
         entry.key().told().is_some_and(|told| {
             let route = self.route(told.path);
-            let host: Result<_, HostError> = self.hosts.resolve(told.scheme, told.authority);
+            let host: Result<_, HostError> = self.rules.hosts.resolve(told.scheme, told.authority);
             !route.settings.bypass
                 && route.key.digest == entry.key().rules()
-                && told.scheme == self.scheme
                 && host.is_ok_and(|host| host.as_str() == told.authority)
         })
     }
 
     fn route(&self, path: &str) -> &Arc<Route> {
-        self.table.find(Path::of(path).decoded())
+        self.rules.table.find(Path::of(path).decoded())
     }
 
     /// Plays what is asked for most against the new table.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::fleet::journal::{self, Journal, RETAINED};
 use crate::fleet::redis_journal::RedisJournal;
 use crate::fleet::script;
-use crate::fleet::{self, Fleet};
+use crate::fleet::{self, Fleet, about};
 use crate::flow::Flow;
 use crate::invalidate::stream::Stream;
 use crate::metrics::Metrics;
@@ -57,7 +57,7 @@ pub(super) fn join(
     (place, tier): (Place, Standing),
     digest: &str,
 ) -> Fleet {
-    settings.about = format!("larder {} {digest}", env!("CARGO_PKG_VERSION"));
+    settings.about = about::of(digest);
     let parts = flow.parts();
     let deadline = settings.lease / 2;
     let of_journal = journal::Settings {

@@ -73,7 +73,7 @@ impl Prepared {
         let (in_force, reloads) = InForce::new(loaded);
         let place = config.fleet.as_ref().map(joining::place_of).transpose()?;
         let (standing, tier) = joining::shared_tier(&config, place.as_ref(), &clock, &metrics);
-        let basis = Basis::of(&config, address.port());
+        let basis = Arc::new(Basis::of(&config, address.port()));
         let flow = walk(&config, &basis, tier, (&metrics, (log, traces), clock.clone(), drain.watch()))?;
         let (monitor, harvest, mut background) = watching::watch(&config, &flow, address.port())?;
         let joined = config.fleet.clone().zip(place.clone());
@@ -148,7 +148,7 @@ impl Prepared {
             compare: comparing::compare(
                 Arc::clone(&reloader.config),
                 flow.clone(),
-                address.port(),
+                Arc::clone(&reloader.basis),
                 reloader.harvest.clone(),
             ),
         }));
@@ -200,7 +200,7 @@ pub(super) fn walk(
     tier: Option<Tier>,
     (metrics, (log, traces), clock, drain): (&Arc<Metrics>, (AccessLog, Traces), Clock, Watch),
 ) -> Result<Flow, Error> {
-    let (rules, invalidation) = basis.rules(config, metrics)?;
+    let (rules, invalidation) = basis.rules(config, |template| metrics.number(template))?;
     let store = Arc::new(Store::new(&config.store, Arc::clone(metrics)));
     let invalidator = Invalidator::new(invalidation, Arc::clone(&store), clock.clone(), Arc::clone(metrics));
     Ok(Flow::new(Parts {

@@ -17,10 +17,10 @@ use crate::app::Error;
 use crate::clock::Clock;
 use crate::config::reload::Change;
 use crate::config::{Config, reload};
+use crate::fleet::about;
 use crate::flow::Flow;
 use crate::flow::in_force::Ruling;
 use crate::invalidate::{Invalidation, Settings as InvalidationSettings, Source};
-use crate::metrics::Metrics;
 use crate::monitor::Monitor;
 use crate::monitor::harvest::Harvest;
 use crate::route::host::{Hosts, Scheme};
@@ -46,7 +46,7 @@ pub(super) struct Basis {
 
 /// Who brings other configurations into force.
 pub(super) struct Reloader {
-    pub(super) basis: Basis,
+    pub(super) basis: Arc<Basis>,
     pub(super) flow: Flow,
     pub(super) warmer: Warmer,
     pub(super) monitor: Monitor,
@@ -74,17 +74,16 @@ impl Basis {
         Self { port, tls: config.flow.tls, secret }
     }
 
-    /// The rules of `config`, and how what they tell is outdated.
+    /// The rules of `config`, and how what they tell is outdated; each route is counted under its template's `number`.
     ///
     /// # Errors
     /// As [`crate::app::start`].
     pub(super) fn rules(
         &self,
         config: &Config,
-        metrics: &Metrics,
+        number: impl FnMut(&str) -> usize,
     ) -> Result<(Rules, InvalidationSettings), Error> {
         let scheme = if self.tls { Scheme::Https } else { Scheme::Http };
-        let number = |template: &str| metrics.number(template);
         let identity = identity::Settings { secret: Some(self.secret.clone()), ..config.identity.clone() };
         let rules = Rules {
             table: Table::numbered(config.routes.clone(), config.unmatched.clone(), number)?,
@@ -111,7 +110,7 @@ impl Reloader {
     ) -> Result<(Reloaded, Loaded), Error> {
         let mut state = self.state.lock().await;
         let (before, parts) = (self.config.load_full(), self.flow.parts());
-        let (rules, invalidation) = self.basis.rules(&config, &parts.metrics)?;
+        let (rules, invalidation) = self.basis.rules(&config, |template| parts.metrics.number(template))?;
         let upstream = match is_same(&before.upstream, &config.upstream) {
             true => parts.upstream.clone(),
             false => Upstream::new(config.upstream.clone())?,
@@ -149,6 +148,9 @@ impl Reloader {
         let loaded = Loaded { changed: changed.clone(), ..loaded(&config, needs_restart.clone(), clock) };
         parts.metrics.config().in_force(&loaded.digest, loaded.at);
         self.config.store(Arc::new(config));
+        if let Some(fleet) = parts.invalidator.fleet() {
+            fleet.is_now(about::of(&loaded.digest));
+        }
         let digest = loaded.digest.clone();
         Ok((Reloaded { digest, changed, needs_restart, dropped }, loaded))
     }
@@ -180,7 +182,7 @@ impl State {
 
 /// What is kept and may be of other rules: of the routes that are gone, have come, or say something else; everything, if it is known
 /// under other names, or comes from elsewhere.
-fn outdated(before: &Config, config: &Config, (old, new): (&Rules, &Rules)) -> Reach {
+pub(super) fn outdated(before: &Config, config: &Config, (old, new): (&Rules, &Rules)) -> Reach {
     let stays = |origin| config.upstream.origins.contains(origin);
     if before.hosts != config.hosts || !before.upstream.origins.iter().any(stays) {
         return Reach::all();

@@ -1,6 +1,7 @@
 //! The command line: one file per command, and the exit codes that they share.
 
 pub mod admin_client;
+pub mod asking;
 mod client;
 pub mod completions;
 pub mod config;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::admin_client::Failure;
+use crate::config::Env;
 
 /// Something failed while running.
 pub const FAILED: u8 = 1;
@@ -91,11 +93,11 @@ pub fn main() -> ExitCode {
         Ok(Command::Config(args)) => config::run(args),
         Ok(Command::Explain(args)) => explain::run(&args),
         Ok(Command::Init(args)) => init::run(&args),
-        Ok(Command::Purge(args)) => purge::run(&args),
-        Ok(Command::Report(args)) => report::run(&args),
-        Ok(Command::Warm(args)) => warm::run(&args),
-        Ok(Command::Reload(args)) => reload::run(&args),
-        Ok(Command::Off(args)) => off::run(&args),
+        Ok(Command::Purge(args)) => conclude(purge::execute(&args, &Env::system())),
+        Ok(Command::Report(args)) => conclude(report::execute(&args, &Env::system())),
+        Ok(Command::Warm(args)) => conclude(warm::execute(&args, &Env::system())),
+        Ok(Command::Reload(args)) => conclude(reload::execute(&args, &Env::system())),
+        Ok(Command::Off(args)) => conclude(off::execute(&args, &Env::system())),
         Ok(Command::Top(args)) => top::run(&args),
         Ok(Command::Stat(args)) => stat::run(&args),
         Ok(Command::Tail(args)) => tail::run(&args),

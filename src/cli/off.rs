@@ -2,13 +2,13 @@
 //!
 //! Invariant: what is switched off comes back by itself; there is no switch without an end.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::admin_client::{Access, Failure};
-use crate::cli::{Said, conclude};
+use crate::cli::Said;
+use crate::cli::admin_client::Failure;
+use crate::cli::asking::Asking;
 use crate::config::{self, Env};
 
 const EXAMPLES: &str = "\
@@ -38,11 +38,8 @@ pub struct Args {
     /// On again, now
     #[arg(long)]
     end: bool,
-    /// For programs
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    access: Access,
+    asking: Asking,
 }
 
 fn period(text: &str) -> Result<Duration, String> {
@@ -52,16 +49,11 @@ fn period(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Runs the command by the machine's environment, stdout and stderr.
-pub fn run(args: &Args) -> ExitCode {
-    conclude(execute(args, &Env::system()))
-}
-
-async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
-    let admin = args.access.find(env)?;
+/// Runs the command.
+pub(crate) async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
     let (path, body) = body(args);
-    let done = admin.post(path, &body, "switches").await?;
-    Ok(Said::data(if args.json { format!("{done:#}\n") } else { told(args, &done) }))
+    let done = args.asking.admin(env)?.post(path, &body, "switches").await?;
+    Ok(args.asking.said(&done, |done| told(args, done)))
 }
 
 /// Where it is sent, and what.

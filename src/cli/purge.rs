@@ -2,12 +2,11 @@
 //!
 //! Invariant: when it ends with 0, the invalidation holds; what was named wrongly is refused and never passed over.
 
-use std::process::ExitCode;
-
 use serde_json::{Value, json};
 
-use crate::cli::admin_client::{Access, Failure};
-use crate::cli::{Said, conclude};
+use crate::cli::Said;
+use crate::cli::admin_client::Failure;
+use crate::cli::asking::Asking;
 use crate::config::Env;
 
 const EXAMPLES: &str = "\
@@ -49,22 +48,14 @@ pub struct Args {
     /// Change nothing, and say what would go
     #[arg(long)]
     dry_run: bool,
-    /// For programs
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    access: Access,
+    asking: Asking,
 }
 
-/// Runs the command by the machine's environment, stdout and stderr.
-pub fn run(args: &Args) -> ExitCode {
-    conclude(execute(args, &Env::system()))
-}
-
-async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
-    let admin = args.access.find(env)?;
-    let done = admin.post("/v1/purge", &body(args), "position").await?;
-    Ok(Said::data(if args.json { format!("{done:#}\n") } else { told(&done, args.soft) }))
+/// Runs the command.
+pub(crate) async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
+    let done = args.asking.admin(env)?.post("/v1/purge", &body(args), "position").await?;
+    Ok(args.asking.said(&done, |done| told(done, args.soft)))
 }
 
 fn body(args: &Args) -> Value {

@@ -2,13 +2,12 @@
 //!
 //! Invariant: the file is read by the process that runs, with its flags and its environment; here nothing is read.
 
-use std::process::ExitCode;
-
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::cli::admin_client::{Access, Failure};
-use crate::cli::{BAD_CONFIG, Said, conclude};
+use crate::cli::admin_client::Failure;
+use crate::cli::asking::Asking;
+use crate::cli::{BAD_CONFIG, Said};
 use crate::config::Env;
 
 const EXAMPLES: &str = "\
@@ -25,25 +24,18 @@ const PATH: &str = "/v1/config/reload";
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// For programs
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    access: Access,
+    asking: Asking,
 }
 
-/// Runs the command by the machine's environment, stdout and stderr.
-pub fn run(args: &Args) -> ExitCode {
-    conclude(execute(args, &Env::system()))
-}
-
-async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
-    let admin = args.access.find(env)?;
-    let done = admin.post(PATH, &json!({}), "digest").await.map_err(|failure| match failure.status {
+/// Runs the command.
+pub(crate) async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
+    let asked = args.asking.admin(env)?.post(PATH, &json!({}), "digest").await;
+    let done = asked.map_err(|failure| match failure.status {
         Some(StatusCode::UNPROCESSABLE_ENTITY) => Failure { code: BAD_CONFIG, ..failure },
         _ => failure,
     })?;
-    Ok(Said::data(if args.json { format!("{done:#}\n") } else { told(&done) }))
+    Ok(args.asking.said(&done, told))
 }
 
 fn told(done: &Value) -> String {

@@ -1,10 +1,9 @@
 //! `larder report`: what the cache was worth, route by route, and what would make it worth more.
 
-use std::process::ExitCode;
-
-use crate::cli::admin_client::{Access, Failure};
+use crate::cli::Said;
+use crate::cli::admin_client::Failure;
+use crate::cli::asking::Asking;
 use crate::cli::stream::form_urlencoded;
-use crate::cli::{Said, conclude};
 use crate::config::Env;
 use crate::monitor::usage::report::{All, Audit, OfRoute, Report};
 use crate::monitor::usage::words::{bytes, percent, time};
@@ -34,28 +33,14 @@ pub struct Args {
     /// How many keys to a route
     #[arg(long, value_name = "COUNT")]
     top: Option<u8>,
-    /// For programs
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    access: Access,
+    asking: Asking,
 }
 
-/// Runs the command by the machine's environment, stdout and stderr.
-pub fn run(args: &Args) -> ExitCode {
-    conclude(execute(args, &Env::system()))
-}
-
-async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
-    let admin = args.access.find(env)?;
-    let done = admin.get(&path(args), "recommendations").await?;
-    if args.json {
-        return Ok(Said::data(format!("{done:#}\n")));
-    }
-    let report: Report = serde_json::from_value(done).map_err(|why| {
-        Failure::new(format!("this Larder reports in another form: {why}; --json shows it as it is"))
-    })?;
-    Ok(Said::data(told(&report, args.top.is_some() || args.route.is_some())))
+/// Runs the command.
+pub(crate) async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
+    let done = args.asking.admin(env)?.get(&path(args), "recommendations").await?;
+    args.asking.said_of(done, |report| told(report, args.top.is_some() || args.route.is_some()))
 }
 
 fn path(args: &Args) -> String {
@@ -437,8 +422,7 @@ Recommended
             route: Some("/a/{id}".into()),
             since: Some("2h".into()),
             top: None,
-            json: false,
-            access: Access::default(),
+            asking: Asking::default(),
         };
         assert_eq!(path(&args), "/v1/usage?route=%2Fa%2F%7Bid%7D&since=2h");
     }

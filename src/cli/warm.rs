@@ -2,14 +2,14 @@
 //!
 //! Invariant: with `--wait` it ends with 0 only if nothing failed; whoever stops waiting stops nothing.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cli::admin_client::{Access, Admin, Failure};
-use crate::cli::{FAILED, Said, conclude};
+use crate::cli::admin_client::{Admin, Failure};
+use crate::cli::asking::Asking;
+use crate::cli::{FAILED, Said};
 use crate::config::Env;
 
 /// The pause between two looks at a run.
@@ -39,27 +39,19 @@ pub struct Args {
     /// Wait for the end
     #[arg(long)]
     wait: bool,
-    /// For programs
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    access: Access,
+    asking: Asking,
 }
 
-/// Runs the command by the machine's environment, stdout and stderr.
-pub fn run(args: &Args) -> ExitCode {
-    conclude(execute(args, &Env::system()))
-}
-
-async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
-    let admin = args.access.find(env)?;
+/// Runs the command.
+pub(crate) async fn execute(args: &Args, env: &Env) -> Result<Said, Failure> {
+    let admin = args.asking.admin(env)?;
     let mut report = admin.post("/v1/warm", &body(args), "run").await?;
     if args.wait {
         report = followed(&admin, report).await?;
     }
-    let out = if args.json { format!("{report:#}\n") } else { told(&report) };
     let has_failed = args.wait && report["state"] != "ok";
-    Ok(Said { code: if has_failed { FAILED } else { 0 }, ..Said::data(out) })
+    Ok(Said { code: if has_failed { FAILED } else { 0 }, ..args.asking.said(&report, told) })
 }
 
 fn body(args: &Args) -> Value {

@@ -111,12 +111,19 @@ impl Journal {
         }
     }
 
-    /// Renews a lease, and tells how far the node is. It counts from before this was called.
+    /// Renews a lease, and tells how far the node is, and what it says of itself by now. It counts from before this was called.
     ///
     /// # Errors
     /// [`Away`]: it does not count.
-    pub async fn renew(&self, epoch: u64, who: &Incarnation, applied: u64) -> Result<Renewed, Away> {
-        match self.ask(epoch, Request::Renew { who: who.clone(), applied }).await? {
+    pub async fn renew(
+        &self,
+        epoch: u64,
+        who: &Incarnation,
+        applied: u64,
+        about: &str,
+    ) -> Result<Renewed, Away> {
+        let renewal = Request::Renew { who: who.clone(), applied, about: about.to_owned() };
+        match self.ask(epoch, renewal).await? {
             Answer::Held(last) => Ok(Renewed::Held { last }),
             Answer::Fenced(fence) => Ok(Renewed::Fenced { fence }),
             Answer::Unknown => Ok(Renewed::Unknown),

@@ -181,7 +181,7 @@ pub enum Renewed {
 pub struct Member {
     /// Which.
     pub incarnation: Incarnation,
-    /// What it says of itself: its name, its version, its rules' digest.
+    /// What it says of itself, as of its last renewal.
     pub about: String,
     /// As its last renewal told.
     pub applied: u64,

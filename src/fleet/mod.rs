@@ -9,6 +9,7 @@
 //! Invariant: whoever has no lease serves nothing that is kept, and whoever has one has applied all that was acknowledged
 //! before. It refuses to know what an invalidation reaches, and HTTP.
 
+pub mod about;
 mod ask;
 mod everywhere;
 pub mod intent;
@@ -26,6 +27,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
@@ -58,7 +60,7 @@ pub struct Settings {
     pub namespace: String,
     /// How many replicas of Redis must have what counts.
     pub replicas: u32,
-    /// What this node says of itself.
+    /// What this node says of itself at first.
     pub about: String,
 }
 
@@ -116,6 +118,8 @@ pub struct Fleet(Arc<Shared>);
 
 struct Shared {
     settings: Settings,
+    /// What this node says of itself, with each renewal.
+    about: ArcSwap<String>,
     journal: Journal,
     store: Arc<Store>,
     /// Whether what is kept may be told to the other nodes, and in which epoch.
@@ -192,6 +196,7 @@ impl Fleet {
     ) -> Self {
         store.lease().end();
         Self(Arc::new(Shared {
+            about: ArcSwap::from_pointee(settings.about.clone()),
             settings,
             journal,
             store,
@@ -322,6 +327,12 @@ impl Fleet {
     /// Whether Redis was away when it was last asked.
     pub fn is_away(&self) -> bool {
         self.now().away.is_some()
+    }
+
+    /// Tells the others at once that this node is another one now than it said.
+    pub fn is_now(&self, about: String) {
+        self.0.about.store(Arc::new(about));
+        self.advanced();
     }
 
     /// Something was applied here.

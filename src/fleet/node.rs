@@ -178,7 +178,8 @@ impl Fleet {
             }
             let is_early = fault::made(Mistake::AppliedBeforeItIsDead);
             let applied = if is_early { self.0.store.arrival(sent).position } else { self.0.store.applied() };
-            match self.0.journal.renew(epoch, &incarnation, applied.n).await {
+            let about = self.0.about.load_full();
+            match self.0.journal.renew(epoch, &incarnation, applied.n, &about).await {
                 Ok(Renewed::Held { .. }) => {
                     failures = 0;
                     let is_late = fault::made(Mistake::LeaseCountedFromTheAnswer);
@@ -220,7 +221,8 @@ impl Fleet {
             if is_used_again { Incarnation(self.0.settings.about.clone()) } else { self.0.journal.name() };
         let (mut failures, mut watch) = (0, Watch::default());
         loop {
-            match self.0.journal.register(epoch, &name, &self.0.settings.about).await {
+            let about = self.0.about.load_full();
+            match self.0.journal.register(epoch, &name, &about).await {
                 Ok(Ok(extent)) => {
                     self.now().incarnation = Some(name);
                     self.0.tended.notify_one();

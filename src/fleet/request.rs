@@ -17,7 +17,7 @@ pub(in crate::fleet) enum Request {
     Append { record: Bytes, ends: Option<(String, Outcome)> },
     Register { who: Incarnation, about: String },
     Convert { still: Vec<(Incarnation, u64)> },
-    Renew { who: Incarnation, applied: u64 },
+    Renew { who: Incarnation, applied: u64, about: String },
     Behind { place: u64 },
     Fence { who: Incarnation, renewals: u64 },
     Leave { who: Incarnation },
@@ -65,9 +65,11 @@ impl Request {
             Self::Append { record, ends } => {
                 fits(record) && ends.as_ref().is_none_or(|(write, _)| is_name(write))
             }
-            Self::Register { who, about } => is_name(&who.0) && about.len() <= MAX_ABOUT,
+            Self::Register { who, about } | Self::Renew { who, about, .. } => {
+                is_name(&who.0) && about.len() <= MAX_ABOUT
+            }
             Self::Convert { still } => still.len() <= MAX_MEMBERS,
-            Self::Renew { who, .. } | Self::Fence { who, .. } | Self::Leave { who } => is_name(&who.0),
+            Self::Fence { who, .. } | Self::Leave { who } => is_name(&who.0),
             Self::Intend { who, write, record } => is_name(&who.0) && is_name(write) && fits(record),
             Self::Close { write, .. } => is_name(write),
         };

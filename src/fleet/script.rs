@@ -260,7 +260,7 @@ fn arguments(command: &mut Cmd, request: &Request, settings: &Settings) {
             command.arg(settings.coherence.as_str());
             still.iter().fold(command, |command, (who, renewals)| command.arg(&who.0).arg(renewals))
         }
-        Request::Renew { who, applied } => command.arg(&who.0).arg(applied),
+        Request::Renew { who, applied, about } => command.arg(&who.0).arg(applied).arg(about),
         Request::Behind { place } => command.arg(place),
         Request::Fence { who, renewals } => command.arg(&who.0).arg(renewals),
         Request::Leave { who } => command.arg(&who.0),

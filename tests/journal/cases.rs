@@ -145,16 +145,16 @@ async fn whoever_registers_owes_what_is_there_before_he_renews(ground: &mut Grou
     append(&journal, epoch, "a").await;
     append(&journal, epoch, "b").await;
     let ann = node("ann");
-    assert_eq!(journal.renew(epoch, &ann, 2).await, Ok(Renewed::Unknown));
+    assert_eq!(journal.renew(epoch, &ann, 2, "I am ann").await, Ok(Renewed::Unknown));
     let extent = Extent { epoch, first: 1, last: 2 };
     assert_eq!(journal.register(epoch, &ann, "I am ann").await, Ok(Ok(extent)));
     assert_eq!(members(&journal).await, [member("ann", 0, 2, 0)]);
-    assert_eq!(journal.renew(epoch, &ann, 1).await, Ok(Renewed::Fenced { fence: 2 }));
+    assert_eq!(journal.renew(epoch, &ann, 1, "I am ann").await, Ok(Renewed::Fenced { fence: 2 }));
     assert_eq!(members(&journal).await, [member("ann", 0, 2, 0)], "that was no renewal");
-    assert_eq!(journal.renew(epoch, &ann, 2).await, Ok(Renewed::Held { last: 2 }));
+    assert_eq!(journal.renew(epoch, &ann, 2, "I am ann").await, Ok(Renewed::Held { last: 2 }));
     append(&journal, epoch, "c").await;
     assert_eq!(
-        journal.renew(epoch, &ann, 2).await,
+        journal.renew(epoch, &ann, 2, "I am ann").await,
         Ok(Renewed::Held { last: 3 }),
         "it is late, and not shut out"
     );
@@ -165,7 +165,8 @@ async fn a_registration_that_is_sent_again_changes_nothing_that_counts(ground: &
     let journal = ground.journal();
     let epoch = journal.begin().await.unwrap().epoch;
     let ann = register(&journal, epoch, "ann").await;
-    journal.renew(epoch, &ann, 0).await.unwrap();
+    journal.renew(epoch, &ann, 0, "I am another ann").await.unwrap();
+    assert_eq!(members(&journal).await[0].about, "I am another ann", "a renewal tells it anew");
     append(&journal, epoch, "a").await;
     register(&journal, epoch, "ann").await;
     assert_eq!(members(&journal).await, [member("ann", 0, 0, 1)]);
@@ -182,10 +183,10 @@ async fn nobody_is_behind_but_who_could_have_a_lease(ground: &mut Ground) {
     register(&journal, epoch, "cid").await;
     let these = vec![member("ann", 0, 0, 0), member("bob", 0, 0, 0)];
     assert_eq!(journal.behind(epoch, 1).await, Ok(Behind::These(these)), "cid owes it already");
-    journal.renew(epoch, &ann, 1).await.unwrap();
+    journal.renew(epoch, &ann, 1, "I am ann").await.unwrap();
     let these = vec![member("bob", 0, 0, 0)];
     assert_eq!(journal.behind(epoch, 1).await, Ok(Behind::These(these)));
-    journal.renew(epoch, &bob, 1).await.unwrap();
+    journal.renew(epoch, &bob, 1, "I am bob").await.unwrap();
     assert_eq!(journal.behind(epoch, 1).await, Ok(Behind::These(Vec::new())));
 }
 
@@ -196,17 +197,17 @@ async fn whoever_is_shut_out_owes_what_is_acknowledged_without_him(ground: &mut 
     append(&journal, epoch, "a").await;
     assert_eq!(journal.fence(epoch, &ann, 0).await, Ok(Fenced::ShutOut));
     let bob = register(&journal, epoch, "bob").await;
-    journal.renew(epoch, &bob, 1).await.unwrap();
+    journal.renew(epoch, &bob, 1, "I am bob").await.unwrap();
     append(&journal, epoch, "b").await;
     let these = vec![member("bob", 1, 1, 1)];
     assert_eq!(journal.behind(epoch, 2).await, Ok(Behind::These(these)));
     assert_eq!(members(&journal).await[0], member("ann", 0, 1, 0), "it is not acknowledged yet");
-    journal.renew(epoch, &bob, 2).await.unwrap();
+    journal.renew(epoch, &bob, 2, "I am bob").await.unwrap();
     assert_eq!(journal.behind(epoch, 2).await, Ok(Behind::These(Vec::new())));
-    assert_eq!(journal.renew(epoch, &ann, 1).await, Ok(Renewed::Fenced { fence: 2 }));
+    assert_eq!(journal.renew(epoch, &ann, 1, "I am ann").await, Ok(Renewed::Fenced { fence: 2 }));
     assert_eq!(journal.behind(epoch, 1).await, Ok(Behind::These(Vec::new())));
     assert_eq!(members(&journal).await[0], member("ann", 0, 2, 0), "a fence is never lowered");
-    assert_eq!(journal.renew(epoch, &ann, 2).await, Ok(Renewed::Held { last: 2 }));
+    assert_eq!(journal.renew(epoch, &ann, 2, "I am ann").await, Ok(Renewed::Held { last: 2 }));
 }
 
 async fn only_who_stood_still_is_shut_out_and_then_let_go(ground: &mut Ground) {
@@ -214,7 +215,7 @@ async fn only_who_stood_still_is_shut_out_and_then_let_go(ground: &mut Ground) {
     let epoch = journal.begin().await.unwrap().epoch;
     let ann = register(&journal, epoch, "ann").await;
     append(&journal, epoch, "a").await;
-    journal.renew(epoch, &ann, 0).await.unwrap();
+    journal.renew(epoch, &ann, 0, "I am ann").await.unwrap();
     assert_eq!(journal.fence(epoch, &ann, 0).await, Ok(Fenced::Moved));
     assert_eq!(members(&journal).await, [member("ann", 0, 0, 1)]);
     assert_eq!(journal.fence(epoch, &ann, 1).await, Ok(Fenced::ShutOut));
@@ -222,9 +223,9 @@ async fn only_who_stood_still_is_shut_out_and_then_let_go(ground: &mut Ground) {
     assert_eq!(journal.fence(epoch, &ann, 1).await, Ok(Fenced::ShutOut));
     assert_eq!(members(&journal).await, [], "it was shut out before");
     assert_eq!(journal.fence(epoch, &ann, 1).await, Ok(Fenced::ShutOut), "nobody is there to shut out");
-    assert_eq!(journal.renew(epoch, &ann, 1).await, Ok(Renewed::Unknown));
+    assert_eq!(journal.renew(epoch, &ann, 1, "I am ann").await, Ok(Renewed::Unknown));
     let bob = register(&journal, epoch, "bob").await;
-    journal.renew(epoch, &bob, 1).await.unwrap();
+    journal.renew(epoch, &bob, 1, "I am bob").await.unwrap();
     assert_eq!(journal.fence(epoch, &bob, 1).await, Ok(Fenced::ShutOut));
     assert_eq!(members(&journal).await, [], "it would owe nothing: it is let go at once");
 }
@@ -234,7 +235,7 @@ async fn nobody_joins_who_lives_otherwise_before_the_others_are_gone(ground: &mu
     let broadcast = ground.journal_at(0, Settings { coherence, ..settings() });
     let epoch = acked.begin().await.unwrap().epoch;
     let (ann, bob) = (register(&acked, epoch, "ann").await, node("bob"));
-    acked.renew(epoch, &ann, 0).await.unwrap();
+    acked.renew(epoch, &ann, 0, "I am ann").await.unwrap();
     let refused = Err(Away::OtherCoherence(Coherence::Acked));
     assert_eq!(broadcast.register(epoch, &bob, "").await, refused);
     assert_eq!(broadcast.convert(epoch, Vec::new()).await, Ok(Ok(Converted::Others)));
@@ -246,7 +247,10 @@ async fn nobody_joins_who_lives_otherwise_before_the_others_are_gone(ground: &mu
     assert_eq!(broadcast.convert(epoch, vec![(ann.clone(), 1)]).await, Ok(Ok(Converted::Lives)));
     let next = broadcast.begin().await.unwrap();
     assert_ne!(next.epoch, epoch, "whoever wakes up is of an epoch that has ended");
-    assert_eq!(acked.renew(epoch, &ann, 0).await, Ok(Renewed::Began(Began { epoch: next.epoch })));
+    assert_eq!(
+        acked.renew(epoch, &ann, 0, "I am ann").await,
+        Ok(Renewed::Began(Began { epoch: next.epoch }))
+    );
     assert_eq!(
         texts(&broadcast, next.epoch, 0).await,
         [row(1, "w")],
@@ -305,7 +309,7 @@ async fn who_leaves_is_gone_and_what_he_left_open_is_appended(ground: &mut Groun
         assert_eq!(members(&journal).await, []);
         assert_eq!(texts(&journal, epoch, 0).await, [row(1, "w1")]);
     }
-    assert_eq!(journal.renew(epoch, &ann, 1).await, Ok(Renewed::Unknown));
+    assert_eq!(journal.renew(epoch, &ann, 1, "I am ann").await, Ok(Renewed::Unknown));
 }
 
 async fn a_known_outcome_closes_an_intent_and_an_unknown_one_does_not(ground: &mut Ground) {
@@ -334,7 +338,7 @@ async fn a_write_that_is_sent_again_is_intended_again(ground: &mut Ground) {
     journal.intend(epoch, &ann, "w1", record("second")).await.unwrap();
     journal.fence(epoch, &ann, 0).await.unwrap();
     assert_eq!(texts(&journal, epoch, 0).await, [row(1, "second")]);
-    journal.renew(epoch, &ann, 1).await.unwrap();
+    journal.renew(epoch, &ann, 1, "I am ann").await.unwrap();
     journal.intend(epoch, &ann, "w1", record("third")).await.unwrap();
     assert_eq!(intents(&journal, epoch).await, [intent("w1", Some("ann"), None)]);
     journal.fence(epoch, &ann, 1).await.unwrap();
@@ -357,7 +361,7 @@ async fn in_another_epoch_nothing_is_done(ground: &mut Ground) {
     assert_eq!(journal.read(Position { epoch: old, n: 0 }, NONE).await, Ok(Read::Began(began)));
     assert_eq!(journal.read(Position { epoch: old, n: 1 }, NONE).await, Ok(Read::Began(began)));
     assert_eq!(journal.register(old, &ann, "x").await, Ok(Err(began)));
-    assert_eq!(journal.renew(old, &bob, 9).await, Ok(Renewed::Began(began)));
+    assert_eq!(journal.renew(old, &bob, 9, "I am bob").await, Ok(Renewed::Began(began)));
     assert_eq!(journal.behind(old, 9).await, Ok(Behind::Began(began)));
     assert_eq!(journal.fence(old, &bob, 0).await, Ok(Fenced::Began(began)));
     assert_eq!(journal.leave(old, &bob).await, Ok(Err(began)));
@@ -387,7 +391,9 @@ async fn whatever_is_lost_is_a_new_epoch(ground: &mut Ground) {
         append(&journal, epoch, "a").await;
         mishap(ground);
         let journal = ground.journal();
-        let Renewed::Began(began) = journal.renew(epoch, &ann, 1).await.unwrap() else { panic!("{what}") };
+        let Renewed::Began(began) = journal.renew(epoch, &ann, 1, "I am ann").await.unwrap() else {
+            panic!("{what}")
+        };
         let extent = Extent { epoch: began.epoch, first: 1, last: 0 };
         assert_eq!(journal.members().await, Ok((extent, Vec::new())), "{what}");
         epochs.extend([epoch, began.epoch]);
@@ -491,7 +497,7 @@ async fn names_and_records_have_limits(ground: &mut Ground) {
     assert_eq!(journal.append(epoch, larger.clone()).await.map_err(is_refused), Err(true));
     assert_eq!(journal.intend(epoch, &ann, "w", larger).await.map_err(is_refused), Err(true));
     for name in ["", &"x".repeat(MAX_NAME + 1)] {
-        assert_eq!(journal.renew(epoch, &node(name), 0).await.map_err(is_refused), Err(true));
+        assert_eq!(journal.renew(epoch, &node(name), 0, "I am").await.map_err(is_refused), Err(true));
         assert_eq!(journal.intend(epoch, &ann, name, largest.clone()).await.map_err(is_refused), Err(true));
     }
     let (most, more) = ("x".repeat(MAX_ABOUT), "x".repeat(MAX_ABOUT + 1));

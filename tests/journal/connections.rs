@@ -47,11 +47,11 @@ fn an_answer_that_comes_too_late_is_nobodys() {
         let epoch = journal.begin().await.unwrap().epoch;
         only(ground).signal("STOP");
         assert!(is_unreachable(journal.append(epoch, A).await));
-        assert!(is_unreachable(journal.renew(epoch, &node("ann"), 0).await));
+        assert!(is_unreachable(journal.renew(epoch, &node("ann"), 0, "I am").await));
         only(ground).signal("CONT");
         let patient = ground.journal();
         patient.begin().await.unwrap();
-        assert_eq!(journal.renew(epoch, &node("ann"), 0).await, Ok(Renewed::Unknown));
+        assert_eq!(journal.renew(epoch, &node("ann"), 0, "I am").await, Ok(Renewed::Unknown));
         assert_eq!(journal.members().await.unwrap().1, []);
     });
 }
@@ -65,7 +65,7 @@ fn whoever_does_not_wait_for_his_answer_takes_it_along() {
             let mut dropped = std::pin::pin!(journal.append(epoch, A));
             assert!(futures_util::FutureExt::now_or_never(dropped.as_mut()).is_none());
         }
-        assert_eq!(journal.renew(epoch, &node("ann"), 0).await, Ok(Renewed::Unknown));
+        assert_eq!(journal.renew(epoch, &node("ann"), 0, "I am").await, Ok(Renewed::Unknown));
     });
 }
 
@@ -98,14 +98,14 @@ fn a_server_that_may_evict_leases_is_asked_for_nothing_until_it_may_not() {
         for policy in ["allkeys-lru", "allkeys-lfu", "allkeys-random"] {
             only(ground).command(&format!("CONFIG SET maxmemory-policy {policy}"));
             let evicts = Away::Evicts(policy.to_owned());
-            assert_eq!(journal.renew(epoch, &node("ann"), 0).await, Err(evicts.clone()));
+            assert_eq!(journal.renew(epoch, &node("ann"), 0, "I am").await, Err(evicts.clone()));
             assert_eq!(journal.append(epoch, A).await, Err(evicts.clone()));
             assert_eq!(journal.begin().await, Err(evicts.clone()));
             assert!(evicts.to_string().contains(policy));
         }
         for policy in ["volatile-lru", "volatile-ttl", "noeviction"] {
             only(ground).command(&format!("CONFIG SET maxmemory-policy {policy}"));
-            assert_eq!(journal.renew(epoch, &node("ann"), 0).await, Ok(Renewed::Held { last: 0 }));
+            assert_eq!(journal.renew(epoch, &node("ann"), 0, "I am").await, Ok(Renewed::Held { last: 0 }));
         }
     });
 }
@@ -141,7 +141,7 @@ fn a_user_who_may_do_what_is_listed_may_do_everything() {
         }
         redis.command("SCRIPT FLUSH");
         journal.read(Position { epoch, n: 199 }, Duration::ZERO).await.unwrap();
-        journal.renew(epoch, &ann, 200).await.unwrap();
+        journal.renew(epoch, &ann, 200, "I am ann").await.unwrap();
         journal.behind(epoch, 200).await.unwrap();
         journal.leave(epoch, &ann).await.unwrap().unwrap();
         let open = journal.intents(epoch).await.unwrap().unwrap();

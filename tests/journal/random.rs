@@ -111,7 +111,9 @@ impl Side {
             }
             Step::Read(n) => format!("{:?}", journal.read(Position { epoch, n }, Duration::ZERO).await),
             Step::Register(name) => format!("{:?}", journal.register(epoch, &who(name), name).await),
-            Step::Renew(name, applied) => format!("{:?}", journal.renew(epoch, &who(name), applied).await),
+            Step::Renew(name, applied) => {
+                format!("{:?}", journal.renew(epoch, &who(name), applied, "I am").await)
+            }
             Step::Behind(n) => format!("{:?}", journal.behind(epoch, n).await),
             Step::Fence(name, more) => {
                 let (_, members) = journal.members().await.unwrap();

@@ -38,7 +38,7 @@ async fn nothing_counts_that_too_few_replicas_have(ground: &mut Ground) {
     ground.hold_back(replica);
 
     let too_few = Away::Unreplicated { has: 0, wanted: 1 };
-    assert_eq!(journal.renew(epoch, &ann, 0).await, Err(too_few.clone()));
+    assert_eq!(journal.renew(epoch, &ann, 0, "I am ann").await, Err(too_few.clone()));
     assert_eq!(journal.append(epoch, record("a")).await, Err(too_few.clone()));
     assert_eq!(journal.register(epoch, &ann, "again").await, Err(too_few.clone()));
     assert_eq!(journal.intend(epoch, &ann, "w1", record("w1")).await, Err(too_few));
@@ -47,7 +47,11 @@ async fn nothing_counts_that_too_few_replicas_have(ground: &mut Ground) {
     assert_eq!((extent.last, members[0].renewals), (1, 1), "and yet it was done");
     assert_eq!(journal.intents(epoch).await.unwrap().unwrap().len(), 1);
     journal.fence(epoch, &ann, 1).await.unwrap();
-    assert_eq!(journal.renew(epoch, &ann, 0).await, Ok(Renewed::Fenced { fence: 2 }), "a no needs nobody");
+    assert_eq!(
+        journal.renew(epoch, &ann, 0, "I am ann").await,
+        Ok(Renewed::Fenced { fence: 2 }),
+        "a no needs nobody"
+    );
     assert_eq!(journal.leave(epoch, &ann).await, Ok(Ok(())));
 }
 
@@ -57,7 +61,7 @@ async fn what_every_replica_has_counts(ground: &mut Ground) {
     let epoch = journal.begin().await.unwrap().epoch;
     let ann = node("ann");
     assert!(journal.register(epoch, &ann, "").await.unwrap().is_ok());
-    assert_eq!(journal.renew(epoch, &ann, 0).await, Ok(Renewed::Held { last: 0 }));
+    assert_eq!(journal.renew(epoch, &ann, 0, "I am ann").await, Ok(Renewed::Held { last: 0 }));
     assert_eq!(journal.intend(epoch, &ann, "w1", record("w1")).await, Ok(Intended::Kept));
     assert_eq!(journal.conclude(epoch, "w1", Outcome::Known, record("done")).await, Ok(Ok(1)));
     assert_eq!(journal.fence(epoch, &ann, 1).await, Ok(Fenced::ShutOut));
@@ -77,7 +81,7 @@ async fn a_promoted_replica_begins_an_epoch_and_journals_what_was_intended(groun
     let kept = journal.read(Position { epoch: old, n: 0 }, NONE).await;
     let Read::Began(began) = kept.unwrap() else { panic!("a new connection looks first") };
     assert_ne!(began.epoch, old);
-    assert_eq!(journal.renew(old, &ann, 1).await, Ok(Renewed::Began(began)));
+    assert_eq!(journal.renew(old, &ann, 1, "I am ann").await, Ok(Renewed::Began(began)));
     let (extent, members) = journal.members().await.unwrap();
     assert_eq!((extent.epoch, extent.first, extent.last), (began.epoch, 1, 1));
     assert_eq!(members, []);

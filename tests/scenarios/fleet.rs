@@ -633,6 +633,60 @@ fn a_node_that_lives_otherwise_is_not_let_in_until_the_others_are_gone() {
     }
 }
 
+#[test]
+fn the_fleet_tells_which_configuration_each_node_goes_by_now() {
+    play(async {
+        let origin = Origin::start(|_| Answer::json("1")).await;
+        let redis = Redis::start(&[]);
+        let yaml = |ttl: &str| {
+            let url = redis.url();
+            format!(
+                "hosts: [api.example]\nroutes: {{ /p: {ttl} }}\nshutdown: {{ timeout: 1s }}\n\
+                 redis: {{ url: '{url}', lease: 100ms }}\n"
+            )
+        };
+        let nodes = [Proxy::start(&origin, &yaml("1h")).await, Proxy::start(&origin, &yaml("1h")).await];
+        let tell = async |digests: [&str; 2], same: bool| {
+            for node in &nodes {
+                for turn in 0.. {
+                    let fleet = node.admin("/v1/fleet").await.json();
+                    let listed = fleet["nodes"].as_array().unwrap();
+                    let mut found: Vec<_> = listed
+                        .iter()
+                        .map(|listed| (listed["config"].as_str(), &listed["self"] == &json!(true)))
+                        .collect();
+                    found.sort_unstable();
+                    let mut meant: Vec<_> = digests
+                        .iter()
+                        .zip(&nodes)
+                        .map(|(digest, of)| (Some(*digest), of.address == node.address))
+                        .collect();
+                    meant.sort_unstable();
+                    if found == meant && fleet["same_config"] == json!(same) {
+                        break;
+                    }
+                    assert!(turn < PATIENCE, "{fleet:#}");
+                }
+            }
+        };
+        // Until then nobody acknowledges anything in a new epoch, and a reload waits for that.
+        let settle_in = || nodes.iter().for_each(|node| node.pass(2 * LEASE));
+        settle_in();
+        let of_start = nodes[0].admin("/v1/status").await.json()["config"]["digest"].clone();
+        let old = of_start.as_str().unwrap();
+        tell([old, old], true).await;
+        let new = nodes[0].reload(&origin, &yaml("2h")).await.digest;
+        assert_ne!(old, new);
+        tell([&new, old], false).await;
+        // Who is registered anew says the same.
+        redis.command("FLUSHALL");
+        tell([&new, old], false).await;
+        settle_in();
+        nodes[1].reload(&origin, &yaml("2h")).await;
+        tell([&new, &new], true).await;
+    });
+}
+
 #[cfg(feature = "faults")]
 mod faults {
     use std::panic::catch_unwind;

@@ -179,6 +179,38 @@ fn writes_events_and_tokens_are_those_of_the_new_file_at_once() {
 }
 
 #[test]
+fn what_is_said_of_a_configuration_beforehand_is_what_becomes_of_what_is_kept() {
+    play(async {
+        let (origin, other) = (Origin::counting().await, Origin::counting().await);
+        let routes = "routes: { /a: 1h, /b: { ttl: 1h, scope: user } }\n";
+        let rules = |rest: &str| format!("{routes}{rest}");
+        let of_b = "routes: { /a: 1h, /b: { ttl: 1h, scope: user, tags: b } }";
+        for (before, after, to, kept) in [
+            (rules(""), rules("upgrades: off"), &origin, 2),
+            (rules(""), of_b.to_owned(), &origin, 1),
+            // What keys the digests of credentials stays until a restart.
+            (rules("identity: { secret: one }"), rules("identity: { secret: another }"), &origin, 2),
+            (rules(""), rules("identity: { secret: one }"), &origin, 2),
+            (rules(""), rules("hosts: 127.0.0.1 example.com"), &origin, 0),
+            (rules(""), rules(""), &other, 0),
+        ] {
+            let proxy = Proxy::start(&origin, &before).await;
+            let own = || proxy.get("/b").bearer("somebody");
+            stored(&proxy, &["/a"]).await;
+            own().reply().await;
+            assert_eq!(own().reply().await.cache(), "HIT");
+            let yaml = format!("upstream: http://{}\n{after}", to.address);
+            let told = proxy.tell("/v1/config/diff", json!({ "yaml": yaml })).await;
+            let live = &told["live"];
+            assert_eq!((&live["entries"], &live["kept"]), (&json!(2), &json!(kept)), "{after}: {told:#}");
+            assert_eq!(proxy.reload(to, &after).await.dropped, 2 - kept, "{after}");
+            let found = [proxy.get("/a").reply().await, own().reply().await];
+            assert_eq!(found.iter().filter(|reply| reply.cache() == "HIT").count() as u64, kept, "{after}");
+        }
+    });
+}
+
+#[test]
 fn what_only_a_restart_changes_is_named_until_then() {
     play(async {
         let origin = Origin::counting().await;

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::cli::Said;
-use crate::cli::admin_client::{Access, Failure};
+use crate::cli::admin_client::Failure;
+use crate::cli::asking::Asking;
 use crate::config::diff::{Difference, Live, RouteChange, What};
 use crate::config::reload::Change;
 use crate::config::{self, Config, EX_CONFIG, Env, Flags};
@@ -33,11 +34,8 @@ pub(super) struct Diff {
     /// By the files alone, without a running Larder
     #[arg(long, conflicts_with_all = ["admin", "token_file"])]
     offline: bool,
-    /// For programs
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    access: Access,
+    asking: Asking,
 }
 
 /// Compares, and says what it found.
@@ -57,18 +55,17 @@ pub(super) async fn execute(args: &Diff, env: &Env, colour: bool) -> Result<Said
     let answer = answer?;
     if answer["ok"] == false {
         let report = answer["report"].as_str().unwrap_or_default();
-        return Ok(match args.json {
-            true => Said { code: EX_CONFIG, out: format!("{answer:#}\n"), err },
-            false => Said { code: EX_CONFIG, out: String::new(), err: err + report },
-        });
+        let err = if args.asking.is_for_programs() { err } else { err + report };
+        return Ok(Said { code: EX_CONFIG, err, ..args.asking.said(&answer, |_| String::new()) });
     }
-    let out = if args.json { format!("{answer:#}\n") } else { told(args, &answer)? };
-    Ok(Said { code: 0, out, err })
+    let name = args.new.display().to_string();
+    Ok(Said { err, ..args.asking.said_of(answer, |difference| words(&name, difference))? })
 }
 
 /// Whether the command line or the environment says which Larder is meant.
 fn is_named(args: &Diff, env: &Env) -> bool {
-    args.access.admin.is_some() || args.access.token_file.is_some() || env.var("LARDER_ADMIN").is_some()
+    let access = &args.asking.access;
+    access.admin.is_some() || access.token_file.is_some() || env.var("LARDER_ADMIN").is_some()
 }
 
 fn noted(failure: &Failure) -> String {
@@ -82,11 +79,11 @@ fn bad(words: &str) -> Failure {
 
 async fn online(args: &Diff, env: &Env, text: &str) -> Result<Value, Failure> {
     let body = json!({ "yaml": text, "name": args.new.display().to_string() });
-    args.access.find(env)?.post("/v1/config/diff", &body, "ok").await
+    args.asking.admin(env)?.post("/v1/config/diff", &body, "ok").await
 }
 
 fn offline(args: &Diff, new: &Flags, env: &Env) -> Result<Value, Failure> {
-    let old = Flags { config: args.access.config.clone(), ..Flags::default() };
+    let old = Flags { config: args.asking.access.config.clone(), ..Flags::default() };
     let old = config::load(&old, env).map_err(|report| bad(&report.render(false)))?;
     if old.file.is_none() {
         return Err(Failure::new("there is nothing to compare it with: name the old file with --config"));
@@ -102,15 +99,6 @@ fn offline(args: &Diff, new: &Flags, env: &Env) -> Result<Value, Failure> {
     let mut answer = json!(Difference::between(&old, &new, None));
     answer["ok"] = true.into();
     Ok(answer)
-}
-
-fn told(args: &Diff, answer: &Value) -> Result<String, Failure> {
-    let difference: Difference = serde_json::from_value(answer.clone()).map_err(|why| {
-        Failure::new(format!(
-            "the answer is not one that this version understands ({why}); see it with --json"
-        ))
-    })?;
-    Ok(words(&args.new.display().to_string(), &difference))
 }
 
 /// For people.

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::access_log::may_colour;
 use crate::app;
-use crate::cli::admin_client::{Access, Failure};
+use crate::cli::admin_client::Failure;
+use crate::cli::asking::Asking;
 use crate::cli::{Said, conclude};
 use crate::clock::Clock;
 use crate::config::{self, Env, Flags};
@@ -47,11 +48,8 @@ pub struct Args {
     /// By the configuration alone, without a running Larder: as if nothing were stored
     #[arg(long, conflicts_with_all = ["admin", "token_file"])]
     offline: bool,
-    /// For programs
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    access: Access,
+    asking: Asking,
 }
 
 /// Runs the command by the machine's environment, stdout and stderr.
@@ -65,24 +63,16 @@ async fn execute(args: &Args, env: &Env, colour: bool) -> Result<Said, Failure> 
         .request()
         .map_err(|why| Failure::usage(format!("`{}` cannot be explained: {why}", args.request.join(" "))))?;
     let answer = if args.offline { offline(args, env, &asked)? } else { online(args, env, &asked).await? };
-    if args.json {
-        return Ok(Said::data(format!("{answer:#}\n")));
-    }
-    let explanation: Explanation = serde_json::from_value(answer).map_err(|why| {
-        Failure::new(format!(
-            "the answer is not one that this version understands ({why}); see it with --json"
-        ))
-    })?;
-    Ok(Said::data(text::of(&explanation, args.offline, colour)))
+    args.asking.said_of::<Explanation>(answer, |explanation| text::of(explanation, args.offline, colour))
 }
 
 async fn online(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {
-    args.access.find(env)?.post("/v1/explain", &json!(asked), "becomes").await
+    args.asking.admin(env)?.post("/v1/explain", &json!(asked), "becomes").await
 }
 
 fn offline(args: &Args, env: &Env, asked: &Asked) -> Result<Value, Failure> {
     let bad = |words: String| Failure::configuration(words);
-    let flags = Flags { config: args.access.config.clone(), ..Flags::default() };
+    let flags = Flags { config: args.asking.access.config.clone(), ..Flags::default() };
     let config =
         config::load(&flags, env).map_err(|report| bad(report.render(false).trim_end().to_owned()))?;
     let flow = app::at_rest(&config, Clock::system()).map_err(|why| bad(why.to_string()))?;

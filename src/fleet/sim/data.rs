@@ -99,7 +99,7 @@ impl Data {
             Request::Append { record, ends } => self.append(record, ends, here.retained),
             Request::Register { who, about } => self.register(here, who.0, about)?,
             Request::Convert { still } => self.convert(here, &still),
-            Request::Renew { who, applied } => self.renew(&who.0, applied),
+            Request::Renew { who, applied, about } => self.renew(&who.0, applied, about),
             Request::Behind { place } => self.behind(place),
             Request::Fence { who, renewals } => self.fence(&who.0, renewals),
             Request::Leave { who } => {
@@ -263,7 +263,7 @@ impl Data {
         Answer::Done
     }
 
-    fn renew(&mut self, who: &str, applied: u64) -> Answer {
+    fn renew(&mut self, who: &str, applied: u64, about: String) -> Answer {
         let last = self.last();
         if fault::made(Mistake::RenewedWithoutAnEntry) {
             self.members.entry(who.to_owned()).or_default();
@@ -274,7 +274,7 @@ impl Data {
                 Answer::Fenced(member.fence)
             }
             Some(member) => {
-                member.applied = applied;
+                (member.applied, member.about) = (applied, about);
                 member.renewals += 1;
                 Answer::Held(last)
             }
