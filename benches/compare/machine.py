@@ -1,5 +1,6 @@
 """The machine in words, and the programs on it."""
 
+import glob
 import json
 import os
 import platform
@@ -26,7 +27,10 @@ def words() -> str:
 
 
 def installed(programs: dict[str, str]) -> dict[str, str]:
-    """The path of every program, after installing the Debian packages of those that are missing."""
+    """The path of every program, after installing the Debian packages of those that are missing.
+
+    A name with slashes is the pattern of a file that has to be there, such as a module of a program.
+    """
     missing = sorted({package for program, package in programs.items() if not find(program)})
     if missing:
         root = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -34,7 +38,8 @@ def installed(programs: dict[str, str]) -> dict[str, str]:
         if not shutil.which("apt-get") or (root and not shutil.which("sudo")):
             raise Failed(f"Needed and not installed: {', '.join(missing)}. Install them as root, or choose with --only.")
         print(f"Installing {', '.join(missing)}", file=sys.stderr)
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        # RUNLEVEL=1: none of them is started but by these scripts.
+        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive", RUNLEVEL="1")
         for command in (["apt-get", "update"], wish):
             if subprocess.run([*root, *command], env=environment, stdout=sys.stderr).returncode:
                 raise Failed(f"Needed: {', '.join(missing)}. This failed: {' '.join([*root, *command])}")
@@ -42,6 +47,8 @@ def installed(programs: dict[str, str]) -> dict[str, str]:
 
 
 def find(program: str) -> str | None:
+    if "/" in program:
+        return next(iter(sorted(glob.glob(program))), None)
     return shutil.which(program, path=SYSTEM_PATH)
 
 

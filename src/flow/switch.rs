@@ -157,11 +157,6 @@ impl Flow {
 }
 
 impl Flow {
-    /// Whether this process serves nothing any more that it keeps, since it is about to end.
-    pub fn is_draining(&self) -> bool {
-        self.0.load().lasting.switches.is_draining()
-    }
-
     /// Nobody takes over after all: what was kept is served again.
     pub fn go_on(&self) {
         self.switches().turn(DRAINING, ON);

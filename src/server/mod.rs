@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::body::Body;
 use crate::drain::{Phase, Watch};
+use crate::flow::switch::Switches;
 use crate::flow::{Client, Flow, Handling, problem};
 use crate::guard::{ConnectionState, Deadlines, Protocol, ServerIo};
 use crate::metrics::{Metrics, OpenConnection};
@@ -149,7 +150,8 @@ impl Server {
                 }
             };
             let open = self.metrics.connection();
-            let door = Door { flow: flow.clone(), watch: watch.clone(), metrics: Arc::clone(&self.metrics) };
+            let metrics = Arc::clone(&self.metrics);
+            let door = Door { flow: flow.clone(), switches: flow.switches(), watch: watch.clone(), metrics };
             let tls = self.tls.as_ref().map(Certificate::acceptor);
             let mut stopped = watch.clone();
             tokio::spawn(async move {
@@ -169,6 +171,7 @@ type Seat = (OwnedSemaphorePermit, OpenConnection);
 #[derive(Clone)]
 struct Door {
     flow: Flow,
+    switches: Arc<Switches>,
     watch: Watch,
     metrics: Arc<Metrics>,
 }
@@ -232,8 +235,9 @@ impl Door {
                 Handling::Done(Some(problem::refused(&violation)))
             }
         };
-        let is_last =
-            version < Version::HTTP_2 && self.flow.is_draining() && self.watch.has_reached(Phase::Draining);
+        let is_last = version < Version::HTTP_2
+            && self.switches.is_draining()
+            && self.watch.has_reached(Phase::Draining);
         Answering { handling, state: Arc::clone(state), version, is_head, is_last }
     }
 

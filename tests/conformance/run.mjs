@@ -3,6 +3,7 @@
 //   node tests/conformance/run.mjs               fails on any difference, in either direction
 //   node tests/conformance/run.mjs --write       takes the results over, keeps the reasons, makes the table of README.md again
 //   node tests/conformance/run.mjs --test ID     shows one test, with all that goes over the wire
+//   … --through URL --origin PORT                another proxy, which passes on to that port of loopback; only tells the score
 //   … --suite DIR                                another edition of the suite: a checkout, after `npm install`; only tells the score
 //
 // Wants a built binary (LARDER_BIN, or target/debug/larder) and what tests/run puts into target/conformance.
@@ -23,7 +24,8 @@ const readmeFile = join(here, 'README.md')
 const STARTS = 20 // seconds, for either server
 const RUNS = 300 // seconds, for the suite: it takes 20 where nothing hangs
 
-const { values: flags } = parseArgs({ options: { write: { type: 'boolean' }, test: { type: 'string' }, suite: { type: 'string' } } })
+const string = { type: 'string' }
+const { values: flags } = parseArgs({ options: { write: { type: 'boolean' }, test: string, suite: string, through: string, origin: string } })
 const began = Date.now()
 let suite
 
@@ -41,7 +43,7 @@ try {
 }
 
 function act (run) {
-  if (flags.suite) tell(run)
+  if (flags.suite || flags.through) tell(run)
   else if (flags.write) write(run)
   else compare(run)
 }
@@ -59,27 +61,31 @@ async function ask (id) {
   const env = settings => ({ ...process.env, ...settings })
   const origin = await serve(process.execPath, [join(here, 'origin.mjs'), suite.server], {
     cwd: suite.folder,
-    env: env({ npm_config_protocol: 'http', npm_config_port: '0', npm_config_pidfile: '/dev/null' }),
+    env: env({ npm_config_protocol: 'http', npm_config_port: flags.origin ?? '0', npm_config_pidfile: '/dev/null' }),
     ready: /Listening on (http:\S+)\//,
     within: STARTS
   })
+  const proxy = flags.through ? undefined : await startLarder(origin.match[1])
+  const output = await run(process.execPath, ['--no-warnings', suite.cli], {
+    cwd: suite.folder,
+    env: env({ npm_config_base: flags.through ?? `http://${proxy.match[1]}`, npm_config_id: id, npm_package_config_id: '' }),
+    within: RUNS
+  })
+  const log = await proxy?.stop()
+  if (log?.includes('panicked')) throw new Error(`larder panicked:\n${log}`)
+  const wire = await origin.stop()
+  return id ? `${wire}\n${output}` : output
+}
+
+function startLarder (upstream) {
   const config = join(root, 'config/standards.yaml')
   const listen = ['--listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0']
-  const proxy = await serve(larder, ['run', '--config', config, '--upstream', origin.match[1], ...listen], {
-    env: env({ NO_COLOR: '1' }),
+  return serve(larder, ['run', '--config', config, '--upstream', upstream, ...listen], {
+    env: { ...process.env, NO_COLOR: '1' },
     stdio: ['ignore', 'ignore', 'pipe'],
     ready: /listening on ([\d.:]+)/,
     within: STARTS
   })
-  const output = await run(process.execPath, ['--no-warnings', suite.cli], {
-    cwd: suite.folder,
-    env: env({ npm_config_base: `http://${proxy.match[1]}`, npm_config_id: id, npm_package_config_id: '' }),
-    within: RUNS
-  })
-  const log = await proxy.stop()
-  if (log.includes('panicked')) throw new Error(`larder panicked:\n${log}`)
-  const wire = await origin.stop()
-  return id ? `${wire}\n${output}` : output
 }
 
 /** The suite's tests, in groups; the old edition lists one of them apart. */

@@ -17,6 +17,8 @@ from origin import until
 from proxy import ROOT, cached, status
 from servers import Server
 
+pytestmark = pytest.mark.any_backend
+
 SHOTS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "screenshots"
 TOKEN = "open-sesame"
 GUARDED = f"admin: {{ tokens: {{ eyes: {{ token: {TOKEN}, may: read }} }} }}\n"

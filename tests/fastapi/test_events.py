@@ -10,6 +10,8 @@ from origin import until
 from proxy import ROOT, cached
 from test_fleet import CONFIG, PROJECT, Node, between, nodes  # noqa: F401
 
+pytestmark = pytest.mark.any_backend
+
 STREAM = "larder:events"
 EVENT = '{"paths": ["/api/projects/42"]}'
 

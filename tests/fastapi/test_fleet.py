@@ -13,6 +13,8 @@ import redis
 from origin import free_port, until
 from proxy import BINARY, ROOT, Larder, cached
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = """
 hosts: [api.example]
 routes: {{ "/api/projects/{{id}}": 1h }}

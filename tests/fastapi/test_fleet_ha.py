@@ -13,6 +13,8 @@ from proxy import cached
 from servers import COMMANDS, USER, Cluster, Sentinels, Server, Tls
 from test_fleet import Node
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = """
 hosts: [api.example]
 routes: {{ "/api/projects/{{id}}": 1h }}

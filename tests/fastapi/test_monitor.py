@@ -13,6 +13,8 @@ import pytest
 from origin import until
 from servers import Server, Tls
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = """
 routes: { /api/search: 1h, "/api/projects/{id}": 1h }
 log: { access: off }

@@ -13,6 +13,8 @@ import redis
 from origin import DEADLINE, HERE, free_port, until
 from proxy import ROOT, cached
 
+pytestmark = pytest.mark.any_backend
+
 CONFIG = """
 redis: {{ subscribe_url: {url}, subscribe: cache:invalidate }}
 routes: {{ /api/projects: 1h, "/api/projects/{{id}}": 1h }}

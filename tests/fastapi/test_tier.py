@@ -3,10 +3,13 @@
 import threading
 
 import httpx
+import pytest
 import redis
 from origin import until
 from proxy import cached
 from test_fleet import CONFIG, PROJECT, Node, between, nodes  # noqa: F401
+
+pytestmark = pytest.mark.any_backend
 
 # Nobody waits for the tier beyond its deadline, and a busy machine may miss that.
 TRIES = 20

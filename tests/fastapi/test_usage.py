@@ -4,9 +4,12 @@ import json
 import subprocess
 
 import httpx
+import pytest
 
 from origin import until
 from proxy import BINARY, cached
+
+pytestmark = pytest.mark.any_backend
 
 TRACED = """
 routes: { "/api/projects/{id}": 1h, /api/search: 1s }

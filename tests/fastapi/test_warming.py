@@ -5,9 +5,12 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from origin import until
 from proxy import BINARY, cached
+
+pytestmark = pytest.mark.any_backend
 
 LISTED = """
 routes: { /api/projects: 1h, "/api/projects/{id}": 1h, "/api/projects/{id}/export": 1h }

@@ -1,6 +1,6 @@
 //! What `larder top` shows: figures as they come, what happened between the last two, and what the keys chose.
 //!
-//! Pure. Invariant: paused, it takes in nothing but keys; nothing of it grows without end.
+//! Pure. Invariant: paused, nothing shown moves but by keys, and what came meanwhile is shown after it; nothing grows without end.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -68,6 +68,8 @@ pub(super) struct Board {
     pub(super) sort: Sort,
     pub(super) selected: usize,
     pub(super) is_paused: bool,
+    /// What came while it was paused: the last figures, and invalidations as above.
+    held: (Option<Figures>, VecDeque<String>),
     pub(super) shows_help: bool,
     /// Why nothing comes just now.
     pub(super) broken: Option<String>,
@@ -79,15 +81,15 @@ impl Board {
         match next {
             Next::Broken(why) => self.broken = Some(why),
             Next::Back => self.broken = None,
-            Next::Event(..) if self.is_paused => {}
-            Next::Event(event, data) if event == "figures" => {
-                if let Ok(figures) = serde_json::from_value(data) {
-                    self.looks(figures);
-                }
-            }
+            Next::Event(event, data) if event == "figures" => match serde_json::from_value(data) {
+                Ok(figures) if self.is_paused => self.held.0 = Some(figures),
+                Ok(figures) => self.looks(figures),
+                Err(_) => {}
+            },
             Next::Event(event, data) if event == "invalidation" => {
-                self.invalidations.push_front(told(&data));
-                self.invalidations.truncate(REMEMBERED);
+                let seen = if self.is_paused { &mut self.held.1 } else { &mut self.invalidations };
+                seen.push_front(told(&data));
+                seen.truncate(REMEMBERED);
             }
             Next::Event(..) => {}
         }
@@ -117,9 +119,22 @@ impl Board {
             Key::Up => self.selected = self.selected.saturating_sub(1),
             Key::Down => self.selected = (self.selected + 1).min(last),
             Key::Sort => (self.sort, self.selected) = (self.sort.next(), 0),
-            Key::Pause => self.is_paused = !self.is_paused,
+            Key::Pause if self.is_paused => self.goes_on(),
+            Key::Pause => self.is_paused = true,
             Key::Help => self.shows_help = !self.shows_help,
         }
+    }
+
+    /// Shows what came while it was paused.
+    fn goes_on(&mut self) {
+        self.is_paused = false;
+        let (figures, mut invalidations) = std::mem::take(&mut self.held);
+        if let Some(figures) = figures {
+            self.looks(figures);
+        }
+        invalidations.append(&mut self.invalidations);
+        invalidations.truncate(REMEMBERED);
+        self.invalidations = invalidations;
     }
 
     /// Routes in their order, each with its requests a second.
@@ -193,6 +208,30 @@ mod tests {
         assert_eq!(names(&board), ["/b", "/a"]);
         (0..5).for_each(|_| board.press(Key::Down));
         assert_eq!(board.selected, 1);
+    }
+
+    #[test]
+    fn what_came_while_it_was_paused_is_shown_when_it_goes_on() {
+        let drop = |n: usize| {
+            Next::Event("invalidation".into(), json!({ "source": "write", "reach": [format!("/{n}")] }))
+        };
+        let mut board = Board::default();
+        board.takes(figures(1.0, &[("/a", 10, 0.9, 1.0)]));
+        board.takes(drop(0));
+        board.press(Key::Pause);
+        board.takes(drop(1));
+        board.takes(figures(2.0, &[("/a", 20, 0.9, 1.0)]));
+        board.takes(figures(3.0, &[("/a", 50, 0.9, 1.0)]));
+        board.takes(drop(2));
+        assert_eq!((board.invalidations.len(), board.routes()[0].1), (1, 0.0), "nothing moves");
+        board.press(Key::Pause);
+        assert_eq!(board.routes()[0].1, 20.0, "40 requests in 2 s");
+        let seen: Vec<bool> = (0..3).map(|n| board.invalidations[2 - n].contains(&format!("/{n}"))).collect();
+        assert_eq!(seen, [true; 3], "in their order, none twice: {:?}", board.invalidations);
+        board.press(Key::Pause);
+        (0..REMEMBERED + 5).for_each(|n| board.takes(drop(n)));
+        board.press(Key::Pause);
+        assert_eq!(board.invalidations.len(), REMEMBERED);
     }
 
     #[test]
