@@ -89,9 +89,7 @@ fn what_is_under_way_comes_to_its_last_byte() {
                 other.until("other").await;
             }
             let stop = tokio::spawn(proxy.running().stop(Duration::ZERO, std::future::pending()));
-            while !proxy.flow.is_draining() {
-                tokio::task::yield_now().await;
-            }
+            while proxy.admin("/readyz").await.status != 503 {}
             late.send(ask(path)).await;
             late.until("first").await;
             // Whoever asks nothing more is let go; everybody else is to end with his answer then.
