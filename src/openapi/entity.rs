@@ -3,7 +3,8 @@
 //! Invariant: an entity is a noun. Two collections of the same noun (`/users` and `/admin/users`) are one entity, so that a write
 //! to either counts for both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -49,11 +50,22 @@ pub(crate) struct Entities {
     aliases: BTreeMap<String, Id>,
     /// The literals before a collection and its own, by entity: `api/projects`, parameters as `{}`.
     collections: BTreeMap<String, Id>,
+    /// By field, what was found for it: the same ones stand in one schema after the other.
+    counted: RefCell<HashMap<String, Vec<Id>>>,
+}
+
+/// What was looked at for what it refers to. Schemas refer to one another, so that each operation shows much the same.
+#[derive(Default)]
+struct Seen<'d> {
+    /// By name, and where it stands in the document.
+    schemas: HashSet<(Option<&'d str>, *const Value)>,
+    /// By name, and where the schemas of its fields stand.
+    objects: HashSet<(Option<&'d str>, Vec<*const Value>)>,
 }
 
 impl Entities {
     /// Finds them.
-    pub(crate) fn of(resources: &[Resource<'_>], document: &Document) -> Self {
+    pub(crate) fn of<'d>(resources: &[Resource<'d>], document: &'d Document) -> Self {
         let mut entities = Self::default();
         for resource in resources {
             entities.chosen(&resource.shape);
@@ -65,8 +77,9 @@ impl Entities {
             entities.keyed(&resource.shape);
             entities.aliased(resource, document);
         }
+        let mut seen = Seen::default();
         for resource in resources {
-            entities.related(resource, document);
+            entities.related(resource, document, &mut seen);
         }
         entities
     }
@@ -153,6 +166,15 @@ impl Entities {
 
     /// The entities that words of a field speak of: `task_count`, `open_tasks`.
     pub(crate) fn counted(&self, field: &str) -> Vec<Id> {
+        if let Some(known) = self.counted.borrow().get(field) {
+            return known.clone();
+        }
+        let found = self.spoken_of(field);
+        self.counted.borrow_mut().insert(field.to_owned(), found.clone());
+        found
+    }
+
+    fn spoken_of(&self, field: &str) -> Vec<Id> {
         let tokens = noun::tokens(field);
         let counts = |token: &String| {
             ["count", "counts", "total", "num", "number", "n", "sum"].contains(&token.as_str())
@@ -269,7 +291,7 @@ impl Entities {
         }
     }
 
-    fn related(&mut self, resource: &Resource<'_>, document: &Document) {
+    fn related<'d>(&mut self, resource: &Resource<'d>, document: &'d Document, seen: &mut Seen<'d>) {
         let shape = &resource.shape;
         let mut line: Vec<Id> = shape.nodes.iter().filter_map(|node| self.of_node(node)).collect();
         line.extend(self.collection(shape).filter(|id| line.last() != Some(id) || !shape.tail.is_empty()));
@@ -288,13 +310,19 @@ impl Entities {
             self.all[id].is_made = true;
         }
         for schema in resource.operations().flat_map(|operation| [operation.gives, operation.takes]) {
-            self.referenced(schema, document);
+            if let Some(schema) = schema.filter(|schema| seen.schemas.insert(place(schema, document))) {
+                self.referenced(schema, document, seen);
+            }
         }
     }
 
     /// Whose `project_id` it is.
-    fn referenced(&mut self, schema: Option<&Value>, document: &Document) {
-        for object in Shown::of(schema, document).objects {
+    fn referenced<'d>(&mut self, schema: &'d Value, document: &'d Document, seen: &mut Seen<'d>) {
+        for object in Shown::of(Some(schema), document).objects {
+            let fields = object.fields.iter().map(|(_, schema)| std::ptr::from_ref(*schema)).collect();
+            if !seen.objects.insert((object.name, fields)) {
+                continue;
+            }
             let Some(child) = self.of_object(&object) else { continue };
             for (field, schema) in &object.fields {
                 let noun = of_param(field);
@@ -321,6 +349,12 @@ impl Entities {
             .then(|| ["user", "account", "member", "person"].iter().find_map(|person| self.named(person)))
             .flatten()
     }
+}
+
+/// Which schema of the document it is.
+fn place<'d>(schema: &'d Value, document: &'d Document) -> (Option<&'d str>, *const Value) {
+    let (name, schema) = document.named(schema);
+    (name, std::ptr::from_ref(schema))
 }
 
 /// Whether a word says that something was done of which the noun tells: `booked` of a booking, `enrolled` of an enrolment.

@@ -77,7 +77,8 @@ pub(crate) fn rules(
     let mut written = Written::default();
     for resource in resources {
         for write in &resource.writes {
-            let ground = Ground { resource, write, entities, routes, document };
+            let [takes, gives] = [write.takes, write.gives].map(|schema| Shown::of(schema, document));
+            let ground = Ground { resource, write, entities, routes, takes, gives };
             ground.rule(&mut written);
         }
     }
@@ -90,10 +91,13 @@ struct Ground<'a, 'd> {
     write: &'a Operation<'d>,
     entities: &'a Entities,
     routes: &'a [Route],
-    document: &'d Document,
+    /// What the write's body shows.
+    takes: Shown<'d>,
+    /// What its answer shows.
+    gives: Shown<'d>,
 }
 
-impl<'d> Ground<'_, 'd> {
+impl Ground<'_, '_> {
     fn rule(&self, written: &mut Written) {
         let shape = &self.resource.shape;
         let name = format!("{} {}", self.write.method, shape.text);
@@ -163,7 +167,7 @@ impl<'d> Ground<'_, 'd> {
     fn only_reads(&self) -> bool {
         let shape = &self.resource.shape;
         let last = shape.last().unwrap_or_default();
-        let has_members = self.routes.iter().any(|route| route.shape.is_below(shape));
+        let has_members = || self.routes.iter().any(|route| route.shape.is_below(shape));
         let begins = last.split_once('-').is_some_and(|(word, _)| words::ASKING.contains(&word));
         let asks = words::READING.contains(&last) || begins;
         let is_other = self.resource.read.is_none() || words::SEARCH.contains(&last);
@@ -172,7 +176,7 @@ impl<'d> Ground<'_, 'd> {
             || begins
             || words::SEARCH.contains(&last)
             || words::ASKING.contains(&last);
-        self.write.method == "POST" && asks && is_other && is_certain && !has_members
+        self.write.method == "POST" && asks && is_other && is_certain && !has_members()
     }
 
     /// Whether it is a session that is written, and not one of the things that a path chooses: `/events/{id}/register`.
@@ -228,11 +232,10 @@ impl<'d> Ground<'_, 'd> {
 
     /// By what it gives, or else takes.
     fn by_schema(&self) -> Option<(Id, Change)> {
-        let of = |schema| {
-            let shown = Shown::of(schema, self.document);
+        let of = |shown: &Shown<'_>| {
             shown.root().or(shown.list()).and_then(|object| self.entities.of_object(object))
         };
-        let id = of(self.write.gives).or_else(|| of(self.write.takes))?;
+        let id = of(&self.gives).or_else(|| of(&self.takes))?;
         Some((id, if self.write.method == "POST" { Change::Created } else { Change::Any }))
     }
 
@@ -281,8 +284,7 @@ impl<'d> Ground<'_, 'd> {
 
     /// What it takes as a part of something else, and probably makes along with that: nothing else does.
     fn written_along(&self, id: Id) -> BTreeSet<Id> {
-        let shown = Shown::of(self.write.takes, self.document);
-        let parts = shown.objects.iter().skip(1).filter_map(|object| self.entities.of_object(object));
+        let parts = self.takes.objects.iter().skip(1).filter_map(|object| self.entities.of_object(object));
         let is_made_here = |part: &Id| {
             let entity = self.entities.get(*part);
             entity.is_written && !entity.is_made
@@ -327,8 +329,7 @@ impl<'d> Ground<'_, 'd> {
         if let Some(node) = node.filter(|node| self.entities.is_key(id, node)) {
             return node.params.iter().map(|param| format!("{{{param}}}")).collect::<Vec<_>>().join(":");
         }
-        let shown = Shown::of(self.write.gives, self.document);
-        let root = shown.root().filter(|root| self.entities.of_object(root) == Some(id));
+        let root = self.gives.root().filter(|root| self.entities.of_object(root) == Some(id));
         let field =
             root.and_then(|root| Some((place(root.path.as_deref()?)?, self.entities.key_in(id, root)?)));
         field.map_or_else(|| "*".to_owned(), |(place, key)| format!("{{response.body.{place}{key}}}"))
@@ -368,13 +369,13 @@ impl<'d> Ground<'_, 'd> {
         let wanted = [format!("{}-id", node.noun), noun::slug(&node.params[0])];
         let wanted = wanted.iter().filter(|name| *name != "id" && *name != "pk" && *name != "uuid");
         let wanted: Vec<&String> = wanted.collect();
-        [self.write.takes, self.write.gives].into_iter().find_map(|schema| {
-            let shown = Shown::of(schema, self.document);
+        let is_wanted = |name: &str| wanted.iter().any(|wanted| noun::slug(name) == **wanted);
+        let place_in = |shown: &Shown<'_>| {
             let root = shown.root()?;
-            let is_wanted = |name: &str| wanted.iter().any(|wanted| noun::slug(name) == **wanted);
             let (name, _) = root.fields.iter().find(|(name, _)| is_wanted(name))?;
             Some(format!("{{body.{}{name}}}", place(root.path.as_deref()?)?))
-        })
+        };
+        place_in(&self.takes).or_else(|| place_in(&self.gives))
     }
 }
 

@@ -13,6 +13,7 @@ mod redis;
 #[allow(dead_code, clippy::unwrap_used, reason = "it is there for the scenarios first")]
 #[path = "../scenarios/harness/redis.rs"]
 mod redis_server;
+mod shadow;
 mod signals;
 mod start;
 mod streams;

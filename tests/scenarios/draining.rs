@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::harness::client::all;
-use crate::harness::origin::{Answer, Origin};
+use crate::harness::origin::{Answer, Origin, Part};
 use crate::harness::proxy::Proxy;
+use crate::harness::raw::Raw;
 use crate::harness::{Gate, play};
 
 const YAML: &str = "routes: { /a: 1h, /q: { ttl: 1h, methods: [GET, POST], key: { body: raw } } }";
@@ -56,4 +57,51 @@ fn who_was_waiting_for_a_fetch_gets_it_all_the_same() {
         assert_eq!((texts, origin.count()), (vec!["1".to_owned(); 3], 1));
         stop.await.unwrap();
     });
+}
+
+#[test]
+fn what_is_under_way_comes_to_its_last_byte() {
+    const LONG: usize = 16 << 20;
+    for path in ["/a", "/passed"] {
+        play(async {
+            let gate = Gate::default();
+            let held = gate.clone();
+            let origin = Origin::start(move |seen| match seen.target.as_str() {
+                "/other" => Answer::json("other"),
+                _ => Answer::new(200)
+                    .text("first")
+                    .part(Part::Gate(held.clone()))
+                    .text("x".repeat(LONG))
+                    .text("last"),
+            })
+            .await;
+            let proxy = Proxy::start(&origin, YAML).await;
+            let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", proxy.address);
+            let [mut early, mut late, mut idle] = [
+                Raw::connect(proxy.address).await,
+                Raw::connect(proxy.address).await,
+                Raw::connect(proxy.address).await,
+            ];
+            early.send(ask(path)).await;
+            early.until("first").await;
+            for other in [&mut late, &mut idle] {
+                other.send(ask("/other")).await;
+                other.until("other").await;
+            }
+            let stop = tokio::spawn(proxy.running().stop(Duration::ZERO, std::future::pending()));
+            while proxy.admin("/readyz").await.status != 503 {}
+            late.send(ask(path)).await;
+            late.until("first").await;
+            // Whoever asks nothing more is let go; everybody else is to end with his answer then.
+            idle.rest().await;
+            gate.open();
+            for reading in [early, late] {
+                let rest = reading.rest().await;
+                assert_eq!(rest.matches('x').count(), LONG, "{path}");
+                assert!(rest.trim_end_matches("\r\n0\r\n\r\n").ends_with("last"), "{path}");
+                assert!(rest.ends_with("\r\n0\r\n\r\n"), "{path}: it has an end");
+            }
+            stop.await.unwrap();
+        });
+    }
 }

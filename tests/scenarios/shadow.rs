@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use larder::flow::explain::asked::Asked;
@@ -11,10 +12,13 @@ use serde_json::{Value, json};
 use crate::harness::client::{Ask, Reply, ask};
 use crate::harness::origin::{Answer, Origin, Part, Seen};
 use crate::harness::proxy::Proxy;
+use crate::harness::redis::Redis;
 use crate::harness::{Gate, play};
 
 const ONE: &str = "routes: { '/a/{id}': { ttl: 10m, tags: 'a:{id}', mode: shadow } }\n";
 const STATUS: &str = "larder; fwd=bypass; detail=shadow";
+/// Under which several nodes are known.
+const HOST: &str = "api.example";
 
 async fn would(proxy: &Proxy, word: &str) -> u64 {
     proxy.metric(&format!(r#"larder_shadow_requests_total{{route="/a/{{id}}",would="{word}"}}"#)).await
@@ -523,13 +527,15 @@ fn random(seed: u64) -> impl FnMut() -> f64 {
     }
 }
 
-/// Reads of 300 keys by Zipf's law, and writes; what came of the reads by the proxy's own count.
-async fn workload(proxy: &Proxy) {
+/// Reads of 300 keys by Zipf's law, and writes, in so many steps that take `nodes` in turns, one second after so many; the reads of each.
+async fn workload(nodes: &[Proxy], steps: usize, per_second: Option<usize>) -> Vec<usize> {
     const KEYS: usize = 300;
     let weights: Vec<f64> = (1..=KEYS).map(|rank| 1.0 / rank as f64).collect();
     let all: f64 = weights.iter().sum();
     let mut next = random(7);
-    for step in 0..4_000 {
+    let mut reads = vec![0; nodes.len()];
+    for step in 0..steps {
+        let proxy = &nodes[step % nodes.len()];
         let mut left = next() * all;
         let key = weights
             .iter()
@@ -539,15 +545,18 @@ async fn workload(proxy: &Proxy) {
             })
             .unwrap_or(KEYS - 1);
         let target = format!("/a/{key}");
-        match next() {
-            write if write < 0.03 => drop(proxy.ask("PUT", &target).reply().await),
-            head if head < 0.05 => drop(proxy.ask("HEAD", &target).reply().await),
-            _ => drop(proxy.get(&target).reply().await),
-        }
-        if step % 4 == 0 {
+        let method = match next() {
+            write if write < 0.03 => "PUT",
+            head if head < 0.05 => "HEAD",
+            _ => "GET",
+        };
+        proxy.ask(method, &target).header("host", HOST).reply().await;
+        reads[step % nodes.len()] += usize::from(method != "PUT");
+        if per_second.is_some_and(|count| step % count == 0) {
             proxy.pass_secs(1);
         }
     }
+    reads
 }
 
 #[test]
@@ -559,15 +568,17 @@ fn the_predicted_hit_ratio_is_that_of_the_cache_within_two_points() {
         })
         .await;
         let rules = |mode: &str| {
-            format!("routes: {{ '/a/{{id}}': {{ ttl: 5m, tags: 'a:{{id}}', mode: {mode} }} }}\n")
+            format!(
+                "hosts: {HOST}\nroutes: {{ '/a/{{id}}': {{ ttl: 5m, tags: 'a:{{id}}', mode: {mode} }} }}\n"
+            )
         };
         let proxy = Proxy::start(&origin, &rules("shadow")).await;
-        workload(&proxy).await;
+        workload(std::slice::from_ref(&proxy), 4_000, Some(4)).await;
         let shadow = told(&proxy).await;
         let predicted = shadow["hit_ratio"].as_f64().unwrap();
         let (asked, calls) = (origin.count() as u64, shadow["origin_calls_saved"].as_u64().unwrap());
         let proxy = Proxy::start(&origin, &rules("cache")).await;
-        workload(&proxy).await;
+        workload(std::slice::from_ref(&proxy), 4_000, Some(4)).await;
         let measured = proxy.admin("/v1/usage").await.json()["all"]["hit_ratio"].as_f64().unwrap();
         let saved = asked - (origin.count() as u64 - asked);
         assert!((predicted - measured).abs() <= 0.02, "predicted {predicted}, measured {measured}");
@@ -577,5 +588,117 @@ fn the_predicted_hit_ratio_is_that_of_the_cache_within_two_points() {
             "predicted {calls} calls saved, saved {saved} of {asked}"
         );
         assert_eq!(shadow["checks"]["stale"], 0);
+    });
+}
+
+/// Says the path, whatever is asked.
+async fn steady() -> Origin {
+    Origin::start(|seen| match seen.method.as_str() {
+        "PUT" => Answer::new(204),
+        _ => Answer::json(seen.target.clone()).header("etag", "\"1\""),
+    })
+    .await
+}
+
+/// A node of a fleet, whose routes are in `mode`.
+async fn node(origin: &Origin, redis: &Redis, mode: &str) -> Proxy {
+    let url = redis.url();
+    let yaml = format!(
+        "hosts: {HOST}\nroutes: {{ '/a/{{id}}': {{ ttl: 10m, tags: 'a:{{id}}', mode: {mode} }} }}\n\
+         shutdown: {{ timeout: 1s }}\nredis: {{ url: '{url}', lease: 100ms }}\n"
+    );
+    Proxy::start(origin, &yaml).await
+}
+
+/// Waits until each may serve what it keeps, and acknowledges what it is told.
+async fn settled_in(nodes: &[Proxy]) {
+    // Nobody acknowledges anything in a new epoch for a lease and its margin.
+    nodes.iter().for_each(|node| node.pass(Duration::from_millis(200)));
+    for node in nodes {
+        let has_lease = async || {
+            let fleet = node.admin("/v1/fleet").await.json();
+            fleet["node"]["lease_left"].as_f64().is_some_and(|left| left > 0.0)
+        };
+        while !has_lease().await {}
+    }
+}
+
+fn at(node: &Proxy, method: &str, target: &str) -> Ask {
+    node.ask(method, target).header("host", HOST)
+}
+
+#[test]
+fn in_a_fleet_a_write_through_one_node_would_have_outdated_what_the_others_keep() {
+    play(async {
+        let (origin, redis) = (steady().await, Redis::start(&[]));
+        let nodes = [node(&origin, &redis, "shadow").await, node(&origin, &redis, "shadow").await];
+        settled_in(&nodes).await;
+        let [one, other] = &nodes;
+        for (nth, (misses, hits)) in [(1, 0), (1, 1), (1, 2)].into_iter().enumerate() {
+            let reply = at(other, "GET", "/a/1").reply().await;
+            assert_eq!((reply.cache(), reply.cache_status(), origin.count()), ("BYPASS", STATUS, nth + 1));
+            assert_eq!((would(other, "miss").await, would(other, "hit").await), (misses, hits));
+        }
+        at(one, "PUT", "/a/1").reply().await;
+        at(other, "GET", "/a/1").reply().await;
+        assert_eq!((would(other, "miss").await, would(other, "hit").await), (2, 2));
+        assert_eq!((would(one, "miss").await, would(one, "hit").await), (0, 0));
+        // Who comes later has nothing, and serves nothing of what the others have noted.
+        let late = node(&origin, &redis, "shadow").await;
+        let before = origin.count();
+        assert_eq!(at(&late, "GET", "/a/1").reply().await.cache_status(), STATUS);
+        assert_eq!((would(&late, "hit").await, origin.count()), (0, before + 1));
+    });
+}
+
+#[test]
+fn a_node_in_the_shadow_takes_nothing_from_the_others_and_gives_them_nothing_but_its_writes() {
+    play(async {
+        let (origin, redis) = (steady().await, Redis::start(&[]));
+        let nodes = [node(&origin, &redis, "cache").await, node(&origin, &redis, "shadow").await];
+        settled_in(&nodes).await;
+        let [on, watched] = &nodes;
+        for cache in ["MISS", "HIT"] {
+            assert_eq!(at(on, "GET", "/a/1").reply().await.cache(), cache);
+        }
+        for id in 1..=20 {
+            let (target, before) = (format!("/a/{id}"), origin.count());
+            for nth in 1..=2 {
+                let reply = at(watched, "GET", &target).reply().await;
+                assert_eq!((reply.cache_status(), origin.count()), (STATUS, before + nth), "{target}");
+            }
+        }
+        for id in 2..=20 {
+            let reply = at(on, "GET", &format!("/a/{id}")).reply().await;
+            assert_eq!(reply.cache_status(), "larder; fwd=uri-miss; stored", "nor from Redis");
+        }
+        at(watched, "PUT", "/a/1").reply().await;
+        assert_eq!(at(on, "GET", "/a/1").reply().await.cache(), "MISS");
+    });
+}
+
+/// A node in the shadow does not ask the others, so what they would have had for it comes on top.
+#[test]
+fn in_a_fleet_what_the_memory_of_each_node_answers_is_foretold_within_two_points() {
+    play(async {
+        let origin = steady().await;
+        let mut ratios = Vec::new();
+        for mode in ["shadow", "cache"] {
+            let redis = Redis::start(&[]);
+            let nodes = [node(&origin, &redis, mode).await, node(&origin, &redis, mode).await];
+            settled_in(&nodes).await;
+            let reads = workload(&nodes, 1_500, None).await;
+            for (node, reads) in nodes.iter().zip(reads) {
+                let all = node.admin("/v1/usage").await.json()["all"].clone();
+                let counted = if mode == "shadow" { &all["shadow"] } else { &all };
+                let told = node.metric(r#"larder_tier_reads_total{result="hit"}"#).await;
+                ratios.push(counted["hit_ratio"].as_f64().unwrap() - told as f64 / reads as f64);
+                assert_eq!(told > 0, mode == "cache", "{told} came from the others");
+            }
+        }
+        for (predicted, measured) in [(ratios[0], ratios[2]), (ratios[1], ratios[3])] {
+            assert!((predicted - measured).abs() <= 0.02, "predicted {predicted}, measured {measured}");
+            assert!(measured > 0.3 && measured < 0.95, "a workload that tells something: {measured}");
+        }
     });
 }
