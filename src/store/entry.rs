@@ -4,7 +4,7 @@
 //! it was served, and how much of that was counted. A freshened response is a new entry over the same body.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,6 +52,11 @@ const ASKED_ABOUT: Duration = Duration::from_secs(3600);
 /// No seat in the index.
 const STANDING: u32 = u32::MAX;
 
+/// Somebody fetches it anew.
+const REFRESHING: u8 = 1;
+/// It is only watched what it would have answered.
+pub(in crate::store) const WATCHED: u8 = 2;
+
 /// A stored response: a complete one, or a part that says where it lies.
 // What an invalidation looks at lies at the beginning, beside the counts of the `Arc`: it costs by the memory that it touches.
 #[derive(Debug)]
@@ -84,9 +89,8 @@ pub struct Entry {
     pub(in crate::store) inherited: AtomicU8,
     /// The share of its life that had passed when it was read last, and whether what is counted of its life has ended.
     pub(in crate::store) passed: AtomicU8,
-    refreshing: AtomicBool,
-    /// Whether it is only watched what it would have answered.
-    pub(in crate::store) watched: AtomicBool,
+    /// [`REFRESHING`] and [`WATCHED`], in one byte: see its size.
+    pub(in crate::store) marks: AtomicU8,
 }
 
 /// What is kept of a response.
@@ -185,8 +189,7 @@ impl Entry {
             credit: AtomicU8::new(0),
             inherited: AtomicU8::new(0),
             passed: AtomicU8::new(0),
-            refreshing: AtomicBool::new(false),
-            watched: AtomicBool::new(false),
+            marks: AtomicU8::new(0),
         }
     }
 
@@ -298,14 +301,14 @@ pub struct Refreshing(Arc<Entry>);
 impl Refreshing {
     /// `None` if somebody has it.
     pub fn claim(entry: &Arc<Entry>) -> Option<Self> {
-        let taken = entry.refreshing.swap(true, Ordering::AcqRel);
+        let taken = entry.marks.fetch_or(REFRESHING, Ordering::AcqRel) & REFRESHING != 0;
         (!taken).then(|| Self(Arc::clone(entry)))
     }
 }
 
 impl Drop for Refreshing {
     fn drop(&mut self) {
-        self.0.refreshing.store(false, Ordering::Release);
+        self.0.marks.fetch_and(!REFRESHING, Ordering::Release);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::store::entry::Entry;
+use crate::store::entry::{Entry, WATCHED};
 
 /// Most credit that an entry has: it lives on it for four rounds of who makes room.
 pub(in crate::store) const MAX_CREDIT: u8 = 15;
@@ -21,13 +21,13 @@ impl Entry {
 
     /// Counts a request that it would have answered, had anybody been given it (`mode: shadow`).
     pub fn count_would_be_hit(&self) {
-        self.watched.store(true, Ordering::Relaxed);
+        self.marks.fetch_or(WATCHED, Ordering::Relaxed);
         self.count_hit();
     }
 
     /// Whether its hits are what would have been: what one mode keeps, no other one serves.
     pub fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
+        self.marks.load(Ordering::Relaxed) & WATCHED != 0
     }
 
     /// Requests that it answered so far, or would have.
