@@ -653,7 +653,7 @@ fn the_fleet_tells_which_configuration_each_node_goes_by_now() {
                     let listed = fleet["nodes"].as_array().unwrap();
                     let mut found: Vec<_> = listed
                         .iter()
-                        .map(|listed| (listed["config"].as_str(), &listed["self"] == &json!(true)))
+                        .map(|listed| (listed["config"].as_str(), listed["self"] == json!(true)))
                         .collect();
                     found.sort_unstable();
                     let mut meant: Vec<_> = digests
