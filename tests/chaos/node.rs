@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::link::Link;
 
 /// Longest time that a process takes to listen, or to end.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(10);
 
 /// Where its doors are: for clients, for operators. A new process has new ones.

@@ -14,7 +14,7 @@ use crate::world::{ITEMS, View, World};
 
 /// Longest time that anybody waits for an answer. A read waits for Redis no longer than for the shared tier, so what takes this
 /// long hangs, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longest pause between two reads, in milliseconds.
 const PAUSE: u64 = 40;

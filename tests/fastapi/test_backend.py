@@ -4,6 +4,8 @@ import threading
 
 import httpx
 
+from origin import DEADLINE
+
 
 def test_it_counts_what_arrives(origin):
     assert httpx.get(f"{origin.url}/api/projects/42?a=1").json() == {"id": "42", "version": 0, "n": 1}
@@ -14,7 +16,7 @@ def test_it_counts_what_arrives(origin):
 def test_a_gate_holds_an_answer_that_is_already_made(origin):
     origin.close_gate("GET /api/projects/42", stage="response", limit=1)
     answers = []
-    held = threading.Thread(target=lambda: answers.append(httpx.get(f"{origin.url}/api/projects/42", timeout=15)))
+    held = threading.Thread(target=lambda: answers.append(httpx.get(f"{origin.url}/api/projects/42", timeout=DEADLINE)))
     held.start()
     origin.wait_at_gate("GET /api/projects/42")
     httpx.put(f"{origin.url}/api/projects/42", json={})

@@ -14,7 +14,6 @@ pub(crate) const SHORT: &[Scenario] = &[
     CRASH,
     THREE,
     SHARED,
-    FLIGHTS,
     LATE,
     RESTART,
     WIPE,
@@ -23,11 +22,12 @@ pub(crate) const SHORT: &[Scenario] = &[
     SPLIT,
     ORPHAN,
     UNKNOWN,
-    ORPHAN_WIPE,
 ];
 
 /// What is explored where `LARDER_LONG=1`, besides.
 pub(crate) const LONG: &[Scenario] = &[
+    FLIGHTS,
+    ORPHAN_WIPE,
     SPLIT_LEASED,
     WITNESS,
     TWO_WRITERS,

@@ -203,8 +203,14 @@ fn while_the_process_before_it_has_clients_the_next_one_keeps_nothing() {
     origin.wait_for_held();
     proxy.signal("USR2");
     let next = Orphan(until("the next process accepts", || successors(&proxy).first().copied()));
+    // The one before it accepts until it has closed its door.
+    until("only the next one accepts", || {
+        let answer = get(listen, "/other");
+        assert!(answer.head.contains("fwd=bypass"), "{}", answer.head);
+        answer.head.contains("detail=succeeding").then_some(())
+    });
     for _ in 0..3 {
-        let answer = until("it answers", || try_get(listen, "/other"));
+        let answer = get(listen, "/other");
         assert!(answer.head.contains("detail=succeeding"), "{}", answer.head);
     }
     origin.release();

@@ -12,7 +12,7 @@ use crate::harness::Proxy;
 const CLIENTS: usize = 8;
 const REQUESTS: usize = 150;
 /// The client gives up first, so that what is missing is named.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PROCESSING: &str = "HTTP/1.1 102 Processing\r\n\r\n";
 
 /// The requests whose interim answers have reached their client.

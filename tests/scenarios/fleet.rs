@@ -45,6 +45,8 @@ struct Told<'a> {
     second: &'a str,
     /// Of `redis:`
     redis: &'a str,
+    /// `shutdown.timeout`, which passes on the machine's clock.
+    timeout: Option<&'a str>,
 }
 
 impl Pair {
@@ -61,9 +63,10 @@ impl Pair {
         .await;
         let yaml = |address: String, more: &str| {
             format!(
-                "hosts: [api.example]\nroutes: {{ '/{{x}}': {{ ttl: 24h, tags: 'of:{{x}}' }} }}\nshutdown: {{ timeout: 1s }}\n\
+                "hosts: [api.example]\nroutes: {{ '/{{x}}': {{ ttl: 24h, tags: 'of:{{x}}' }} }}\nshutdown: {{ timeout: {} }}\n\
                  limits: {{ upstream_timeout: {}s }}\n\
                  redis: {{ url: 'redis://{address}', lease: {}ms, {} }}\n{more}",
+                told.timeout.unwrap_or("1s"),
                 TIMEOUT.as_secs(),
                 LEASE.as_millis(),
                 told.redis,
@@ -485,7 +488,8 @@ async fn shows(node: &Proxy, target: &str, version: &str) {
 #[test]
 fn a_node_that_stops_tells_first_what_it_could_not_tell_before() {
     play(async {
-        let pair = Pair::start(Told::default(), |_| Answer::json("done")).await;
+        let told = Told { timeout: Some("60s"), ..Told::default() };
+        let pair = Pair::start(told, |_| Answer::json("done")).await;
         keeps(&pair.second, "/p").await;
         pair.wire.cut();
         pair.first.pass(10 * LEASE);

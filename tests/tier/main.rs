@@ -34,7 +34,7 @@ use crate::redis_server::Redis;
 const EPOCH: u64 = 0xfee1;
 
 /// A deadline for what has to succeed on a machine that may be busy.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a step of waiting for another process is.
 const STEP: Duration = Duration::from_millis(2);

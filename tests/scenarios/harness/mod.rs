@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::harness::proxy::Slot;
 
 /// A story that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 thread_local! {
     static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
