@@ -413,7 +413,7 @@ pub(crate) mod tests {
     }
 
     impl Socket for HangsUp {
-        fn has_unread(&self) -> bool {
+        fn has_unread(&mut self) -> bool {
             false
         }
     }

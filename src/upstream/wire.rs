@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::IoState;
 
 /// How far the request's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,30 +137,42 @@ impl Wire {
 /// A TCP, TLS or unix stream.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {
     /// Whether bytes, or the connection's end, lie in it unread; asked of the system, whatever the runtime knows so far.
-    fn has_unread(&self) -> bool;
+    fn has_unread(&mut self) -> bool;
 }
 
 impl Socket for TcpStream {
-    fn has_unread(&self) -> bool {
-        peeks(&SockRef::from(self))
+    fn has_unread(&mut self) -> bool {
+        peeks(&SockRef::from(&*self))
     }
 }
 
 impl Socket for UnixStream {
-    fn has_unread(&self) -> bool {
-        peeks(&SockRef::from(self))
+    fn has_unread(&mut self) -> bool {
+        peeks(&SockRef::from(&*self))
     }
 }
 
 impl Socket for TlsStream<TcpStream> {
-    fn has_unread(&self) -> bool {
-        self.get_ref().0.has_unread()
+    /// Session tickets come whenever the peer likes (RFC 8446 §4.6.1): they are taken in, and are no bytes of an answer.
+    fn has_unread(&mut self) -> bool {
+        let (socket, tls) = self.get_mut();
+        let socket = SockRef::from(&*socket);
+        let is_nothing = |seen: IoState| seen.plaintext_bytes_to_read() == 0 && !seen.peer_has_closed();
+        while tls.process_new_packets().is_ok_and(is_nothing) {
+            match tls.read_tls(&mut &*socket) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => return why.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+        true
     }
 }
 
 #[cfg(test)]
 impl Socket for tokio::io::DuplexStream {
-    fn has_unread(&self) -> bool {
+    fn has_unread(&mut self) -> bool {
         false
     }
 }
@@ -187,7 +200,7 @@ impl Watched {
     }
 
     /// What came before the request is no answer to it: the connection is spoilt, and nothing of the request has left.
-    fn look_before_writing(&self) -> io::Result<()> {
+    fn look_before_writing(&mut self) -> io::Result<()> {
         if self.wire.unwritten.swap(false, Relaxed) && self.socket.has_unread() {
             self.wire.refused.store(true, Relaxed);
             return Err(io::ErrorKind::ConnectionReset.into());

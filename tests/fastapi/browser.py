@@ -16,6 +16,12 @@ from origin import DEADLINE, until
 HEARD = {"Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Network.requestWillBeSent"}
 #: What Debian calls it, and what others do.
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+#: What it says of a page that goes while it is asked of it.
+LEFT = {"Inspected target navigated or closed", "Execution context was destroyed.", "Cannot find default execution context"}
+
+
+class Left(AssertionError):
+    """The page was left."""
 
 
 class Browser:
@@ -46,6 +52,8 @@ class Browser:
         while True:
             told = json.loads(self.socket.recv(DEADLINE))
             if told.get("id") == id:
+                if told.get("error", {}).get("message") in LEFT:
+                    raise Left(f"{method}: {told['error']}")
                 assert "error" not in told, f"{method}: {told['error']}"
                 return told["result"]
             if told.get("method") in HEARD:
@@ -93,7 +101,13 @@ class Page:
         return self.eval("document.readyState") == "complete" and self.eval("location.href") == url
 
     def eval(self, expression):
-        """What JavaScript says of it; works where the page's own scripts do not run."""
+        """What JavaScript says of it; works where the page's own scripts do not run. Of a page that is just being left, the next one says it."""
+        for _ in range(9):
+            with contextlib.suppress(Left):
+                return self._eval(expression)
+        return self._eval(expression)
+
+    def _eval(self, expression):
         told = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")

@@ -1,11 +1,15 @@
 """Origins that are slow, full, gone, or close their connections."""
 
+import http.server
+import ssl
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from origin import Backend, read_head
+from servers import Tls
 
 CONFIG = """
 routes: { /api/slow: { ttl: 1h, timeout: 1m }, /api/stats: 1h, /api/search: bypass }
@@ -89,3 +93,27 @@ def test_uvicorns_closing_of_idle_connections_is_never_seen(larder):
             time.sleep(1.0)  # what uvicorn waits, to the millisecond where the two cross
     finally:
         backend.stop()
+
+
+@pytest.mark.any_backend
+def test_an_origin_behind_tls_that_hangs_up_after_each_answer_answers_each_time(larder, tmp_path):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.path.encode())
+
+        def log_message(self, *_):
+            pass
+
+    tls, context = Tls(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.cert, tls.key)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            proxy = larder("routes: {}", upstream=f"https://127.0.0.1:{server.server_port}", env=tls.env)
+            answers = [proxy.get(f"/{number}") for number in range(30)]
+        finally:
+            server.shutdown()
+    assert [(answer.status_code, answer.text) for answer in answers] == [(200, f"/{number}") for number in range(30)]

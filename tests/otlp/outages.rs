@@ -74,7 +74,7 @@ fn what_is_refused_for_good_is_given_up_at_once_and_complained_of_once() {
         let told = 2 * (number + 1);
         until("both spans are given up", || (spans(&proxy, "failed") == told).then_some(()));
     }
-    assert_eq!((mentions(&proxy, COMPLAINT), mentions(&proxy, "401")), (1, 1));
+    assert_eq!((mentions(&proxy, COMPLAINT), mentions(&proxy, "received: it answered 401")), (1, 1));
     receiver.become_(Mood::Takes);
     ask(proxy.listen, "GET", "/api/projects/9", &[]);
     until("it is over", || (mentions(&proxy, RELIEF) == 1).then_some(()));

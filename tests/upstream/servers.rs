@@ -1,15 +1,17 @@
 //! Where requests go: unix sockets, TLS, several servers, some of them dead.
 
-use std::sync::Arc;
+use std::io::{Read, Write};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use larder::upstream::{Error, Origin, Settings, Upstream};
+use larder::upstream::{Error, How, Leave, Origin, Permit, Settings, Upstream};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ServerConfig, crypto::ring};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 
-use crate::harness::{OK, Peer, absent, accept, fetch, get, how, listen, upstream, within};
+use crate::harness::{OK, Peer, absent, accept, fetch, get, how, listen, read, upstream, within};
 
 #[tokio::test]
 async fn an_origin_may_be_a_unix_socket() {
@@ -156,5 +158,74 @@ async fn a_certificate_for_another_name_or_from_a_stranger_is_refused() {
             assert!(matches!(error, Error::Tls { .. }), "{error:?}");
         };
         tokio::join!(script, client);
+    }
+}
+
+/// What a server says between its handshake and the request.
+#[derive(Clone, Copy, Debug)]
+enum Early {
+    Tickets,
+    Answer,
+    Goodbye,
+    End,
+}
+
+/// Says it, and tells when it is on its way; then answers what it is asked.
+fn says_early(listener: &std::net::TcpListener, config: &Arc<ServerConfig>, early: Early, told: &Sender<()>) {
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_nodelay(true).unwrap();
+    let mut tls = ServerConnection::new(Arc::clone(config)).unwrap();
+    while tls.is_handshaking() {
+        tls.complete_io(&mut socket).unwrap();
+    }
+    match early {
+        Early::Tickets | Early::End => {}
+        Early::Answer => tls.writer().write_all(OK.as_bytes()).unwrap(),
+        Early::Goodbye => tls.send_close_notify(),
+    }
+    while tls.wants_write() {
+        tls.write_tls(&mut socket).unwrap();
+    }
+    if matches!(early, Early::End) {
+        socket.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+    told.send(()).unwrap();
+    let mut tls = StreamOwned::new(tls, socket);
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut part = [0; 512];
+        match tls.read(&mut part) {
+            Ok(count) if count > 0 => request.extend_from_slice(&part[..count]),
+            // Nothing was asked.
+            _ => return,
+        }
+    }
+    tls.write_all(OK.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn a_session_ticket_before_the_request_is_no_answer_and_anything_else_spoils_the_connection() {
+    for early in [Early::Tickets, Early::Answer, Early::Goodbye, Early::End] {
+        let (certificate, acceptor) = certified("localhost");
+        let (listener, origin) = listen().await;
+        let listener = listener.into_std().unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (told, heard) = channel();
+        let script = std::thread::spawn(move || says_early(&listener, acceptor.config(), early, &told));
+        let settings = Settings::new(vec![over_tls(&origin, "localhost")]);
+        let upstream = Upstream::new(Settings { roots: vec![certificate], ..settings }).unwrap();
+        // Nobody reads while this waits: it holds the only thread there is.
+        let heard = Mutex::new(heard);
+        let permit = Permit::new(move || {
+            heard.lock().unwrap().recv().unwrap();
+            Box::pin(std::future::ready(Leave::Given))
+        });
+        let outcome = within(upstream.send(get(), How { permit: Some(permit), ..how() })).await;
+        match early {
+            Early::Tickets => assert_eq!(read(outcome.unwrap()).await, "ok"),
+            _ => assert!(matches!(outcome, Err(Error::Closed)), "{early:?}: {outcome:?}"),
+        }
+        drop(upstream);
+        script.join().unwrap();
     }
 }
