@@ -100,9 +100,12 @@ fn no_damage_to_a_file_makes_the_reading_panic() {
     for at in 0..lines.len() {
         read(&[&lines[..at], &lines[at + 1..]].concat().join("\n"));
         read(&lines[..at].join("\n"));
-        let sign = ["{", "\t", "\"", "${", "é"][at % 5];
-        if let Some((head, tail)) = lines[at].split_at_checked(lines[at].len() / 2) {
-            let damaged = format!("{head}{sign}{tail}");
+        for sign in ["{", "\t", "\"", "${", "é"] {
+            let middle = lines[at].len() / 2;
+            let damaged = match lines[at].split_at_checked(middle) {
+                Some((head, tail)) => format!("{head}{sign}{tail}"),
+                None => continue,
+            };
             read(&[&lines[..at], &[damaged.as_str()], &lines[at + 1..]].concat().join("\n"));
         }
     }

@@ -123,7 +123,9 @@ class Page:
         return self.eval(f"[...{found}].map((row) => [...row.cells].map((cell) => cell.textContent))")
 
     def click(self, selector):
-        self.eval(f"document.querySelector({json.dumps(selector)}).click()")
+        # Never on the next page: a click that leaves this one has done what it was for.
+        with contextlib.suppress(Left):
+            self._eval(f"document.querySelector({json.dumps(selector)}).click()")
 
     def type(self, selector, text):
         self.eval(f"document.querySelector({json.dumps(selector)}).focus()")

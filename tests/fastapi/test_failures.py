@@ -1,8 +1,6 @@
 """Origins that are slow, full, gone, or close their connections."""
 
-import http.server
 import ssl
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -96,24 +94,15 @@ def test_uvicorns_closing_of_idle_connections_is_never_seen(larder):
 
 
 @pytest.mark.any_backend
-def test_an_origin_behind_tls_that_hangs_up_after_each_answer_answers_each_time(larder, tmp_path):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(self.path.encode())
-
-        def log_message(self, *_):
-            pass
-
+def test_an_origin_behind_tls_that_hangs_up_after_each_answer_answers_each_time(larder, raw_origin, tmp_path):
     tls, context = Tls(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tls.cert, tls.key)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever).start()
-        try:
-            proxy = larder("routes: {}", upstream=f"https://127.0.0.1:{server.server_port}", env=tls.env)
-            answers = [proxy.get(f"/{number}") for number in range(30)]
-        finally:
-            server.shutdown()
+
+    def answer(connection, _):
+        with context.wrap_socket(connection, server_side=True) as wrapped:
+            _, path, _ = read_head(wrapped).split(b" ", 2)
+            wrapped.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
+
+    proxy = larder("routes: {}", upstream=raw_origin(answer).url.replace("http:", "https:"), env=tls.env)
+    answers = [proxy.get(f"/{number}") for number in range(30)]
     assert [(answer.status_code, answer.text) for answer in answers] == [(200, f"/{number}") for number in range(30)]

@@ -159,7 +159,7 @@ def test_a_hit_ratio_that_drops_is_one_alert_and_its_end_another(larder, receive
         until(lambda: receiver.told() == [("hit-ratio", "firing"), ("hit-ratio", "resolved")], "its end")
         assert proxy.metric("larder_alert", alert="hit-ratio") == 0
         windows = len(receiver.posts)
-        until(lambda: len(monitor(proxy)["windows"]) >= 20, "many more windows")
+        until(lambda: len(monitor(proxy)["windows"]) >= 30, "many more windows")
         assert len(receiver.posts) == windows == 2
     finally:
         client.stop()

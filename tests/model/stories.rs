@@ -14,6 +14,7 @@ pub(crate) const SHORT: &[Scenario] = &[
     CRASH,
     THREE,
     SHARED,
+    FLIGHTS,
     LATE,
     RESTART,
     WIPE,
@@ -22,12 +23,11 @@ pub(crate) const SHORT: &[Scenario] = &[
     SPLIT,
     ORPHAN,
     UNKNOWN,
+    ORPHAN_WIPE,
 ];
 
 /// What is explored where `LARDER_LONG=1`, besides.
 pub(crate) const LONG: &[Scenario] = &[
-    FLIGHTS,
-    ORPHAN_WIPE,
     SPLIT_LEASED,
     WITNESS,
     TWO_WRITERS,

@@ -610,17 +610,19 @@ async fn node(origin: &Origin, redis: &Redis, mode: &str) -> Proxy {
     Proxy::start(origin, &yaml).await
 }
 
-/// Waits until each may serve what it keeps, and acknowledges what it is told.
-async fn settled_in(nodes: &[Proxy]) {
+/// Two nodes of a fleet of their own, each in its mode: each may serve what it keeps, and acknowledges what it is told.
+async fn pair(origin: &Origin, redis: &Redis, [one, other]: [&str; 2]) -> [Proxy; 2] {
+    let nodes = [node(origin, redis, one).await, node(origin, redis, other).await];
     // Nobody acknowledges anything in a new epoch for a lease and its margin.
     nodes.iter().for_each(|node| node.pass(Duration::from_millis(200)));
-    for node in nodes {
+    for node in &nodes {
         let has_lease = async || {
             let fleet = node.admin("/v1/fleet").await.json();
             fleet["node"]["lease_left"].as_f64().is_some_and(|left| left > 0.0)
         };
         while !has_lease().await {}
     }
+    nodes
 }
 
 fn at(node: &Proxy, method: &str, target: &str) -> Ask {
@@ -631,9 +633,7 @@ fn at(node: &Proxy, method: &str, target: &str) -> Ask {
 fn in_a_fleet_a_write_through_one_node_would_have_outdated_what_the_others_keep() {
     play(async {
         let (origin, redis) = (steady().await, Redis::start(&[]));
-        let nodes = [node(&origin, &redis, "shadow").await, node(&origin, &redis, "shadow").await];
-        settled_in(&nodes).await;
-        let [one, other] = &nodes;
+        let [one, other] = &pair(&origin, &redis, ["shadow", "shadow"]).await;
         for (nth, (misses, hits)) in [(1, 0), (1, 1), (1, 2)].into_iter().enumerate() {
             let reply = at(other, "GET", "/a/1").reply().await;
             assert_eq!((reply.cache(), reply.cache_status(), origin.count()), ("BYPASS", STATUS, nth + 1));
@@ -655,9 +655,7 @@ fn in_a_fleet_a_write_through_one_node_would_have_outdated_what_the_others_keep(
 fn a_node_in_the_shadow_takes_nothing_from_the_others_and_gives_them_nothing_but_its_writes() {
     play(async {
         let (origin, redis) = (steady().await, Redis::start(&[]));
-        let nodes = [node(&origin, &redis, "cache").await, node(&origin, &redis, "shadow").await];
-        settled_in(&nodes).await;
-        let [on, watched] = &nodes;
+        let [on, watched] = &pair(&origin, &redis, ["cache", "shadow"]).await;
         for cache in ["MISS", "HIT"] {
             assert_eq!(at(on, "GET", "/a/1").reply().await.cache(), cache);
         }
@@ -685,8 +683,7 @@ fn in_a_fleet_what_the_memory_of_each_node_answers_is_foretold_within_two_points
         let mut ratios = Vec::new();
         for mode in ["shadow", "cache"] {
             let redis = Redis::start(&[]);
-            let nodes = [node(&origin, &redis, mode).await, node(&origin, &redis, mode).await];
-            settled_in(&nodes).await;
+            let nodes = pair(&origin, &redis, [mode, mode]).await;
             let reads = workload(&nodes, 1_500, None).await;
             for (node, reads) in nodes.iter().zip(reads) {
                 let all = node.admin("/v1/usage").await.json()["all"].clone();

@@ -33,7 +33,7 @@ async fn what_one_node_keeps_another_finds_as_it_was() {
     }
     // Redis's own time is a machine's, and it may be a slow one.
     let age = found.life.age(other.clock.now());
-    assert!(age >= 7 * SECOND && age < 7 * SECOND + PATIENCE, "no clock is told to anybody: {age:?}");
+    assert!(age >= 7 * SECOND && age < 17 * SECOND, "no clock is told to anybody: {age:?}");
     assert_eq!(found.life.fresh_for(), kept.life.fresh_for());
 }
 
